@@ -1,0 +1,2 @@
+//! The homeostat binary.
+fn main() {}
