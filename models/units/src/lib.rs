@@ -1,1 +1,46 @@
-//! units
+//! The vocabulary every part of Homeostat shares: quantities, identities and the records that travel
+//! between roles.
+//!
+//! Types here are values. They validate in their constructors, carry their units, and read nothing: no
+//! clock, file, socket or environment. How a record becomes bytes on a topic is `services/wire`'s business;
+//! what to do about one is that of the other crates under `models/`.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod event;
+mod forecast;
+mod id;
+mod inventory;
+mod journal;
+mod log;
+mod metric;
+mod plan;
+mod policy;
+mod quantity;
+mod sample;
+mod signal;
+mod time;
+
+pub use event::{ContainerEvent, EventKind};
+pub use forecast::{Forecast, ForecastPoint, LoadMetric};
+pub use id::{
+    CommandId, ContainerId, ContainerName, Fingerprint, Generation, NodeId, PlanId, ServiceId,
+    SignalId,
+};
+pub use inventory::{
+    ContainerRecord, ContainerState, EngineInfo, HealthState, Limits, NodeCapacity, NodeInventory,
+};
+pub use journal::{BreakerEntry, JournalEntry, Phase, PlanEntry, Verdict, VerdictKind};
+pub use log::{LogLine, LogStream, Severity as LogSeverity};
+pub use metric::{Metric, MetricKind};
+pub use plan::{
+    Action, ActionKind, Cause, Check, Command, Expectation, Outcome, OutcomeResult, Plan, Refusal,
+    Step,
+};
+pub use policy::{
+    LABEL_COMMAND, LABEL_PREFIX, LABEL_REPLICA_OF, LabelProblem, Mode, Policy, ScalePolicy,
+    ScaleTarget,
+};
+pub use quantity::{Bytes, Millicores, QuantityError, Ratio};
+pub use sample::{MetricRow, Sample};
+pub use signal::{Confidence, Evidence, Severity, Signal, SignalKind, SignalPhase, Subject};
+pub use time::{Timestamp, duration_ms};

@@ -1,0 +1,54 @@
+//! What a service's load is and will be.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Millicores, ServiceId, Timestamp, duration_ms};
+
+/// What the load is measured in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoadMetric {
+    /// CPU of all replicas together, in millicores.
+    CpuMillicores,
+}
+
+/// The load expected at one time ahead, with the range it should fall into.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ForecastPoint {
+    /// How far ahead.
+    #[serde(rename = "ahead_ms", with = "duration_ms")]
+    pub ahead: Duration,
+    /// Expected load.
+    pub expected: f64,
+    /// It should not be less than this in nine cases of ten …
+    pub low: f64,
+    /// … nor more than this.
+    pub high: f64,
+}
+
+/// The load of one service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Forecast {
+    /// The service.
+    pub service: ServiceId,
+    /// When the newest sample in it was read.
+    pub at: Timestamp,
+    /// What is measured.
+    pub metric: LoadMetric,
+    /// Load now: all replicas together, over the last few seconds.
+    pub observed: f64,
+    /// The highest of the observed loads in the last minute.
+    pub recent_peak: f64,
+    /// Replicas that gave samples.
+    pub replicas: u32,
+    /// What one replica can carry at 100 %: its CPU limit, or one core where it has none.
+    pub replica_capacity: Millicores,
+    /// Share of its time the service waited for its CPU limit, 0 to 1: load that is asked for and not seen in `observed`.
+    pub throttled: f64,
+    /// How the points were found, for people.
+    pub method: String,
+    /// Ahead, nearest first.
+    pub points: Vec<ForecastPoint>,
+}

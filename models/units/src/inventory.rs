@@ -1,0 +1,193 @@
+//! What a node holds: its heartbeat.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Bytes, ContainerId, ContainerName, LabelProblem, Millicores, NodeId, PlanId, Policy, ServiceId,
+    Timestamp,
+};
+
+/// What the engine says a container is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContainerState {
+    /// Created, never started.
+    Created,
+    /// Running.
+    Running,
+    /// Running, frozen by a person.
+    Paused,
+    /// Waiting for the engine's restart policy.
+    Restarting,
+    /// Ended.
+    Exited,
+    /// Being removed, or the engine could not stop it.
+    Dead,
+}
+
+impl ContainerState {
+    /// Every state; the position is the code on the wire.
+    pub const ALL: [ContainerState; 6] = [
+        ContainerState::Created,
+        ContainerState::Running,
+        ContainerState::Paused,
+        ContainerState::Restarting,
+        ContainerState::Exited,
+        ContainerState::Dead,
+    ];
+
+    /// The word operators know from the engine.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ContainerState::Created => "created",
+            ContainerState::Running => "running",
+            ContainerState::Paused => "paused",
+            ContainerState::Restarting => "restarting",
+            ContainerState::Exited => "exited",
+            ContainerState::Dead => "dead",
+        }
+    }
+}
+
+impl fmt::Display for ContainerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a container's health check says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthState {
+    /// It has no health check.
+    None,
+    /// It has not passed yet and may still.
+    Starting,
+    /// It passes.
+    Healthy,
+    /// It fails.
+    Unhealthy,
+}
+
+impl HealthState {
+    /// Every state; the position is the code on the wire.
+    pub const ALL: [HealthState; 4] = [
+        HealthState::None,
+        HealthState::Starting,
+        HealthState::Healthy,
+        HealthState::Unhealthy,
+    ];
+
+    /// The word operators know from the engine.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            HealthState::None => "none",
+            HealthState::Starting => "starting",
+            HealthState::Healthy => "healthy",
+            HealthState::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+impl fmt::Display for HealthState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A container's limits; absent where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Limits {
+    /// CPU.
+    pub cpu: Option<Millicores>,
+    /// Memory.
+    pub memory: Option<Bytes>,
+}
+
+/// One container of a node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    /// The engine's id.
+    pub id: ContainerId,
+    /// Its name.
+    pub name: ContainerName,
+    /// The service it is a replica of.
+    pub service: ServiceId,
+    /// Image reference it was created from.
+    pub image: String,
+    /// What it is doing.
+    pub state: ContainerState,
+    /// What its health check says.
+    pub health: HealthState,
+    /// Restarts by the engine's restart policy.
+    pub restarts: u64,
+    /// When it was created.
+    pub created_at: Option<Timestamp>,
+    /// When its process was last started.
+    pub started_at: Option<Timestamp>,
+    /// When its process last ended; absent while running.
+    pub finished_at: Option<Timestamp>,
+    /// Exit code of the last run; absent while running.
+    pub exit_code: Option<i64>,
+    /// Its limits.
+    pub limits: Limits,
+    /// What its labels allow.
+    pub policy: Policy,
+    /// Labels that could not be read; the policy is then the safest reading.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub label_problems: Vec<LabelProblem>,
+    /// The container this one was made from, when Homeostat made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica_of: Option<ContainerId>,
+    /// The plan that made it, when Homeostat made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<PlanId>,
+    /// Why no replica can be made from it; empty when one can.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copy_obstacles: Vec<String>,
+}
+
+impl ContainerRecord {
+    /// Running, and not known to be unfit to serve.
+    pub fn is_serving(&self) -> bool {
+        self.state == ContainerState::Running
+            && matches!(self.health, HealthState::None | HealthState::Healthy)
+    }
+}
+
+/// What a node has to give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NodeCapacity {
+    /// All its cores.
+    pub cpu: Millicores,
+    /// All its memory.
+    pub memory: Bytes,
+}
+
+/// The engine of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EngineInfo {
+    /// Its version.
+    pub version: String,
+    /// The API version spoken with it.
+    pub api_version: String,
+    /// cgroup layout: `v1`, `v2` or `hybrid`.
+    pub cgroup: String,
+}
+
+/// Everything a node holds at one time. Absence of new ones means the node, or its telemetry, is gone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeInventory {
+    /// The node.
+    pub node: NodeId,
+    /// When it was taken.
+    pub at: Timestamp,
+    /// What the node has.
+    pub capacity: NodeCapacity,
+    /// Its engine.
+    pub engine: EngineInfo,
+    /// Its containers, by name.
+    pub containers: Vec<ContainerRecord>,
+}

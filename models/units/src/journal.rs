@@ -1,0 +1,121 @@
+//! The journal: every plan with its cause, what was expected of it, and what came of it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Generation, Outcome, Plan, ServiceId, Timestamp};
+
+/// How far a plan has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Only said: the mode does not allow acting.
+    Suggested,
+    /// Written down; its commands go out after this.
+    Decided,
+    /// Every step succeeded; waiting to see whether it helped.
+    Executed,
+    /// A step did not succeed, or its deadline passed without an outcome.
+    Failed,
+    /// Judged; nothing more follows.
+    Judged,
+}
+
+impl Phase {
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Phase::Suggested => "suggested",
+            Phase::Decided => "decided",
+            Phase::Executed => "executed",
+            Phase::Failed => "failed",
+            Phase::Judged => "judged",
+        }
+    }
+
+    /// Nothing more follows.
+    pub const fn is_final(self) -> bool {
+        match self {
+            Phase::Suggested | Phase::Failed | Phase::Judged => true,
+            Phase::Decided | Phase::Executed => false,
+        }
+    }
+}
+
+/// Whether a plan did what was expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerdictKind {
+    /// It did.
+    Helped,
+    /// Nothing changed.
+    NoEffect,
+    /// It made things worse: it is undone where that can be done.
+    Worse,
+    /// The telemetry to judge by was missing.
+    Unknown,
+}
+
+impl VerdictKind {
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            VerdictKind::Helped => "helped",
+            VerdictKind::NoEffect => "no_effect",
+            VerdictKind::Worse => "worse",
+            VerdictKind::Unknown => "unknown",
+        }
+    }
+}
+
+/// The judgement on a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Which.
+    pub kind: VerdictKind,
+    /// When.
+    pub at: Timestamp,
+    /// One plain sentence with the numbers.
+    pub reason: String,
+}
+
+/// One state of one plan. Each record is complete: the newest of a plan says all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanEntry {
+    /// When this state was reached.
+    pub at: Timestamp,
+    /// The plan, unchanged from first to last.
+    pub plan: Plan,
+    /// How far it has come.
+    pub phase: Phase,
+    /// What became of its steps so far.
+    pub outcomes: Vec<Outcome>,
+    /// The judgement, once there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+}
+
+/// The loop stopped acting of itself, or began again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerEntry {
+    /// When.
+    pub at: Timestamp,
+    /// Which leader says so.
+    pub generation: Generation,
+    /// Acting is stopped until this time; absent when it began again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_until: Option<Timestamp>,
+    /// One plain sentence.
+    pub reason: String,
+    /// The services that were sick at once.
+    pub services: Vec<ServiceId>,
+}
+
+/// One record of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "entry", rename_all = "snake_case")]
+pub enum JournalEntry {
+    /// A plan's state.
+    Plan(Box<PlanEntry>),
+    /// The common-cause breaker.
+    Breaker(BreakerEntry),
+}

@@ -1,0 +1,61 @@
+//! Log lines as they travel.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ContainerId, ContainerName, NodeId, ServiceId, Timestamp};
+
+/// Which of the container's streams a line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Level of a line, as recognised in its text; named like OpenTelemetry's severity ranges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Nothing recognised.
+    Unknown,
+    /// Finest.
+    Trace,
+    /// For developers.
+    Debug,
+    /// Ordinary.
+    Info,
+    /// Odd, handled.
+    Warn,
+    /// Failed.
+    Error,
+    /// Gave up.
+    Fatal,
+}
+
+/// One line a container wrote, its 16 KiB pieces joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// When the engine took it.
+    pub at: Timestamp,
+    /// Where.
+    pub node: NodeId,
+    /// The service.
+    pub service: ServiceId,
+    /// The engine's id.
+    pub container: ContainerId,
+    /// The container's name.
+    pub name: ContainerName,
+    /// Standard output or error.
+    pub stream: LogStream,
+    /// Its level.
+    pub severity: Severity,
+    /// The line's number within the container's log since it was created, as far as this collector counted: with the container
+    /// it identifies the line, so that a line sent twice is recognised.
+    pub sequence: u64,
+    /// Lines known to be lost directly before this one.
+    pub lost_before: u64,
+    /// The text without its newline.
+    pub text: String,
+}

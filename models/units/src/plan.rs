@@ -1,0 +1,386 @@
+//! Plans, the commands they consist of, and what became of those.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Bytes, CommandId, ContainerId, ContainerName, Generation, Limits, Millicores, Mode, NodeId,
+    PlanId, Ratio, ServiceId, SignalId, Timestamp, duration_ms,
+};
+
+/// One thing to be done to one engine, fully specified.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum Action {
+    /// Restart a container.
+    Restart {
+        /// Which.
+        container: ContainerId,
+        /// Its name, for people.
+        name: ContainerName,
+        /// How long it may take to stop before it is killed.
+        #[serde(rename = "grace_ms", with = "duration_ms")]
+        grace: Duration,
+    },
+    /// Change limits in place.
+    UpdateLimits {
+        /// Which.
+        container: ContainerId,
+        /// Its name, for people.
+        name: ContainerName,
+        /// The limits to have; absent ones stay as they are.
+        limits: Limits,
+    },
+    /// Make a container like another and start it.
+    CreateReplica {
+        /// The one to copy, on the same node.
+        template: ContainerId,
+        /// The name to give.
+        name: ContainerName,
+    },
+    /// Stop and remove a container Homeostat made.
+    RemoveReplica {
+        /// Which.
+        container: ContainerId,
+        /// Its name, for people.
+        name: ContainerName,
+        /// How long it may take to stop before it is killed.
+        #[serde(rename = "grace_ms", with = "duration_ms")]
+        grace: Duration,
+    },
+}
+
+impl Action {
+    /// Its kind.
+    pub const fn kind(&self) -> ActionKind {
+        match self {
+            Action::Restart { .. } => ActionKind::Restart,
+            Action::UpdateLimits { .. } => ActionKind::UpdateLimits,
+            Action::CreateReplica { .. } => ActionKind::CreateReplica,
+            Action::RemoveReplica { .. } => ActionKind::RemoveReplica,
+        }
+    }
+
+    /// The name of the container it is about.
+    pub const fn name(&self) -> &ContainerName {
+        match self {
+            Action::Restart { name, .. }
+            | Action::UpdateLimits { name, .. }
+            | Action::CreateReplica { name, .. }
+            | Action::RemoveReplica { name, .. } => name,
+        }
+    }
+
+    /// The container it works on: the template when one is to be made.
+    pub const fn target(&self) -> &ContainerId {
+        match self {
+            Action::Restart { container, .. }
+            | Action::UpdateLimits { container, .. }
+            | Action::RemoveReplica { container, .. } => container,
+            Action::CreateReplica { template, .. } => template,
+        }
+    }
+}
+
+/// Kinds of action, for budgets, metrics and the ledger of what helps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionKind {
+    /// Restart a container.
+    Restart,
+    /// Change limits in place.
+    UpdateLimits,
+    /// Add a replica.
+    CreateReplica,
+    /// Remove a replica.
+    RemoveReplica,
+}
+
+impl ActionKind {
+    /// Every kind.
+    pub const ALL: [ActionKind; 4] = [
+        ActionKind::Restart,
+        ActionKind::UpdateLimits,
+        ActionKind::CreateReplica,
+        ActionKind::RemoveReplica,
+    ];
+
+    /// The word on the wire, in metrics and on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ActionKind::Restart => "restart",
+            ActionKind::UpdateLimits => "update_limits",
+            ActionKind::CreateReplica => "create_replica",
+            ActionKind::RemoveReplica => "remove_replica",
+        }
+    }
+}
+
+impl fmt::Display for ActionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One action on one node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Where.
+    pub node: NodeId,
+    /// What.
+    #[serde(flatten)]
+    pub action: Action,
+}
+
+/// Why a plan was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// The signals behind it; empty when it follows from load alone.
+    pub signals: Vec<SignalId>,
+    /// One plain sentence.
+    pub reason: String,
+}
+
+/// How it will be judged whether a plan helped.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "check", rename_all = "snake_case")]
+pub enum Check {
+    /// These signals resolve, and none of their fingerprints opens again before the judgement.
+    SignalsResolve {
+        /// Which.
+        signals: Vec<SignalId>,
+    },
+    /// The service's load per replica is at or under this share of capacity.
+    UtilisationAtMost {
+        /// The share.
+        ratio: Ratio,
+    },
+    /// The service does not come under overload until the judgement.
+    NoOverload,
+}
+
+/// What a plan is expected to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Expectation {
+    /// One plain sentence.
+    pub text: String,
+    /// How it is judged.
+    pub check: Check,
+    /// How long after the last step it is judged at the latest.
+    #[serde(rename = "within_ms", with = "duration_ms")]
+    pub within: Duration,
+}
+
+/// What is to be done, all of it decided. Carrying it out leaves nothing to choose, and it never changes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Its id.
+    pub id: PlanId,
+    /// The leader's generation when it was made.
+    pub generation: Generation,
+    /// For which service.
+    pub service: ServiceId,
+    /// The kind of all its steps.
+    pub kind: ActionKind,
+    /// What was allowed when it was made: a suggested plan is not carried out.
+    pub mode: Mode,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// No step begins after this.
+    pub deadline: Timestamp,
+    /// Why.
+    pub cause: Cause,
+    /// What, in order.
+    pub steps: Vec<Step>,
+    /// What it should do.
+    pub expected: Expectation,
+    /// What else was considered, each with why not.
+    pub alternatives: Vec<String>,
+    /// The plan this one undoes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo_of: Option<PlanId>,
+    /// W3C trace context of what led to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+impl Plan {
+    /// The commands of this plan, one a step.
+    pub fn commands(&self) -> impl Iterator<Item = Command> + '_ {
+        self.steps.iter().enumerate().map(|(index, step)| Command {
+            id: CommandId::of(&self.id, index),
+            plan: self.id.clone(),
+            generation: self.generation,
+            service: self.service.clone(),
+            node: step.node.clone(),
+            issued_at: self.created_at,
+            deadline: self.deadline,
+            action: step.action.clone(),
+            traceparent: self.traceparent.clone(),
+        })
+    }
+}
+
+/// One step of a plan, on its way to an actuator.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Command {
+    /// Its id; the same step always has the same.
+    pub id: CommandId,
+    /// The plan it belongs to.
+    pub plan: PlanId,
+    /// The leader's generation: an actuator refuses one older than the newest it saw.
+    pub generation: Generation,
+    /// The service.
+    pub service: ServiceId,
+    /// The node that is to carry it out.
+    pub node: NodeId,
+    /// When it was decided.
+    pub issued_at: Timestamp,
+    /// It must not begin after this.
+    pub deadline: Timestamp,
+    /// What to do.
+    #[serde(flatten)]
+    pub action: Action,
+    /// W3C trace context.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+/// Why an actuator would not carry a command out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The container's labels, or this actuator's ceiling, do not allow it.
+    NotOptedIn,
+    /// A newer leader has spoken.
+    StaleGeneration,
+    /// Its deadline has passed.
+    Expired,
+    /// The container to be made would be privileged, share the host's namespaces or bind-mount host paths.
+    Unsafe,
+    /// Only containers Homeostat made are removed.
+    NotOurs,
+    /// The new limit is below what is in use.
+    BelowUse,
+}
+
+impl Refusal {
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Refusal::NotOptedIn => "not_opted_in",
+            Refusal::StaleGeneration => "stale_generation",
+            Refusal::Expired => "expired",
+            Refusal::Unsafe => "unsafe",
+            Refusal::NotOurs => "not_ours",
+            Refusal::BelowUse => "below_use",
+        }
+    }
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum OutcomeResult {
+    /// Done.
+    Succeeded {
+        /// The container that was made, when one was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        created: Option<ContainerId>,
+        /// The limits before, when they were changed: what an undo restores.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        previous: Option<Limits>,
+    },
+    /// Not begun, on purpose.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// In words.
+        reason: String,
+    },
+    /// Begun, and the engine did not do it.
+    Failed {
+        /// What the engine said.
+        error: String,
+    },
+    /// The container was gone.
+    Vanished,
+    /// The actuator was ended in the middle; the engine's state does not tell whether it was done.
+    Interrupted,
+}
+
+impl OutcomeResult {
+    /// Its word.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            OutcomeResult::Succeeded { .. } => "succeeded",
+            OutcomeResult::Refused { .. } => "refused",
+            OutcomeResult::Failed { .. } => "failed",
+            OutcomeResult::Vanished => "vanished",
+            OutcomeResult::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// What became of a command, from the actuator that got it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Which command.
+    pub command: CommandId,
+    /// Of which plan.
+    pub plan: PlanId,
+    /// By which node.
+    pub node: NodeId,
+    /// When it was begun; when it was refused, if it was.
+    pub began_at: Timestamp,
+    /// When it ended.
+    pub at: Timestamp,
+    /// What became of it.
+    #[serde(flatten)]
+    pub result: OutcomeResult,
+    /// W3C trace context.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Restart { name, .. } => write!(f, "restart {name}"),
+            Action::CreateReplica { name, .. } => write!(f, "add replica {name}"),
+            Action::RemoveReplica { name, .. } => write!(f, "remove replica {name}"),
+            Action::UpdateLimits { name, limits, .. } => {
+                write!(f, "set limits of {name}:")?;
+                write_limit(
+                    f,
+                    "CPU",
+                    limits
+                        .cpu
+                        .as_ref()
+                        .map(|cpu: &Millicores| cpu as &dyn fmt::Display),
+                )?;
+                write_limit(
+                    f,
+                    "memory",
+                    limits
+                        .memory
+                        .as_ref()
+                        .map(|memory: &Bytes| memory as &dyn fmt::Display),
+                )
+            }
+        }
+    }
+}
+
+fn write_limit(
+    f: &mut fmt::Formatter<'_>,
+    what: &str,
+    limit: Option<&dyn fmt::Display>,
+) -> fmt::Result {
+    match limit {
+        Some(limit) => write!(f, " {what} {limit}"),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,370 @@
+//! What an operator allows, read from a container's labels.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ContainerName, Ratio, ServiceId};
+
+/// Every label of ours starts with this.
+pub const LABEL_PREFIX: &str = "io.homeostat.";
+/// Set on containers Homeostat makes: the id of the container they were made from.
+pub const LABEL_REPLICA_OF: &str = "io.homeostat.replica-of";
+/// Set on containers Homeostat makes: the command that made them.
+pub const LABEL_COMMAND: &str = "io.homeostat.command";
+
+const PRIORITY_DEFAULT: u32 = 100;
+const REPLICAS_MAX: u32 = 1_000;
+
+/// How far Homeostat may go. Ordered: a ceiling is a minimum of two modes.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Look only.
+    #[default]
+    Observe,
+    /// Say what it would do.
+    Suggest,
+    /// Do it.
+    Act,
+}
+
+impl Mode {
+    /// The mode of a word.
+    pub fn parse(word: &str) -> Option<Mode> {
+        match word {
+            "observe" => Some(Mode::Observe),
+            "suggest" => Some(Mode::Suggest),
+            "act" => Some(Mode::Act),
+            _ => None,
+        }
+    }
+
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Mode::Observe => "observe",
+            Mode::Suggest => "suggest",
+            Mode::Act => "act",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What scaling steers by.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScaleTarget {
+    /// CPU use as a share of a replica's CPU limit; of one core where it has none.
+    Cpu(Ratio),
+}
+
+/// How far a service may be scaled.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ScalePolicy {
+    /// Fewest replicas.
+    pub min: u32,
+    /// Most replicas.
+    pub max: u32,
+    /// What to keep.
+    pub target: ScaleTarget,
+}
+
+/// What the labels of one container allow.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Policy {
+    /// How far to go.
+    pub mode: Mode,
+    /// May it be restarted?
+    pub heal: bool,
+    /// May replicas be added and removed, and how many?
+    pub scale: Option<ScalePolicy>,
+    /// May it be moved to another host?
+    pub movable: bool,
+    /// Higher survives longer.
+    pub priority: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            mode: Mode::Observe,
+            heal: false,
+            scale: None,
+            movable: false,
+            priority: PRIORITY_DEFAULT,
+        }
+    }
+}
+
+/// A label that could not be read. The policy takes the safest reading instead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("label {label}={value:?}: {problem}")]
+pub struct LabelProblem {
+    /// The label's full name.
+    pub label: String,
+    /// What it says.
+    pub value: String,
+    /// What is wrong, and what to write.
+    pub problem: String,
+}
+
+impl Policy {
+    /// Reads the labels of a container. Whatever cannot be read is reported and allows nothing.
+    pub fn from_labels(labels: &BTreeMap<String, String>) -> (Policy, Vec<LabelProblem>) {
+        let mut reader = LabelReader {
+            labels,
+            problems: Vec::new(),
+        };
+        let policy = Policy {
+            mode: reader.read("mode", Mode::Observe, |word| {
+                Mode::parse(word).ok_or("write observe, suggest or act")
+            }),
+            heal: reader.read("heal", false, parse_switch),
+            scale: reader.scale(),
+            movable: reader.read("move", false, parse_switch),
+            priority: reader.read("priority", PRIORITY_DEFAULT, |word| {
+                word.parse().map_err(|_| "write a whole number such as 100")
+            }),
+        };
+        reader.unknown();
+        (policy, reader.problems)
+    }
+}
+
+impl ServiceId {
+    /// The service of a container: our label, else compose's project and service, else the name.
+    pub fn from_labels(labels: &BTreeMap<String, String>, name: &ContainerName) -> ServiceId {
+        let text = |label: &str| {
+            labels
+                .get(label)
+                .map(String::as_str)
+                .filter(|text| !text.is_empty())
+        };
+        if let Some(service) = text("io.homeostat.service") {
+            return ServiceId::from(service);
+        }
+        match (
+            text("com.docker.compose.project"),
+            text("com.docker.compose.service"),
+        ) {
+            (Some(project), Some(service)) => ServiceId::new(format!("{project}/{service}")),
+            (_, Some(service)) => ServiceId::from(service),
+            (_, None) => ServiceId::from(name.as_str()),
+        }
+    }
+}
+
+fn parse_switch(word: &str) -> Result<bool, &'static str> {
+    match word {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("write true or false"),
+    }
+}
+
+fn parse_range(word: &str) -> Result<(u32, u32), &'static str> {
+    const HELP: &str = "write the fewest and most replicas as 1..8";
+    let (min, max) = word.split_once("..").ok_or(HELP)?;
+    let min: u32 = min.trim().parse().map_err(|_| HELP)?;
+    let max: u32 = max.trim().parse().map_err(|_| HELP)?;
+    if min == 0 {
+        return Err("the fewest replicas must be at least 1");
+    }
+    if min > max {
+        return Err("the fewest replicas must not exceed the most");
+    }
+    if max > REPLICAS_MAX {
+        return Err("more than 1000 replicas are not supported");
+    }
+    Ok((min, max))
+}
+
+fn parse_target(word: &str) -> Result<ScaleTarget, &'static str> {
+    const HELP: &str = "write the CPU share to keep as cpu=70%";
+    let percent = word
+        .strip_prefix("cpu=")
+        .and_then(|rest| rest.strip_suffix('%'))
+        .ok_or(HELP)?;
+    let percent: f64 = percent.trim().parse().map_err(|_| HELP)?;
+    if !(1.0..=100.0).contains(&percent) {
+        return Err("the CPU share must be between 1% and 100%");
+    }
+    Ok(ScaleTarget::Cpu(Ratio::saturating(percent / 100.0)))
+}
+
+/// Keys of ours that say something; anything else under the prefix is a slip of the pen.
+const KNOWN: [&str; 12] = [
+    "service",
+    "mode",
+    "heal",
+    "scale",
+    "scale.target",
+    "move",
+    "priority",
+    "replica-of",
+    "command",
+    "plan",
+    "demo",
+    "scrape",
+];
+
+struct LabelReader<'a> {
+    labels: &'a BTreeMap<String, String>,
+    problems: Vec<LabelProblem>,
+}
+
+impl LabelReader<'_> {
+    fn read<T>(
+        &mut self,
+        key: &str,
+        default: T,
+        parse: impl FnOnce(&str) -> Result<T, &'static str>,
+    ) -> T {
+        self.read_opt(key, parse).unwrap_or(default)
+    }
+
+    fn read_opt<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, &'static str>,
+    ) -> Option<T> {
+        let label = format!("{LABEL_PREFIX}{key}");
+        let value = self.labels.get(&label)?;
+        match parse(value.trim()) {
+            Ok(read) => Some(read),
+            Err(problem) => {
+                self.problem(label, value.clone(), problem);
+                None
+            }
+        }
+    }
+
+    fn problem(&mut self, label: String, value: String, problem: &str) {
+        self.problems.push(LabelProblem {
+            label,
+            value,
+            problem: problem.to_owned(),
+        });
+    }
+
+    fn scale(&mut self) -> Option<ScalePolicy> {
+        let target = self
+            .read_opt("scale.target", parse_target)
+            .unwrap_or(ScaleTarget::Cpu(Ratio::saturating(0.7)));
+        let (min, max) = self.read_opt("scale", parse_range)?;
+        Some(ScalePolicy { min, max, target })
+    }
+
+    fn unknown(&mut self) {
+        let strangers: Vec<(String, String)> = self
+            .labels
+            .iter()
+            .filter(|(label, _)| {
+                label
+                    .strip_prefix(LABEL_PREFIX)
+                    .is_some_and(|key| !KNOWN.contains(&key))
+            })
+            .map(|(label, value)| (label.clone(), value.clone()))
+            .collect();
+        for (label, value) in strangers {
+            self.problem(
+                label,
+                value,
+                "unknown label; see the table of labels in the README",
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn no_label_allows_nothing() {
+        let (policy, problems) = Policy::from_labels(&labels(&[("other", "x")]));
+        assert_eq!(policy, Policy::default());
+        assert_eq!(policy.mode, Mode::Observe);
+        assert!(problems.is_empty());
+    }
+
+    #[test]
+    fn labels_opt_in() {
+        let (policy, problems) = Policy::from_labels(&labels(&[
+            ("io.homeostat.mode", "act"),
+            ("io.homeostat.heal", "true"),
+            ("io.homeostat.scale", "1..8"),
+            ("io.homeostat.scale.target", "cpu=60%"),
+        ]));
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!(policy.mode, Mode::Act);
+        assert!(policy.heal);
+        let scale = policy.scale.unwrap();
+        assert_eq!((scale.min, scale.max), (1, 8));
+        assert_eq!(scale.target, ScaleTarget::Cpu(Ratio::new(0.6).unwrap()));
+    }
+
+    #[test]
+    fn what_cannot_be_read_allows_nothing_and_is_said() {
+        let (policy, problems) = Policy::from_labels(&labels(&[
+            ("io.homeostat.mode", "yes"),
+            ("io.homeostat.scale", "8..1"),
+            ("io.homeostat.heel", "true"),
+        ]));
+        assert_eq!(policy.mode, Mode::Observe);
+        assert_eq!(policy.scale, None);
+        let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(said[0].contains("write observe, suggest or act"));
+        assert!(said[1].contains("fewest replicas must not exceed"));
+        assert!(said[2].contains("unknown label"));
+    }
+
+    #[test]
+    fn the_service_is_the_label_then_compose_then_the_name() {
+        let name = ContainerName::from("shop-web-1");
+        let compose = [
+            ("com.docker.compose.project", "shop"),
+            ("com.docker.compose.service", "web"),
+        ];
+        assert_eq!(
+            ServiceId::from_labels(&labels(&[]), &name).as_str(),
+            "shop-web-1"
+        );
+        assert_eq!(
+            ServiceId::from_labels(&labels(&compose), &name).as_str(),
+            "shop/web"
+        );
+        let mut both = labels(&compose);
+        both.insert("io.homeostat.service".into(), "front".into());
+        assert_eq!(ServiceId::from_labels(&both, &name).as_str(), "front");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_label_text_is_read_without_panic(value in ".*") {
+            for key in KNOWN {
+                let (policy, _) = Policy::from_labels(&labels(&[(&format!("{LABEL_PREFIX}{key}"), &value)]));
+                if key != "mode" || value.trim() != "act" {
+                    proptest::prop_assert!(policy.mode != Mode::Act);
+                }
+            }
+        }
+    }
+}
