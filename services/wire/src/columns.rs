@@ -1,0 +1,181 @@
+//! Arrow columns: dictionary-encoded names, nullable numbers, IPC streams of one batch.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use arrow_array::builder::StringDictionaryBuilder;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int32Type, Int64Type, UInt8Type, UInt64Type};
+use arrow_array::{
+    Array, ArrayRef, Float64Array, Int64Array, PrimitiveArray, RecordBatch, StringArray,
+    TypedDictionaryArray, UInt8Array, UInt64Array,
+};
+use arrow_ipc::reader::StreamReader;
+use arrow_ipc::writer::StreamWriter;
+use arrow_schema::{ArrowError, DataType, Field, Schema};
+use bytes::Bytes;
+
+/// A batch that is larger when unpacked is refused: nothing of ours writes one.
+const ROWS_MAX: usize = 1_000_000;
+
+/// Collects columns in order.
+#[derive(Default)]
+pub(crate) struct Batch {
+    fields: Vec<Field>,
+    columns: Vec<ArrayRef>,
+}
+
+impl Batch {
+    pub(crate) fn names<'a>(&mut self, name: &str, values: impl Iterator<Item = &'a str>) {
+        let mut builder = StringDictionaryBuilder::<Int32Type>::new();
+        for value in values {
+            builder.append_value(value);
+        }
+        self.push(name, Arc::new(builder.finish()));
+    }
+
+    pub(crate) fn text<'a>(&mut self, name: &str, values: impl Iterator<Item = &'a str>) {
+        self.push(name, Arc::new(StringArray::from_iter_values(values)));
+    }
+
+    pub(crate) fn times(&mut self, name: &str, values: impl Iterator<Item = i64>) {
+        self.push(name, Arc::new(Int64Array::from_iter_values(values)));
+    }
+
+    pub(crate) fn counts(&mut self, name: &str, values: impl Iterator<Item = u64>) {
+        self.push(name, Arc::new(UInt64Array::from_iter_values(values)));
+    }
+
+    pub(crate) fn codes(&mut self, name: &str, values: impl Iterator<Item = u8>) {
+        self.push(name, Arc::new(UInt8Array::from_iter_values(values)));
+    }
+
+    /// Numbers of which some may not have been read. A column with none is left out: readers take that as not read.
+    pub(crate) fn numbers(&mut self, name: &str, values: impl Iterator<Item = Option<f64>>) {
+        let column = Float64Array::from_iter(values);
+        if column.null_count() < column.len() {
+            self.push(name, Arc::new(column));
+        }
+    }
+
+    fn push(&mut self, name: &str, column: ArrayRef) {
+        self.fields
+            .push(Field::new(name, column.data_type().clone(), true));
+        self.columns.push(column);
+    }
+
+    pub(crate) fn encode(self) -> Result<Bytes, ArrowError> {
+        let schema = Arc::new(Schema::new(self.fields));
+        let batch = RecordBatch::try_new(Arc::clone(&schema), self.columns)?;
+        let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
+        writer.write(&batch)?;
+        Ok(Bytes::from(writer.into_inner()?))
+    }
+}
+
+/// One decoded batch, its columns looked up by name.
+pub(crate) struct Columns(RecordBatch);
+
+impl Columns {
+    /// Reads the single batch of an IPC stream.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Columns, String> {
+        // The decoder checks what it is told to read, but has panicked on hostile lengths before: a panic here is an error like any other.
+        let read = std::panic::catch_unwind(|| {
+            let mut reader = StreamReader::try_new(Cursor::new(bytes), None)?;
+            reader.next().unwrap_or_else(|| {
+                Err(ArrowError::IpcError("the stream holds no batch".to_owned()))
+            })
+        });
+        let batch = match read {
+            Ok(batch) => batch.map_err(|error| error.to_string())?,
+            Err(_) => return Err("the Arrow decoder gave up on these bytes".to_owned()),
+        };
+        if batch.num_rows() > ROWS_MAX {
+            return Err(format!(
+                "{} rows are more than the {ROWS_MAX} allowed",
+                batch.num_rows()
+            ));
+        }
+        Ok(Columns(batch))
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.0.num_rows()
+    }
+
+    pub(crate) fn names(
+        &self,
+        name: &str,
+    ) -> Result<TypedDictionaryArray<'_, Int32Type, StringArray>, String> {
+        let column = self.column(name)?;
+        complete(name, column)?;
+        column
+            .as_any_dictionary_opt()
+            .and_then(|_| column.as_dictionary_opt::<Int32Type>())
+            .and_then(|dictionary| dictionary.downcast_dict::<StringArray>())
+            .ok_or_else(|| mistyped(name, "dictionary of text", column.data_type()))
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Result<&StringArray, String> {
+        let column = self.column(name)?;
+        complete(name, column)?;
+        column
+            .as_string_opt::<i32>()
+            .ok_or_else(|| mistyped(name, "text", column.data_type()))
+    }
+
+    pub(crate) fn times(&self, name: &str) -> Result<&PrimitiveArray<Int64Type>, String> {
+        let column = self.column(name)?;
+        complete(name, column)?;
+        column
+            .as_primitive_opt()
+            .ok_or_else(|| mistyped(name, "64-bit integer", column.data_type()))
+    }
+
+    pub(crate) fn counts(&self, name: &str) -> Result<&PrimitiveArray<UInt64Type>, String> {
+        let column = self.column(name)?;
+        complete(name, column)?;
+        column
+            .as_primitive_opt()
+            .ok_or_else(|| mistyped(name, "64-bit count", column.data_type()))
+    }
+
+    pub(crate) fn codes(&self, name: &str) -> Result<&PrimitiveArray<UInt8Type>, String> {
+        let column = self.column(name)?;
+        complete(name, column)?;
+        column
+            .as_primitive_opt()
+            .ok_or_else(|| mistyped(name, "8-bit code", column.data_type()))
+    }
+
+    /// The numbers of a column; `None` when the batch does not have it.
+    pub(crate) fn numbers(
+        &self,
+        name: &str,
+    ) -> Result<Option<&PrimitiveArray<Float64Type>>, String> {
+        let Some(column) = self.0.column_by_name(name) else {
+            return Ok(None);
+        };
+        column
+            .as_primitive_opt()
+            .map(Some)
+            .ok_or_else(|| mistyped(name, "64-bit number", column.data_type()))
+    }
+
+    fn column(&self, name: &str) -> Result<&ArrayRef, String> {
+        self.0
+            .column_by_name(name)
+            .ok_or_else(|| format!("column {name} is missing"))
+    }
+}
+
+fn complete(name: &str, column: &ArrayRef) -> Result<(), String> {
+    if column.logical_null_count() > 0 {
+        return Err(format!("column {name} has rows without a value"));
+    }
+    Ok(())
+}
+
+fn mistyped(name: &str, wanted: &str, found: &DataType) -> String {
+    format!("column {name} is {found}, not a {wanted}")
+}

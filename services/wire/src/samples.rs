@@ -1,0 +1,109 @@
+//! Samples: one wide row for each container and tick.
+
+use std::sync::Arc;
+
+use arrow_array::Array;
+use arrow_array::ArrayAccessor;
+use bus::{NewRecord, Record};
+use bytes::Bytes;
+use units::{
+    ContainerId, ContainerName, ContainerState, HealthState, Metric, MetricRow, NodeId, Sample,
+    ServiceId, Timestamp,
+};
+
+use crate::columns::{Batch, Columns};
+use crate::error::{DecodeError, EncodeError};
+use crate::header::{self, Meta};
+use crate::topic;
+
+const SCHEMA: &str = "samples";
+const VERSION: u32 = 1;
+
+/// Writes the rows of one partition and tick. The caller has put together the services that `bus::partition_of` sends there.
+///
+/// # Errors
+/// When Arrow refuses the batch, as for one beyond its size limits.
+pub fn encode_samples(
+    rows: &[Sample],
+    partition: u32,
+    meta: &Meta,
+) -> Result<NewRecord, EncodeError> {
+    let mut batch = Batch::default();
+    batch.times("at_unix_ms", rows.iter().map(|row| row.at.as_millis()));
+    batch.names("node", rows.iter().map(|row| row.node.as_str()));
+    batch.names("service", rows.iter().map(|row| row.service.as_str()));
+    batch.names("container", rows.iter().map(|row| row.container.as_str()));
+    batch.names("name", rows.iter().map(|row| row.name.as_str()));
+    batch.codes("state", rows.iter().map(|row| row.state as u8));
+    batch.codes("health", rows.iter().map(|row| row.health as u8));
+    for metric in Metric::ALL {
+        batch.numbers(
+            metric.column(),
+            rows.iter().map(|row| row.metrics.get(*metric)),
+        );
+    }
+    let value = batch.encode().map_err(|source| EncodeError::Batch {
+        topic: topic::SAMPLES,
+        source,
+    })?;
+    Ok(NewRecord {
+        topic: topic::SAMPLES.into(),
+        key: rows.first().map_or_else(Bytes::new, |row| {
+            Bytes::copy_from_slice(row.service.as_str().as_bytes())
+        }),
+        value,
+        headers: header::headers(SCHEMA, VERSION, meta),
+        partition: Some(partition),
+    })
+}
+
+/// Reads a batch of samples. Columns this reader does not know are passed over; metrics the batch does not have were not read.
+///
+/// # Errors
+/// When schema or version are not known, or the bytes are not such a batch.
+pub fn decode_samples(record: &Record) -> Result<Vec<Sample>, DecodeError> {
+    header::expect(record, SCHEMA, VERSION)?;
+    let columns =
+        Columns::decode(&record.value).map_err(|what| DecodeError::malformed(record, what))?;
+    rows(&columns).map_err(|what| DecodeError::malformed(record, what))
+}
+
+fn rows(columns: &Columns) -> Result<Vec<Sample>, String> {
+    let at = columns.times("at_unix_ms")?;
+    let node = columns.names("node")?;
+    let service = columns.names("service")?;
+    let container = columns.names("container")?;
+    let name = columns.names("name")?;
+    let state = columns.codes("state")?;
+    let health = columns.codes("health")?;
+    let mut samples = Vec::with_capacity(columns.rows());
+    for row in 0..columns.rows() {
+        samples.push(Sample {
+            at: Timestamp::from_millis(at.value(row)),
+            node: NodeId::new(Arc::from(node.value(row))),
+            service: ServiceId::new(Arc::from(service.value(row))),
+            container: ContainerId::new(Arc::from(container.value(row))),
+            name: ContainerName::new(Arc::from(name.value(row))),
+            state: code(&ContainerState::ALL, state.value(row), "state")?,
+            health: code(&HealthState::ALL, health.value(row), "health")?,
+            metrics: MetricRow::default(),
+        });
+    }
+    for metric in Metric::ALL {
+        let Some(column) = columns.numbers(metric.column())? else {
+            continue;
+        };
+        for (row, sample) in samples.iter_mut().enumerate() {
+            if column.is_valid(row) {
+                sample.metrics.set(*metric, column.value(row));
+            }
+        }
+    }
+    Ok(samples)
+}
+
+pub(crate) fn code<T: Copy>(all: &[T], code: u8, what: &str) -> Result<T, String> {
+    all.get(usize::from(code))
+        .copied()
+        .ok_or_else(|| format!("{code} is no {what} code"))
+}

@@ -1,0 +1,82 @@
+//! The topics. Names, keys and retention are the same on every back end.
+
+use std::time::Duration;
+
+use bus::{Retention, TopicSpec};
+
+/// Keyed by service; Arrow IPC, one batch for each partition and tick.
+pub const SAMPLES: &str = "homeostat.samples";
+/// Keyed by service; Arrow IPC.
+pub const LOGS: &str = "homeostat.logs";
+/// Keyed by container; JSON.
+pub const EVENTS: &str = "homeostat.events";
+/// Keyed by node; JSON, whole node state, also the node's heartbeat.
+pub const INVENTORY: &str = "homeostat.inventory";
+/// Keyed by fingerprint; JSON.
+pub const SIGNALS: &str = "homeostat.signals";
+/// Keyed by service; JSON.
+pub const FORECASTS: &str = "homeostat.forecasts";
+/// Keyed by node; JSON, one step of a plan.
+pub const COMMANDS: &str = "homeostat.commands";
+/// Keyed by node; JSON.
+pub const OUTCOMES: &str = "homeostat.outcomes";
+/// Keyed by plan; JSON.
+pub const JOURNAL: &str = "homeostat.journal";
+/// Keyed by partition of the samples; binary detector state.
+pub const CHECKPOINTS: &str = "homeostat.checkpoints";
+/// One partition: who is assigned it leads the controllers, and the offset of the claim it writes is the generation.
+pub const ELECTION: &str = "homeostat.election";
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const GIB: u64 = 1024 * 1024 * 1024;
+
+/// The topics with `partitions` for those that scale with the number of services. Commands, outcomes and the journal
+/// have one each: their order is worth more than their rate.
+pub fn all(partitions: u32) -> Vec<TopicSpec> {
+    let delete = |name, partitions, days: u32, max_bytes| TopicSpec {
+        name,
+        partitions,
+        retention: Retention::Delete {
+            max_age: DAY * days,
+            max_bytes,
+        },
+    };
+    let compact = |name| TopicSpec {
+        name,
+        partitions: 1,
+        retention: Retention::Compact,
+    };
+    vec![
+        delete(SAMPLES, partitions, 1, 4 * GIB),
+        delete(LOGS, partitions, 1, 4 * GIB),
+        delete(EVENTS, 1, 7, GIB),
+        compact(INVENTORY),
+        delete(SIGNALS, 1, 7, GIB),
+        delete(FORECASTS, 1, 1, GIB),
+        delete(COMMANDS, 1, 7, GIB),
+        delete(OUTCOMES, 1, 7, GIB),
+        delete(JOURNAL, 1, 30, GIB),
+        compact(CHECKPOINTS),
+        delete(ELECTION, 1, 30, GIB),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_and_logs_have_the_same_partitions_so_one_reader_meets_both() {
+        let topics = all(12);
+        let partitions = |name: &str| {
+            topics
+                .iter()
+                .find(|spec| spec.name == name)
+                .unwrap()
+                .partitions
+        };
+        assert_eq!(partitions(SAMPLES), 12);
+        assert_eq!(partitions(LOGS), 12);
+        assert_eq!(partitions(ELECTION), 1);
+    }
+}

@@ -1,0 +1,89 @@
+//! The bytes of each record, kept: a change of what travels is a change of these files, and what older versions wrote stays readable.
+//!
+//! `HOMEOSTAT_BLESS=1 cargo test -p wire --test golden` writes them anew.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::*;
+use units::*;
+use wire::{Checkpoint, Claim, Json, Meta};
+
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/golden/wire")
+        .join(name)
+}
+
+fn meta() -> Meta {
+    Meta::new("golden/1@node-a")
+}
+
+/// The file's bytes; when asked to bless, `fresh` becomes the file.
+fn golden(name: &str, fresh: &[u8]) -> Vec<u8> {
+    let path = file(name);
+    if std::env::var_os("HOMEOSTAT_BLESS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, fresh).unwrap();
+    }
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn json<T: Json + PartialEq + std::fmt::Debug>(value: &T) {
+    let mut record = delivered(wire::encode(value, &meta()));
+    let pretty: serde_json::Value = serde_json::from_slice(&record.value).unwrap();
+    let fresh = serde_json::to_string_pretty(&pretty).unwrap() + "\n";
+    let name = format!("{}-{}.json", T::SCHEMA, T::VERSION);
+    let kept = golden(&name, fresh.as_bytes());
+    assert_eq!(String::from_utf8(kept.clone()).unwrap(), fresh, "{name}");
+    record.value = kept.into();
+    assert_eq!(&wire::decode::<T>(&record).unwrap(), value, "{name}");
+}
+
+#[test]
+fn json_records_are_as_they_were() {
+    json(&event());
+    json(&inventory());
+    json(&signal());
+    json(&forecast());
+    json(&plan().commands().next().unwrap());
+    json(&outcome());
+    json(&JournalEntry::Plan(Box::new(PlanEntry {
+        at: at(9_000),
+        plan: plan(),
+        phase: Phase::Judged,
+        outcomes: vec![outcome()],
+        verdict: Some(Verdict {
+            kind: VerdictKind::Helped,
+            at: at(9_000),
+            reason: "the signal resolved 5 s after the restart".to_owned(),
+        }),
+    })));
+    json(&Claim {
+        candidate: "controller@node-a".to_owned(),
+        at: at(0),
+    });
+    json(&Checkpoint {
+        partition_key: "3".to_owned(),
+        samples_next: 10,
+        logs_next: 11,
+        at: at(0),
+        state_version: 1,
+        state: "AAEC".to_owned(),
+    });
+}
+
+#[test]
+fn batches_written_before_are_read() {
+    let rows = vec![sample(), stopped_sample()];
+    let mut record = delivered(wire::encode_samples(&rows, 3, &meta()).unwrap());
+    record.value = golden("samples-1.arrow", &record.value).into();
+    assert_eq!(wire::decode_samples(&record).unwrap(), rows);
+
+    let lines = vec![line()];
+    let mut record = delivered(wire::encode_logs(&lines, 3, &meta()).unwrap());
+    record.value = golden("logs-1.arrow", &record.value).into();
+    assert_eq!(wire::decode_logs(&record).unwrap(), lines);
+}
