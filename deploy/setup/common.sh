@@ -63,3 +63,18 @@ wait_until() {
         sleep 0.2
     done
 }
+
+# The docker command line as a user the engine listens to. Whether that takes sudo is found out once.
+docker_cli() {
+    if [ -z "${HOMEOSTAT_DOCKER_AS:-}" ]; then
+        if [ "$(id -u)" -eq 0 ] || docker version >/dev/null 2>&1; then
+            HOMEOSTAT_DOCKER_AS=me
+        else
+            HOMEOSTAT_DOCKER_AS=root
+        fi
+    fi
+    case "$HOMEOSTAT_DOCKER_AS" in
+        me) docker "$@" ;;
+        root) as_root docker "$@" ;;
+    esac
+}

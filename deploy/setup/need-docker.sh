@@ -74,6 +74,7 @@ start_detached() {
     local extra_path
     as_root mkdir -p "$HOMEOSTAT_STATE"
     extra_path="$(iptables_path)"
+    # shellcheck disable=SC2016 # the inner shell expands these
     as_root env PATH="$extra_path/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
         setsid sh -c 'echo $$ >"$1"; cat "/proc/$$/stat" | cut -d" " -f22 >>"$1"; exec dockerd >>"$2" 2>&1 </dev/null' \
         sh "$PID_FILE" "$LOG_FILE" &

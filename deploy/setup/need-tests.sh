@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Installs what some tests run besides Docker and Kafka: Prometheus, to check the alert rules and scrape the metrics,
+# and Chromium, to look at the console's page. Starts neither as a service.
+set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+# shellcheck source=deploy/setup/common.sh
+. "$here/common.sh"
+
+readonly POLICY=/usr/sbin/policy-rc.d
+
+# Debian starts a service when its package is installed, unless this file says no. An own one is put there for the
+# time of the installation; one that is there already stays as it is.
+without_services() {
+    if [ -e "$POLICY" ]; then
+        "$@"
+        return
+    fi
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$POLICY" >/dev/null
+    as_root chmod 755 "$POLICY"
+    trap 'as_root rm -f "$POLICY"' EXIT
+    "$@"
+}
+
+main() {
+    local packages=()
+    have prometheus || packages+=(prometheus)
+    have chromium || packages+=(chromium)
+    if [ "${#packages[@]}" -gt 0 ]; then
+        without_services apt_install "${packages[@]}"
+    fi
+    say "Prometheus and Chromium are there"
+}
+
+main
