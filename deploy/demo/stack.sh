@@ -17,7 +17,7 @@ root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 . "$root/deploy/setup/common.sh"
 
 readonly IMAGE="homeostat-demo:latest"
-readonly BASE_RPS="${BASE_RPS:-6}"
+readonly BASE_RPS="${BASE_RPS:-8}"
 readonly PATIENT_RPS="${PATIENT_RPS:-10}"
 readonly BURN_MS=8
 readonly READY_SECONDS=60

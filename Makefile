@@ -1,0 +1,61 @@
+# The ways in. Each target installs what it needs first (Debian packages, by deploy/setup), and does nothing that is
+# done already. CARGO_TARGET_DIR is respected.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+HOMEOSTAT := $(TARGET)/release/homeostat
+SETUP := deploy/setup
+# Reading cgroup files and log files of containers takes root, and so does an engine that answers to root alone.
+AS_ROOT := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo -E)
+# Test programs run as root through cargo's own runner, so that cargo itself, and what it builds, stay the caller's.
+RUNNER := $(if $(AS_ROOT),CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_RUNNER="$(AS_ROOT)")
+LOCKED := $(if $(CI),--locked)
+
+.PHONY: help
+help: ## Say what there is
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+.PHONY: demo
+demo: need-docker build image ## Show the whole loop on a demo stack; leaves nothing behind (DEMO_SECONDS bounds it)
+	@deploy/demo/demo.sh $(HOMEOSTAT)
+
+.PHONY: up
+up: need-docker build ## Watch this machine's own containers, touching none
+	@$(AS_ROOT) $(HOMEOSTAT) up --mode observe
+
+.PHONY: build
+build: need-build ## Build the release binary
+	@cargo build --release $(LOCKED) -p homeostat
+
+.PHONY: image
+image: need-build need-docker
+	@deploy/demo/image.sh
+
+.PHONY: test
+test: need-docker need-kafka need-tests build image ## Run every test, on a real engine and a real Kafka
+	@$(RUNNER) cargo test --workspace $(LOCKED)
+
+.PHONY: check
+check: need-build ## Run what a change must pass before it is taken: format, lints, documentation, tidy, dependencies
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets $(LOCKED) -- -D warnings
+	@RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace $(LOCKED) --quiet
+	@cargo test $(LOCKED) --quiet -p tidy
+	@$(SETUP)/deny.sh
+
+.PHONY: bench
+bench: need-docker need-kafka build image ## Measure cost and quality against baselines in the same run
+	@cargo build --release $(LOCKED) -p bench
+	@$(AS_ROOT) $(TARGET)/release/bench
+
+.PHONY: clean
+clean: ## Remove what was built, the demo's containers and its image
+	@if command -v docker >/dev/null; then deploy/demo/stack.sh down demo --image; fi
+	@cargo clean
+
+.PHONY: need-build need-docker need-kafka need-tests
+need-build need-docker need-kafka need-tests:
+	@$(SETUP)/$@.sh
