@@ -44,9 +44,7 @@ impl Bus {
     /// # Errors
     /// When the directory cannot be used, another process uses it, or the store in it is damaged.
     pub fn local(config: &LocalConfig) -> Result<Self, BusError> {
-        Err(BusError::Locked {
-            dir: config.dir.clone(),
-        })
+        Ok(Self(Backend::Embedded(Arc::new(Embedded::local(config)?))))
     }
 
     /// A log in Apache Kafka. The broker need not be up yet.
@@ -66,7 +64,7 @@ impl Bus {
     /// When a topic exists with too few partitions or another clean-up policy, or cannot be created.
     pub async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), BusError> {
         match &self.0 {
-            Backend::Embedded(log) => topics.iter().try_for_each(|spec| log.ensure_topic(spec)),
+            Backend::Embedded(log) => log.ensure_topics(topics).await,
         }
     }
 

@@ -86,6 +86,7 @@ impl Cursors {
                 .read(&cursor.topic, cursor.partition, cursor.next)?
             {
                 Read::Memory(chunk) => self.take(index, chunk),
+                Read::Disk(handle) => self.pending = Some((index, handle)),
             }
             return Ok(true);
         }

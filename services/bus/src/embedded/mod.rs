@@ -1,52 +1,59 @@
-//! The log inside one process: the memory back end, and what the local back end shares with it.
+//! The log inside one process: the memory back end, and the local back end with a store on disk below it.
+//!
+//! Both keep the newest records in memory, share out partitions among the members of a group, and wake readers when
+//! something was appended. They differ in what an append waits for and where older records are read from.
 
 mod cursors;
+mod disk;
 mod group;
 mod segment;
 mod subscription;
 mod tail;
+mod topics;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use self::disk::{Disk, StoredTopic, keep_newest};
 use self::group::Group;
-use self::segment::{Chunk, Keep, Segment, millis};
+use self::segment::{Chunk, Keep, millis};
 pub(crate) use self::subscription::EmbeddedSubscription;
 pub(crate) use self::tail::EmbeddedTail;
+use self::topics::{Fit, Topic, Topics, empty_segment};
 use crate::{
-    BusError, MAX_RECORD_BYTES, NewRecord, Position, Retention, TopicPartition, TopicSpec,
+    BusError, LocalConfig, MAX_RECORD_BYTES, NewRecord, Position, TopicPartition, TopicSpec,
     partition_of,
 };
 
-/// A topic and what of it lies in memory.
+/// Where records are kept beyond memory.
 #[derive(Debug)]
-pub(crate) struct Topic {
-    name: Arc<str>,
-    retention: Mutex<Retention>,
-    partitions: Vec<Mutex<Segment>>,
-    /// Woken when something is appended. Readers that are gone are dropped when the next one comes.
-    readers: Mutex<Vec<Weak<Notify>>>,
+enum Storage {
+    Memory,
+    Disk(Disk),
 }
 
-/// A read, done or to be done.
+/// A read, done or under way.
 #[derive(Debug)]
-pub(crate) enum Read {
-    /// Memory had it.
+enum Read {
     Memory(Chunk),
+    Disk(JoinHandle<Result<Chunk, BusError>>),
 }
 
 /// The log of one process.
 #[derive(Debug)]
 pub(crate) struct Embedded {
-    topics: RwLock<BTreeMap<Arc<str>, Arc<Topic>>>,
+    topics: Arc<Topics>,
     groups: Mutex<HashMap<String, Group>>,
     /// The offset to start from, per group and partition.
     committed: Mutex<HashMap<(String, TopicPartition), u64>>,
+    storage: Storage,
+    /// Held while topics are created, so that two callers do not create one twice.
+    creating: tokio::sync::Mutex<()>,
     closed: AtomicBool,
 }
 
@@ -61,67 +68,80 @@ fn now_ms() -> i64 {
         .map_or(0, millis)
 }
 
-impl Topic {
-    fn new(name: Arc<str>, partitions: u32, retention: Retention) -> Self {
-        let segment = || Mutex::new(Segment::new(0, 0, Keep::AsRetention(retention)));
-        Self {
-            name,
-            retention: Mutex::new(retention),
-            partitions: (0..partitions).map(|_| segment()).collect(),
-            readers: Mutex::default(),
-        }
-    }
-
-    fn partition_count(&self) -> u32 {
-        self.partitions.len() as u32
-    }
-
-    fn segment(&self, partition: u32) -> Result<MutexGuard<'_, Segment>, BusError> {
-        match self.partitions.get(partition as usize) {
-            Some(segment) => Ok(lock(segment)),
-            None => Err(BusError::UnknownPartition {
-                topic: Arc::clone(&self.name),
-                partition,
-            }),
-        }
-    }
-
-    fn end(&self, partition: u32) -> Result<u64, BusError> {
-        Ok(self.segment(partition)?.end())
-    }
-
-    fn add_reader(&self, wake: &Arc<Notify>) {
-        let mut readers = lock(&self.readers);
-        readers.retain(|reader| reader.strong_count() > 0);
-        readers.push(Arc::downgrade(wake));
-    }
-
-    fn wake_readers(&self) {
-        for reader in lock(&self.readers).iter().filter_map(Weak::upgrade) {
-            reader.notify_one();
-        }
-    }
-}
-
 impl Embedded {
     pub(crate) fn memory() -> Self {
+        Self::new(Arc::default(), HashMap::new(), Storage::Memory)
+    }
+
+    pub(crate) fn local(config: &LocalConfig) -> Result<Self, BusError> {
+        let opened = Disk::open(config)?;
+        Ok(Self::new(
+            opened.topics,
+            opened.offsets,
+            Storage::Disk(opened.disk),
+        ))
+    }
+
+    fn new(
+        topics: Arc<Topics>,
+        committed: HashMap<(String, TopicPartition), u64>,
+        storage: Storage,
+    ) -> Self {
         Self {
-            topics: RwLock::default(),
+            topics,
             groups: Mutex::default(),
-            committed: Mutex::default(),
+            committed: Mutex::new(committed),
+            storage,
+            creating: tokio::sync::Mutex::default(),
             closed: AtomicBool::new(false),
         }
     }
 
-    pub(crate) fn ensure_topic(&self, spec: &TopicSpec) -> Result<(), BusError> {
+    pub(crate) async fn ensure_topics(&self, specs: &[TopicSpec]) -> Result<(), BusError> {
         self.check_open()?;
-        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(topic) = topics.get(spec.name) {
-            return check_topic(topic, spec);
+        let _creating = self.creating.lock().await;
+        let mut next_id = self
+            .topics
+            .all()
+            .iter()
+            .map(|topic| topic.id + 1)
+            .max()
+            .unwrap_or(1);
+        let mut to_store = Vec::new();
+        for spec in specs {
+            let mut stored = StoredTopic {
+                name: Arc::from(spec.name),
+                id: next_id,
+                partitions: spec.partitions.max(1),
+                retention: spec.retention,
+            };
+            match self.topics.get(spec.name) {
+                None => next_id += 1,
+                Some(topic) => match topic.compare(spec)? {
+                    Fit::Same => continue,
+                    Fit::OtherAmounts => {
+                        stored.id = topic.id;
+                        stored.partitions = topic.partition_count();
+                    }
+                },
+            }
+            to_store.push(stored);
         }
-        let name: Arc<str> = Arc::from(spec.name);
-        let topic = Topic::new(Arc::clone(&name), spec.partitions.max(1), spec.retention);
-        topics.insert(name, Arc::new(topic));
+        if let Storage::Disk(disk) = &self.storage
+            && !to_store.is_empty()
+        {
+            disk.put_topics(to_store.clone()).await?;
+        }
+        for stored in &to_store {
+            let keep = match &self.storage {
+                Storage::Memory => Keep::AsRetention(stored.retention),
+                Storage::Disk(_) => keep_newest(),
+            };
+            match self.topics.get(&stored.name) {
+                Some(topic) => topic.set_retention(stored.retention),
+                None => self.topics.insert(Topic::new(stored, empty_segment(keep))),
+            }
+        }
         Ok(())
     }
 
@@ -132,25 +152,38 @@ impl Embedded {
         let partition = record
             .partition
             .unwrap_or_else(|| partition_of(&record.key, topic.partition_count()));
-        let position = {
-            let mut segment = topic.segment(partition)?;
-            let record = segment.place(record, partition, now_ms());
-            let position = record.position.clone();
-            segment.push(record);
-            position
-        };
-        topic.wake_readers();
-        Ok(position)
+        drop(topic.segment(partition)?);
+        match &self.storage {
+            Storage::Memory => {
+                let mut segment = topic.segment(partition)?;
+                let record = segment.place(record, partition, now_ms());
+                let position = record.position.clone();
+                segment.push(record);
+                drop(segment);
+                topic.wake_readers();
+                Ok(position)
+            }
+            Storage::Disk(disk) => disk.append(topic, partition, record).await,
+        }
     }
 
     pub(crate) fn status(&self) -> Result<(), BusError> {
-        self.check_open()
+        self.check_open()?;
+        match &self.storage {
+            Storage::Memory => Ok(()),
+            Storage::Disk(disk) => disk.status(),
+        }
     }
 
     pub(crate) async fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        topics.values().for_each(|topic| topic.wake_readers());
+        for topic in self.topics.all() {
+            topic.wake_readers();
+        }
+        match &self.storage {
+            Storage::Memory => {}
+            Storage::Disk(disk) => disk.close().await,
+        }
     }
 
     fn check_open(&self) -> Result<(), BusError> {
@@ -161,18 +194,22 @@ impl Embedded {
     }
 
     fn topic(&self, name: &str) -> Result<Arc<Topic>, BusError> {
-        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        topics
-            .get(name)
-            .cloned()
-            .ok_or_else(|| BusError::UnknownTopic {
-                topic: Arc::from(name),
-            })
+        self.topics.get(name).ok_or_else(|| BusError::UnknownTopic {
+            topic: Arc::from(name),
+        })
     }
 
     fn read(&self, topic: &Topic, partition: u32, from: u64) -> Result<Read, BusError> {
-        let segment = topic.segment(partition)?;
-        Ok(Read::Memory(segment.read(from).unwrap_or_default()))
+        let in_memory = topic.segment(partition)?.read(from);
+        match (in_memory, &self.storage) {
+            (Some(chunk), _) => Ok(Read::Memory(chunk)),
+            (None, Storage::Disk(disk)) => Ok(Read::Disk(disk.read(topic, partition, from))),
+            // Memory that is the only copy always answers.
+            (None, Storage::Memory) => Ok(Read::Memory(Chunk {
+                records: Vec::new(),
+                next: from,
+            })),
+        }
     }
 
     async fn offset_at(
@@ -181,7 +218,10 @@ impl Embedded {
         partition: u32,
         time_ms: i64,
     ) -> Result<u64, BusError> {
-        Ok(topic.segment(partition)?.offset_at(time_ms))
+        match &self.storage {
+            Storage::Memory => Ok(topic.segment(partition)?.offset_at(time_ms)),
+            Storage::Disk(disk) => disk.offset_at(topic, partition, time_ms).await,
+        }
     }
 
     fn committed(&self, group: &str, partition: &TopicPartition) -> u64 {
@@ -195,6 +235,17 @@ impl Embedded {
         offsets: Vec<(TopicPartition, u64)>,
     ) -> Result<(), BusError> {
         self.check_open()?;
+        if let Storage::Disk(disk) = &self.storage {
+            let mut numbered = Vec::with_capacity(offsets.len());
+            for (partition, offset) in &offsets {
+                numbered.push((
+                    self.topic(&partition.topic)?.id,
+                    partition.partition,
+                    *offset,
+                ));
+            }
+            disk.commit(group, numbered).await?;
+        }
         let mut committed = lock(&self.committed);
         for (partition, offset) in offsets {
             committed.insert((group.to_owned(), partition), offset);
@@ -218,44 +269,6 @@ fn check_size(record: &NewRecord) -> Result<(), BusError> {
             bytes,
             limit: MAX_RECORD_BYTES,
         });
-    }
-    Ok(())
-}
-
-/// Amounts of retention follow the configuration; what would lose or reshuffle records does not.
-fn check_topic(topic: &Topic, spec: &TopicSpec) -> Result<(), BusError> {
-    let mismatch = |found: String, wanted: String| {
-        Err(BusError::TopicMismatch {
-            topic: Arc::clone(&topic.name),
-            found,
-            wanted,
-        })
-    };
-    if topic.partition_count() < spec.partitions {
-        let found = format!("{} partitions", topic.partition_count());
-        return mismatch(found, format!("{} partitions", spec.partitions));
-    }
-    let mut retention = lock(&topic.retention);
-    match (*retention, spec.retention) {
-        (Retention::Compact, Retention::Compact) => {}
-        (Retention::Delete { .. }, Retention::Delete { .. }) => {
-            *retention = spec.retention;
-            for segment in &topic.partitions {
-                lock(segment).set_keep(Keep::AsRetention(spec.retention));
-            }
-        }
-        (Retention::Compact, Retention::Delete { .. }) => {
-            return mismatch(
-                "compaction".to_owned(),
-                "retention by time and size".to_owned(),
-            );
-        }
-        (Retention::Delete { .. }, Retention::Compact) => {
-            return mismatch(
-                "retention by time and size".to_owned(),
-                "compaction".to_owned(),
-            );
-        }
     }
     Ok(())
 }

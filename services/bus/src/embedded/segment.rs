@@ -71,8 +71,12 @@ impl Segment {
         self.end
     }
 
-    pub(crate) fn set_keep(&mut self, keep: Keep) {
-        self.keep = keep;
+    /// Where memory is the only copy, keeps by these amounts from now on.
+    pub(crate) fn set_retention(&mut self, retention: Retention) {
+        match &mut self.keep {
+            Keep::AsRetention(current) => *current = retention,
+            Keep::Newest { .. } => {}
+        }
     }
 
     /// Places a record at the end. Time never runs backwards within a partition, so that it can be searched by time.
@@ -93,6 +97,12 @@ impl Segment {
     /// Takes in a record that was placed at the end.
     pub(crate) fn push(&mut self, record: Record) {
         let offset = record.position.offset;
+        if offset != self.end {
+            // A write that was reported as failed had become durable: memory misses it, the disk does not.
+            self.records.clear();
+            self.bytes = 0;
+            self.complete_from = offset;
+        }
         self.end = offset + 1;
         self.last_ms = record.timestamp_ms;
         self.bytes += record.size_bytes() as u64;
