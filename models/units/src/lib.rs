@@ -37,8 +37,8 @@ pub use plan::{
     Step,
 };
 pub use policy::{
-    LABEL_COMMAND, LABEL_PREFIX, LABEL_REPLICA_OF, LabelProblem, Mode, Policy, ScalePolicy,
-    ScaleTarget,
+    LABEL_COMMAND, LABEL_PLAN, LABEL_PREFIX, LABEL_REPLICA_OF, LabelProblem, Mode, Policy,
+    ScalePolicy, ScaleTarget,
 };
 pub use quantity::{Bytes, Millicores, QuantityError, Ratio};
 pub use sample::{MetricRow, Sample};

@@ -13,6 +13,8 @@ pub const LABEL_PREFIX: &str = "io.homeostat.";
 pub const LABEL_REPLICA_OF: &str = "io.homeostat.replica-of";
 /// Set on containers Homeostat makes: the command that made them.
 pub const LABEL_COMMAND: &str = "io.homeostat.command";
+/// Set on containers Homeostat makes: the plan that made them.
+pub const LABEL_PLAN: &str = "io.homeostat.plan";
 
 const PRIORITY_DEFAULT: u32 = 100;
 const REPLICAS_MAX: u32 = 1_000;
