@@ -46,13 +46,23 @@ import() {
             -c "$HEALTHCHECK" \
             -c "LABEL $DIGEST_LABEL=$digest" \
             - "$IMAGE" >/dev/null
+    remove_superseded
     say "made $IMAGE"
+}
+
+# An image whose name a newer one took keeps its layers until it is removed. One still in use stays.
+remove_superseded() {
+    local id
+    for id in $(docker_cli image ls --quiet --filter dangling=true --filter "label=$DIGEST_LABEL"); do
+        docker_cli image rm "$id" >/dev/null 2>&1 || true
+    done
 }
 
 case "${1:-make}" in
     make) import ;;
     remove)
         docker_cli image rm --force "$IMAGE" >/dev/null 2>&1 || true
+        remove_superseded
         say "removed $IMAGE"
         ;;
     *) die "unknown verb '$1': use no verb, or 'remove'" ;;
