@@ -1,1 +1,18 @@
-//! console
+//! The console: what the loop sees and does, for people.
+//!
+//! It follows the topics without a group, keeps a bounded picture of them in memory ([`View`]), and shows it as a page on `/`
+//! and as JSON under `/api/v1`, which the command line reads. It decides nothing, writes to no topic and never
+//! speaks to an engine; stopping it changes nothing for the loop.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod api;
+mod config;
+mod error;
+mod follow;
+mod http;
+mod view;
+
+pub use config::Config;
+pub use error::Error;
+pub use follow::run;
+pub use view::{NotFound, View, Which};

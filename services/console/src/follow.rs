@@ -1,0 +1,130 @@
+//! Following the topics, and the console's life.
+
+use std::time::Duration;
+
+use bus::{Bus, From, Record, Tailed};
+use kit::Context;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use units::{Forecast, JournalEntry, NodeId, NodeInventory, Signal};
+use wire::{DecodeError, topic};
+
+use crate::http::{self, Shared};
+use crate::{Config, Error};
+
+/// How far back signals are read when the console starts: what is older and still open is told again by its updates.
+const SIGNALS_BACK: Duration = Duration::from_secs(24 * 60 * 60);
+/// Forecasts are told every second; the last minute is plenty.
+const FORECASTS_BACK: Duration = Duration::from_secs(60);
+
+/// Runs the console until shutdown.
+///
+/// # Errors
+/// When its address cannot be had, or a topic cannot be followed any more.
+pub async fn run(config: Config, context: Context) -> Result<(), Error> {
+    let view = Shared::default();
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|source| Error::Listen {
+            address: config.listen,
+            source,
+        })?;
+    let mut tasks = JoinSet::new();
+    let now = kit::now();
+    for (name, from) in [
+        (topic::INVENTORY, From::Beginning),
+        (topic::SIGNALS, From::Time((now - SIGNALS_BACK).as_millis())),
+        (topic::JOURNAL, From::Beginning),
+        (
+            topic::FORECASTS,
+            From::Time((now - FORECASTS_BACK).as_millis()),
+        ),
+    ] {
+        tasks.spawn(follow(
+            context.bus.clone(),
+            name,
+            from,
+            view.clone(),
+            context.shutdown.clone(),
+        ));
+    }
+    tasks.spawn(serve(listener, view, context.shutdown.clone()));
+    tracing::info!(address = %config.listen, "console listens");
+    let mut result = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        let ended = ended.unwrap_or(Ok(()));
+        if ended.is_err() {
+            context.shutdown.cancel();
+            result = result.and(ended);
+        }
+    }
+    result
+}
+
+async fn serve(
+    listener: TcpListener,
+    view: Shared,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    axum::serve(listener, http::router(view))
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await
+        .map_err(Error::Serve)
+}
+
+async fn follow(
+    bus: Bus,
+    name: &'static str,
+    from: From,
+    view: Shared,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let failed = |source| Error::Follow {
+        topic: name,
+        source,
+    };
+    let mut tail = bus.tail(name, from).await.map_err(failed)?;
+    loop {
+        let next = tokio::select! {
+            next = tail.next() => next.map_err(failed)?,
+            () = shutdown.cancelled() => return Ok(()),
+        };
+        match next {
+            Tailed::Record(record) => {
+                if let Err(error) = apply(&view, &record) {
+                    tracing::warn!(%error, "record passed over");
+                }
+            }
+            Tailed::CaughtUp => tracing::debug!(topic = name, "caught up"),
+        }
+    }
+}
+
+fn apply(view: &Shared, record: &Record) -> Result<(), DecodeError> {
+    match &*record.position.topic {
+        topic::INVENTORY if wire::is_tombstone(record) => {
+            if let Ok(node) = std::str::from_utf8(&record.key) {
+                view.change(|view| view.node_removed(&NodeId::from(node)));
+            }
+        }
+        topic::INVENTORY => {
+            let inventory: NodeInventory = wire::decode(record)?;
+            view.change(|view| view.inventory(inventory));
+        }
+        topic::SIGNALS => {
+            let signal: Signal = wire::decode(record)?;
+            view.change(|view| view.signal(signal));
+        }
+        topic::JOURNAL => {
+            let entry: JournalEntry = wire::decode(record)?;
+            view.change(|view| view.journal(entry));
+        }
+        topic::FORECASTS => {
+            let forecast: Forecast = wire::decode(record)?;
+            view.change(|view| view.forecast(forecast));
+        }
+        other => tracing::debug!(topic = other, "not followed"),
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+// Asks the API every two seconds and writes what it says. Names and log lines come from containers and are not
+// trusted: they only ever become text nodes.
+"use strict";
+
+const PERIOD_MS = 2000;
+const ACTIONS_SHOWN = 50;
+
+function cell(text, className) {
+  const td = document.createElement("td");
+  if (className) td.className = className;
+  td.textContent = text;
+  return td;
+}
+
+function mark(text) {
+  const td = document.createElement("td");
+  const span = document.createElement("span");
+  span.className = "mark " + text;
+  span.textContent = text.replaceAll("_", " ");
+  td.append(span);
+  return td;
+}
+
+function time(ms) {
+  return new Date(ms).toLocaleTimeString();
+}
+
+function fill(id, rows, empty, columns) {
+  const body = document.getElementById(id);
+  if (rows.length === 0) {
+    const td = cell(empty, "quiet");
+    td.colSpan = columns;
+    const tr = document.createElement("tr");
+    tr.append(td);
+    body.replaceChildren(tr);
+    return;
+  }
+  body.replaceChildren(...rows.map((cells) => {
+    const tr = document.createElement("tr");
+    tr.append(...cells);
+    return tr;
+  }));
+}
+
+function subject(signal) {
+  const s = signal.subject;
+  return s.name || s.service || (s.node ? "node " + s.node : "everything");
+}
+
+function signalRow(signal) {
+  return [cell(time(signal.opened_at), "number"), mark(signal.severity), cell(signal.kind.replaceAll("_", " ")), cell(subject(signal)), cell(signal.reason)];
+}
+
+function stepText(step) {
+  return step.action.replaceAll("_", " ") + " " + step.name;
+}
+
+function actionRow(entry) {
+  const plan = entry.plan;
+  const verdict = entry.verdict;
+  const last = verdict ? mark(verdict.kind) : cell(entry.phase === "executed" ? "waiting" : "", "quiet");
+  if (verdict) last.append(" " + verdict.reason);
+  return [cell(time(plan.created_at), "number"), cell(plan.service), cell(plan.steps.map(stepText).join(", ")), mark(entry.phase), cell(plan.cause.reason), last];
+}
+
+function serviceRow(service) {
+  const notes = service.copy_obstacles.map((why) => "no replica can be made: " + why)
+    .concat(service.label_problems.map((p) => p.label + ": " + p.problem));
+  if (service.signals_open > 0) notes.unshift(service.signals_open + " open signals");
+  const load = service.utilisation === null ? "" : Math.round(service.utilisation * 100) + "% of capacity";
+  const scale = service.scale ? service.scale.min + ".." + service.scale.max : "";
+  return [cell(service.service), cell(service.mode + (service.heal ? ", heal" : "")), cell(service.serving + " of " + service.replicas, "number"),
+    cell(scale, "number"), cell(load, "number"), cell(notes.join("; "))];
+}
+
+async function ask(what) {
+  const answer = await fetch("/api/v1/" + what);
+  if (!answer.ok) throw new Error(what + ": " + answer.status);
+  return answer.json();
+}
+
+function banner(text) {
+  const element = document.getElementById("banner");
+  element.hidden = text === "";
+  element.textContent = text;
+}
+
+async function refresh() {
+  try {
+    const [status, signals, actions, services] = await Promise.all(["status", "signals", "actions", "services"].map(ask));
+    document.getElementById("nodes").textContent = status.nodes.length;
+    document.getElementById("running").textContent = status.containers_running;
+    document.getElementById("open").textContent = status.signals_open;
+    document.getElementById("plans").textContent = status.plans_running;
+    fill("signals", signals.map(signalRow), "Nothing is out of the ordinary.", 5);
+    fill("actions", actions.slice(0, ACTIONS_SHOWN).map(actionRow), "Nothing has been done.", 6);
+    fill("services", services.map(serviceRow), "No container seen yet.", 6);
+    document.getElementById("updated").textContent = "as of " + time(status.at);
+    banner(status.breaker ? "Acting is stopped until " + time(status.breaker.open_until) + ": " + status.breaker.reason : "");
+  } catch (error) {
+    banner("The console does not answer (" + error.message + "); what stands here may be old.");
+  }
+  setTimeout(refresh, PERIOD_MS);
+}
+
+refresh();
