@@ -16,7 +16,7 @@ LOCKED := $(if $(CI),--locked)
 
 .PHONY: help
 help: ## Say what there is
-	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: need-docker build image ## Show the whole loop on a demo stack; leaves nothing behind (DEMO_SECONDS bounds it)
@@ -36,7 +36,7 @@ image: need-build need-docker
 
 .PHONY: test
 test: need-docker need-kafka need-tests build image ## Run every test, on a real engine and a real Kafka
-	@$(RUNNER) cargo test --workspace $(LOCKED)
+	@$(RUNNER) cargo test --workspace --no-fail-fast $(LOCKED)
 
 .PHONY: check
 check: need-build ## Run what a change must pass before it is taken: format, lints, documentation, tidy, dependencies

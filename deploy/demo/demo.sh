@@ -16,7 +16,8 @@ cleanup() {
     as_root rm -rf "$state"
 }
 
-as_needed() {
+# Keeps the environment: it may configure Homeostat.
+as_root_here() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -E "$@"; fi
 }
 
@@ -28,7 +29,7 @@ main() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
     "$STACK" down "$NAME"
-    TMPDIR="$state" as_needed "$binary" demo --stack "$STACK" ${DEMO_SECONDS:+--seconds "$DEMO_SECONDS"}
+    as_root_here env TMPDIR="$state" "$binary" demo --stack "$STACK" ${DEMO_SECONDS:+--seconds "$DEMO_SECONDS"}
 }
 
 main "$@"

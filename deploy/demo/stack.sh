@@ -98,14 +98,15 @@ networks() {
 
 # Safe to repeat, and after an `up` that failed half-way.
 down() {
-    local name="$1" ids
-    ids="$(containers "$name")"
+    local name="$1" containers networks
+    containers="$(containers "$name")"
+    networks="$(networks "$name")"
+    [ -n "$containers$networks" ] || return 0
     # shellcheck disable=SC2086 # one argument for each id
-    [ -z "$ids" ] || docker_cli rm --force --volumes $ids >/dev/null
-    ids="$(networks "$name")"
+    [ -z "$containers" ] || docker_cli rm --force --volumes $containers >/dev/null
     # shellcheck disable=SC2086 # one argument for each id
-    [ -z "$ids" ] || docker_cli network rm $ids >/dev/null
-    say "the stack '$name' is gone"
+    [ -z "$networks" ] || docker_cli network rm $networks >/dev/null
+    say "removed the stack '$name'"
 }
 
 main() {

@@ -39,7 +39,7 @@ apt_install() {
     have apt-get || die "cannot install $*: only Debian's apt-get is known here, install them by hand"
     local options=(-o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 --yes --no-install-recommends)
     say "installing $*"
-    if ! apt_quietly install "${options[@]}" "$@"; then
+    if ! apt_quietly install "${options[@]}" "$@" 2>/dev/null; then
         apt_quietly update -o Acquire::Retries=3 || say "some package lists could not be fetched, trying with the others"
         apt_quietly install "${options[@]}" "$@" || die "apt-get could not install $*: see its words above"
     fi
@@ -67,7 +67,7 @@ wait_until() {
 # The docker command line as a user the engine listens to. Whether that takes sudo is found out once.
 docker_cli() {
     if [ -z "${HOMEOSTAT_DOCKER_AS:-}" ]; then
-        if [ "$(id -u)" -eq 0 ] || docker version >/dev/null 2>&1; then
+        if [ "$(id -u)" -eq 0 ] || [ -n "${DOCKER_HOST:-}" ] || docker version >/dev/null 2>&1; then
             HOMEOSTAT_DOCKER_AS=me
         else
             HOMEOSTAT_DOCKER_AS=root

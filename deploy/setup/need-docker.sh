@@ -18,13 +18,13 @@ engine_version() {
     have docker && docker version --format '{{.Server.Version}}' 2>/dev/null
 }
 
-# The same asked as root: an engine may run and refuse this user.
+# The same asked as root: an engine may run and refuse this user. DOCKER_HOST names an engine for this user alone.
 engine_version_as_root() {
-    have docker && as_root docker version --format '{{.Server.Version}}' 2>/dev/null
+    [ -z "${DOCKER_HOST:-}" ] && have docker && as_root docker version --format '{{.Server.Version}}' 2>/dev/null
 }
 
 engine_answers() {
-    engine_version_as_root >/dev/null
+    engine_version >/dev/null || engine_version_as_root >/dev/null
 }
 
 install_engine() {
