@@ -1,1 +1,10 @@
-//! e2e
+//! What the end-to-end tests stand on: the built binary as a process, the demo stack, a recording proxy before the Docker
+//! socket, a Prometheus that scrapes, and waiting for conditions. Nothing here imitates a part of the loop.
+#![allow(
+    clippy::unwrap_used,
+    reason = "this crate is test code; a failed expectation ends the test"
+)]
+
+pub mod homeostat;
+pub mod stack;
+pub mod wait;
