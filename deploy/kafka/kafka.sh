@@ -7,7 +7,8 @@
 #                                           are chosen free the first time and kept in DIR after that.
 #   kafka.sh stop DIR                       stops the broker of DIR
 #
-# With KAFKA_PARENT set to a process id, `start` ties the broker to that process: it is killed when that process ends.
+# With KAFKA_PARENT set to a process id, `start` ties the broker to that process: when that process ends, the broker is
+# killed and what it keeps in DIR is removed.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -117,7 +118,7 @@ start() {
     echo "127.0.0.1:$port"
 }
 
-# The death signal goes with the thread that forked, so a watcher ties the broker to a process instead.
+# A watcher ties the broker to a process, as the kernel's death signal would follow the thread that forked it.
 launch() {
     local dir=$1
     setsid --fork bash -c 'echo "$$" >"$1/pid"; exec java -Xmx384m -Xms64m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
@@ -128,8 +129,12 @@ launch() {
         sleep 0.05
     done
     if [[ -n ${KAFKA_PARENT:-} ]]; then
-        setsid --fork bash -c 'while kill -0 "$1" 2>/dev/null && kill -0 "$2" 2>/dev/null; do sleep 0.2; done
-            kill -KILL "$2" 2>/dev/null' kafka-watcher "$KAFKA_PARENT" "$(<"$dir/pid")" >/dev/null 2>&1 </dev/null
+        setsid --fork bash -c 'while kill -0 "$1" && kill -0 "$2"; do sleep 0.2; done
+            kill -0 "$1" && exit
+            kill -KILL "$2"
+            sleep 0.2
+            rm -rf "$3/data" "$3/pid" "$3/server.properties" "$3/broker.out"
+            rmdir "$3"' kafka-watcher "$KAFKA_PARENT" "$(<"$dir/pid")" "$dir" >/dev/null 2>&1 </dev/null
     fi
 }
 

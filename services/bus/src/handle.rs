@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::embedded::{Embedded, EmbeddedSubscription, EmbeddedTail};
+use crate::kafka::{Kafka, KafkaSubscription, KafkaTail};
 use crate::{
     BackendKind, BusConfig, BusError, Fetched, From, KafkaConfig, LocalConfig, NewRecord, Position,
     Record, Tailed, TopicSpec,
@@ -18,6 +19,7 @@ pub struct Bus(Backend);
 #[derive(Debug, Clone)]
 enum Backend {
     Embedded(Arc<Embedded>),
+    Kafka(Arc<Kafka>),
 }
 
 impl Bus {
@@ -52,10 +54,7 @@ impl Bus {
     /// # Errors
     /// When librdkafka refuses a setting.
     pub fn kafka(config: &KafkaConfig) -> Result<Self, BusError> {
-        Err(BusError::Config {
-            key: "kafka.brokers".to_owned(),
-            problem: config.brokers.clone(),
-        })
+        Ok(Self(Backend::Kafka(Arc::new(Kafka::new(config)?))))
     }
 
     /// Creates the topics that are missing. Existing ones are compared and never changed in a way that loses records.
@@ -65,6 +64,7 @@ impl Bus {
     pub async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), BusError> {
         match &self.0 {
             Backend::Embedded(log) => log.ensure_topics(topics).await,
+            Backend::Kafka(log) => log.ensure_topics(topics).await,
         }
     }
 
@@ -78,6 +78,7 @@ impl Bus {
     pub async fn produce(&self, record: NewRecord) -> Result<Position, BusError> {
         match &self.0 {
             Backend::Embedded(log) => log.produce(record).await,
+            Backend::Kafka(log) => log.produce(record).await,
         }
     }
 
@@ -91,6 +92,7 @@ impl Bus {
                 let member = EmbeddedSubscription::join(Arc::clone(log), group, topics)?;
                 Ok(Subscription(Member::Embedded(member)))
             }
+            Backend::Kafka(log) => Ok(Subscription(Member::Kafka(log.subscribe(group, topics).await?))),
         }
     }
 
@@ -104,6 +106,7 @@ impl Bus {
                 let tail = EmbeddedTail::open(Arc::clone(log), topic, from).await?;
                 Ok(Tail(Reader::Embedded(tail)))
             }
+            Backend::Kafka(log) => Ok(Tail(Reader::Kafka(log.tail(topic, from).await?))),
         }
     }
 
@@ -138,6 +141,7 @@ impl Bus {
     pub async fn status(&self) -> Result<(), BusError> {
         match &self.0 {
             Backend::Embedded(log) => log.status(),
+            Backend::Kafka(log) => log.status().await,
         }
     }
 
@@ -146,6 +150,7 @@ impl Bus {
     pub async fn close(&self) {
         match &self.0 {
             Backend::Embedded(log) => log.close().await,
+            Backend::Kafka(log) => log.close().await,
         }
     }
 }
@@ -157,6 +162,7 @@ pub struct Subscription(Member);
 #[derive(Debug)]
 enum Member {
     Embedded(EmbeddedSubscription),
+    Kafka(KafkaSubscription),
 }
 
 impl Subscription {
@@ -168,6 +174,7 @@ impl Subscription {
     pub async fn next(&mut self) -> Result<Fetched, BusError> {
         match &mut self.0 {
             Member::Embedded(member) => member.next().await,
+            Member::Kafka(member) => member.next().await,
         }
     }
 
@@ -179,6 +186,7 @@ impl Subscription {
     pub async fn commit(&self, done: &[Position]) -> Result<(), BusError> {
         match &self.0 {
             Member::Embedded(member) => member.commit(done).await,
+            Member::Kafka(member) => member.commit(done).await,
         }
     }
 }
@@ -190,6 +198,7 @@ pub struct Tail(Reader);
 #[derive(Debug)]
 enum Reader {
     Embedded(EmbeddedTail),
+    Kafka(KafkaTail),
 }
 
 impl Tail {
@@ -201,6 +210,7 @@ impl Tail {
     pub async fn next(&mut self) -> Result<Tailed, BusError> {
         match &mut self.0 {
             Reader::Embedded(tail) => tail.next().await,
+            Reader::Kafka(tail) => tail.next().await,
         }
     }
 }

@@ -14,13 +14,17 @@ mod config;
 mod embedded;
 mod error;
 mod handle;
+mod kafka;
 mod partitioner;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod types;
 
 pub use config::{BackendKind, BusConfig, KafkaConfig, LocalConfig};
 pub use error::{BusError, Cause};
 pub use handle::{Bus, Subscription, Tail};
 pub use partitioner::partition_of;
+use types::check_size;
 pub use types::{
     Fetched, From, Headers, MAX_RECORD_BYTES, NewRecord, Position, Record, Retention, Tailed,
     TopicPartition, TopicSpec,

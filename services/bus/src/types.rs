@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::BusError;
+
 /// The largest record, key, value and headers together, that any back end takes. It is the default of Apache Kafka's
 /// clients, so that what passes the local log also passes a cluster nobody tuned.
 pub const MAX_RECORD_BYTES: usize = 1_000_000;
@@ -89,6 +91,19 @@ impl NewRecord {
     pub fn size_bytes(&self) -> usize {
         size_bytes(&self.key, &self.value, &self.headers)
     }
+}
+
+/// Refuses records over [`MAX_RECORD_BYTES`].
+pub(crate) fn check_size(record: &NewRecord) -> Result<(), BusError> {
+    let bytes = record.size_bytes();
+    if bytes > MAX_RECORD_BYTES {
+        return Err(BusError::TooLarge {
+            topic: Arc::clone(&record.topic),
+            bytes,
+            limit: MAX_RECORD_BYTES,
+        });
+    }
+    Ok(())
 }
 
 /// A record as it lies in the log.

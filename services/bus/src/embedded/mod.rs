@@ -26,7 +26,7 @@ pub(crate) use self::subscription::EmbeddedSubscription;
 pub(crate) use self::tail::EmbeddedTail;
 use self::topics::{Fit, Topic, Topics, empty_segment};
 use crate::{
-    BusError, LocalConfig, MAX_RECORD_BYTES, NewRecord, Position, TopicPartition, TopicSpec,
+    BusError, LocalConfig, NewRecord, Position, TopicPartition, TopicSpec,
     partition_of,
 };
 
@@ -148,7 +148,7 @@ impl Embedded {
     pub(crate) async fn produce(&self, record: NewRecord) -> Result<Position, BusError> {
         self.check_open()?;
         let topic = self.topic(&record.topic)?;
-        check_size(&record)?;
+        crate::check_size(&record)?;
         let partition = record
             .partition
             .unwrap_or_else(|| partition_of(&record.key, topic.partition_count()));
@@ -259,16 +259,4 @@ impl Embedded {
             .entry(group.to_owned())
             .or_insert_with(|| Group::new(Instant::now())))
     }
-}
-
-fn check_size(record: &NewRecord) -> Result<(), BusError> {
-    let bytes = record.size_bytes();
-    if bytes > MAX_RECORD_BYTES {
-        return Err(BusError::TooLarge {
-            topic: Arc::clone(&record.topic),
-            bytes,
-            limit: MAX_RECORD_BYTES,
-        });
-    }
-    Ok(())
 }

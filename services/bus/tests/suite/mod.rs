@@ -1,0 +1,8 @@
+//! The behaviour every back end has to show. Each function takes any log and uses topics and groups of its own.
+
+mod group;
+mod log;
+mod tools;
+
+pub use group::*;
+pub use log::*;
