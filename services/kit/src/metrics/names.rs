@@ -135,6 +135,8 @@ metric_names! {
     Deliveries: Counter, "homeostat_deliveries" [sink, result] None, "Notifications handed to a sink, by result";
     DeliveryFailures: Counter, "homeostat_delivery_failures" [sink, reason] None, "Attempts to deliver that failed";
     DeliveryQueue: Gauge, "homeostat_delivery_queue" [sink] None, "Notifications waiting for a sink";
+    DeliveriesSuppressed: Counter, "homeostat_deliveries_suppressed" [sink, reason] None, "Notifications that were not sent on purpose, by reason";
+    DeliveryOldestTimestamp: Gauge, "homeostat_delivery_oldest_timestamp_seconds" [sink] Seconds, "Since when the oldest notification waits for a sink; zero when none waits";
     LastSuccessTimestamp: Gauge, "homeostat_last_success_timestamp_seconds" [sink] Seconds, "When a sink last took a notification";
 
     // The fleet.
