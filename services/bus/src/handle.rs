@@ -92,7 +92,9 @@ impl Bus {
                 let member = EmbeddedSubscription::join(Arc::clone(log), group, topics)?;
                 Ok(Subscription(Member::Embedded(member)))
             }
-            Backend::Kafka(log) => Ok(Subscription(Member::Kafka(log.subscribe(group, topics).await?))),
+            Backend::Kafka(log) => Ok(Subscription(Member::Kafka(
+                log.subscribe(group, topics).await?,
+            ))),
         }
     }
 

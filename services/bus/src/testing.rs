@@ -126,7 +126,10 @@ impl Drop for KafkaBroker {
 }
 
 fn start_in(dir: &PathBuf) -> Result<String, BrokerError> {
-    let script = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/kafka/kafka.sh"));
+    let script = PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../deploy/kafka/kafka.sh"
+    ));
     let output = Command::new(&script)
         .arg("start")
         .arg(dir)

@@ -25,10 +25,7 @@ use self::segment::{Chunk, Keep, millis};
 pub(crate) use self::subscription::EmbeddedSubscription;
 pub(crate) use self::tail::EmbeddedTail;
 use self::topics::{Fit, Topic, Topics, empty_segment};
-use crate::{
-    BusError, LocalConfig, NewRecord, Position, TopicPartition, TopicSpec,
-    partition_of,
-};
+use crate::{BusError, LocalConfig, NewRecord, Position, TopicPartition, TopicSpec, partition_of};
 
 /// Where records are kept beyond memory.
 #[derive(Debug)]

@@ -29,8 +29,12 @@ impl ClientContext for LogContext {
                 tracing::error!(facility = fac, "{log_message}");
             }
             // A broker that is away is an error to librdkafka and something that passes to us.
-            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => tracing::warn!(facility = fac, "{log_message}"),
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::info!(facility = fac, "{log_message}"),
+            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
+                tracing::warn!(facility = fac, "{log_message}")
+            }
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                tracing::info!(facility = fac, "{log_message}")
+            }
             RDKafkaLogLevel::Debug => tracing::debug!(facility = fac, "{log_message}"),
         }
     }
@@ -80,7 +84,10 @@ pub(super) fn consumer(config: &KafkaConfig, group: &str) -> ClientConfig {
     client
         .set("group.id", group)
         .set("session.timeout.ms", config.session_timeout_ms.to_string())
-        .set("heartbeat.interval.ms", (config.session_timeout_ms / 3).to_string())
+        .set(
+            "heartbeat.interval.ms",
+            (config.session_timeout_ms / 3).to_string(),
+        )
         .set("partition.assignment.strategy", "range")
         .set("auto.offset.reset", "earliest")
         .set("enable.auto.commit", "false")
@@ -115,7 +122,10 @@ pub(super) fn unreachable(config: &KafkaConfig, error: KafkaError) -> BusError {
 
 /// The partition count of a topic, from metadata that may hold several.
 pub(super) fn partitions_of(metadata: &Metadata, topic: &str) -> Option<u32> {
-    let found = metadata.topics().iter().find(|found| found.name() == topic)?;
+    let found = metadata
+        .topics()
+        .iter()
+        .find(|found| found.name() == topic)?;
     if found.error().is_some() || found.partitions().is_empty() {
         return None;
     }
@@ -137,7 +147,9 @@ pub(super) fn find_topic<C: ClientContext>(
 }
 
 pub(super) fn request_timeout(config: &KafkaConfig) -> Timeout {
-    Timeout::After(std::time::Duration::from_millis(config.request_timeout_ms.into()))
+    Timeout::After(std::time::Duration::from_millis(
+        config.request_timeout_ms.into(),
+    ))
 }
 
 /// Whether an error says that brokers cannot be reached just now: librdkafka keeps trying by itself.

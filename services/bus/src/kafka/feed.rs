@@ -92,10 +92,16 @@ impl ConsumerContext for FeedContext {
             Rebalance::Assign(share) => self.0.assign(partitions(share)),
             Rebalance::Revoke(share) => {
                 // When the group has gone on without this member, its commits are refused: waiting for them is of no use.
-                let limit = if consumer.assignment_lost() { Duration::ZERO } else { HANDOVER_LIMIT };
+                let limit = if consumer.assignment_lost() {
+                    Duration::ZERO
+                } else {
+                    HANDOVER_LIMIT
+                };
                 self.0.revoke(partitions(share), limit);
             }
-            Rebalance::Error(error) => tracing::warn!(error = %error, "a rebalance of the group failed"),
+            Rebalance::Error(error) => {
+                tracing::warn!(error = %error, "a rebalance of the group failed")
+            }
         }
     }
 }
@@ -207,7 +213,10 @@ impl Feed {
     fn wait_for_room(&self) -> bool {
         let mut state = self.lock();
         while !state.stop && (state.items.len() >= QUEUE_RECORDS || state.bytes >= QUEUE_BYTES) {
-            state = self.drained.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .drained
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         !state.stop
     }
@@ -242,7 +251,10 @@ impl Feed {
                 if left.is_zero() {
                     break;
                 }
-                let (again, _) = self.drained.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+                let (again, _) = self
+                    .drained
+                    .wait_timeout(state, left)
+                    .unwrap_or_else(PoisonError::into_inner);
                 state = again;
             }
             state.handover = Handover::No;
@@ -271,7 +283,10 @@ impl Names {
     pub(super) fn record(&mut self, message: &BorrowedMessage<'_>) -> Option<Record> {
         let bytes = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice).unwrap_or_default();
         let headers: Headers = message.headers().map_or_else(Vec::new, |headers| {
-            headers.iter().map(|header| (header.key.to_owned(), bytes(header.value))).collect()
+            headers
+                .iter()
+                .map(|header| (header.key.to_owned(), bytes(header.value)))
+                .collect()
         });
         Some(Record {
             position: Position {
@@ -291,10 +306,14 @@ impl Names {
 pub(super) fn failure(error: KafkaError, what: &str, brokers: &str) -> Option<BusError> {
     let unknown = matches!(
         error,
-        KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)
+        KafkaError::MessageConsumption(
+            RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic
+        )
     );
     if unknown {
-        return Some(BusError::UnknownTopic { topic: Arc::from(what) });
+        return Some(BusError::UnknownTopic {
+            topic: Arc::from(what),
+        });
     }
     if let KafkaError::MessageConsumption(code) = &error
         && passes(*code)

@@ -39,14 +39,17 @@ pub(crate) struct Kafka {
 
 impl fmt::Debug for Kafka {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kafka").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Kafka")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
 impl Kafka {
     pub(crate) fn new(config: &KafkaConfig) -> Result<Self, BusError> {
-        let producer =
-            client::producer(config).create_with_context(LogContext).map_err(client::config_error)?;
+        let producer = client::producer(config)
+            .create_with_context(LogContext)
+            .map_err(client::config_error)?;
         Ok(Self {
             config: config.clone(),
             producer,
@@ -65,9 +68,16 @@ impl Kafka {
         self.check_place(&record).await?;
         let headers = record.headers.iter().fold(
             OwnedHeaders::new_with_capacity(record.headers.len()),
-            |headers, (key, value)| headers.insert(Header { key, value: Some(&**value) }),
+            |headers, (key, value)| {
+                headers.insert(Header {
+                    key,
+                    value: Some(&**value),
+                })
+            },
         );
-        let mut message = FutureRecord::to(&record.topic).key(&*record.key).headers(headers);
+        let mut message = FutureRecord::to(&record.topic)
+            .key(&*record.key)
+            .headers(headers);
         // Compaction takes a missing value for a tombstone, not an empty one.
         if !record.value.is_empty() {
             message = message.payload(&*record.value);
@@ -88,7 +98,11 @@ impl Kafka {
         }
     }
 
-    pub(crate) async fn subscribe(&self, group: &str, topics: &[&str]) -> Result<KafkaSubscription, BusError> {
+    pub(crate) async fn subscribe(
+        &self,
+        group: &str,
+        topics: &[&str],
+    ) -> Result<KafkaSubscription, BusError> {
         self.check_open()?;
         let (config, closed) = (self.config.clone(), self.closed.clone());
         let group = group.to_owned();
@@ -107,7 +121,10 @@ impl Kafka {
         let (producer, config) = (self.producer.clone(), self.config.clone());
         blocking(move || {
             if let Some((code, _)) = producer.client().fatal_error() {
-                return Err(client::unreachable(&config, KafkaError::MessageProduction(code)));
+                return Err(client::unreachable(
+                    &config,
+                    KafkaError::MessageProduction(code),
+                ));
             }
             producer
                 .client()
@@ -137,7 +154,12 @@ impl Kafka {
     /// librdkafka would try an unknown topic for as long as any record. Asking once tells at once.
     async fn check_place(&self, record: &NewRecord) -> Result<(), BusError> {
         crate::check_size(record)?;
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&record.topic).copied();
+        let known = self
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&record.topic)
+            .copied();
         let partitions = match known {
             Some(partitions) => partitions,
             None => match self.find(&record.topic).await {
@@ -157,7 +179,11 @@ impl Kafka {
     }
 
     async fn find(&self, topic: &Arc<str>) -> Result<u32, BusError> {
-        let (producer, config, name) = (self.producer.clone(), self.config.clone(), Arc::clone(topic));
+        let (producer, config, name) = (
+            self.producer.clone(),
+            self.config.clone(),
+            Arc::clone(topic),
+        );
         let partitions = blocking(move || {
             // All topics, as asking a broker for one by name from a producer may create it.
             let metadata = producer
@@ -179,7 +205,10 @@ impl Kafka {
                 RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition,
             ) => {
                 // It was deleted meanwhile; the next record asks again.
-                self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&topic);
+                self.known
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .remove(&topic);
                 BusError::UnknownTopic { topic }
             }
             error => BusError::Produce {
@@ -195,5 +224,7 @@ impl Kafka {
 async fn blocking<T: Send + 'static>(
     call: impl FnOnce() -> Result<T, BusError> + Send + 'static,
 ) -> Result<T, BusError> {
-    tokio::task::spawn_blocking(call).await.map_err(|_| BusError::Closed)?
+    tokio::task::spawn_blocking(call)
+        .await
+        .map_err(|_| BusError::Closed)?
 }

@@ -30,7 +30,9 @@ pub(crate) struct KafkaSubscription {
 
 impl fmt::Debug for KafkaSubscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KafkaSubscription").field("group", &self.group).finish_non_exhaustive()
+        f.debug_struct("KafkaSubscription")
+            .field("group", &self.group)
+            .finish_non_exhaustive()
     }
 }
 
@@ -55,7 +57,9 @@ impl KafkaSubscription {
             brokers: config.brokers.clone(),
             source,
         };
-        consumer.subscribe(&names).map_err(|error| failed(error.into()))?;
+        consumer
+            .subscribe(&names)
+            .map_err(|error| failed(error.into()))?;
         let consumer = Arc::new(consumer);
         let what = topics.join(", ");
         let (thread_feed, thread_consumer) = (Arc::clone(&feed), Arc::clone(&consumer));
@@ -155,14 +159,20 @@ fn offset_list(offsets: &BTreeMap<TopicPartition, u64>) -> Result<TopicPartition
 }
 
 /// Commits, trying again while brokers are away. Blocks.
-fn commit(consumer: &FeedConsumer, list: &TopicPartitionList, until: Instant) -> Result<(), KafkaError> {
+fn commit(
+    consumer: &FeedConsumer,
+    list: &TopicPartitionList,
+    until: Instant,
+) -> Result<(), KafkaError> {
     loop {
         match consumer.commit(list, CommitMode::Sync) {
             Err(KafkaError::ConsumerCommit(code)) if was_handed_over(code) => {
                 tracing::debug!(%code, "offsets of partitions that went to another member are left out");
                 return Ok(());
             }
-            Err(KafkaError::ConsumerCommit(code)) if client::passes(code) && Instant::now() < until => {
+            Err(KafkaError::ConsumerCommit(code))
+                if client::passes(code) && Instant::now() < until =>
+            {
                 std::thread::sleep(COMMIT_RETRY);
             }
             other => return other,

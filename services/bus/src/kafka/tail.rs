@@ -26,7 +26,9 @@ pub(crate) struct KafkaTail {
 
 impl fmt::Debug for KafkaTail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KafkaTail").field("topic", &self.topic).finish_non_exhaustive()
+        f.debug_struct("KafkaTail")
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
     }
 }
 
@@ -52,7 +54,8 @@ impl KafkaTail {
             brokers: config.brokers.clone(),
             source: error.into(),
         };
-        let (list, remaining) = starts(&consumer, config, (topic, partitions), from).map_err(failed)?;
+        let (list, remaining) =
+            starts(&consumer, config, (topic, partitions), from).map_err(failed)?;
         consumer.assign(&list).map_err(failed)?;
         let (thread_feed, what) = (Arc::clone(&feed), topic.to_owned());
         let brokers = config.brokers.clone();
@@ -114,7 +117,9 @@ fn starts(
     let mut remaining = Remaining::new();
     for number in numbers {
         let (low, high) = consumer.fetch_watermarks(topic, number, timeout)?;
-        let found = at_time.as_ref().and_then(|times| times.find_partition(topic, number));
+        let found = at_time
+            .as_ref()
+            .and_then(|times| times.find_partition(topic, number));
         let start = match (from, found.map(|found| found.offset())) {
             (From::Beginning, _) => low,
             (From::Time(_), Some(Offset::Offset(offset))) => offset,
@@ -129,7 +134,13 @@ fn starts(
     Ok((list, remaining))
 }
 
-fn run(feed: &Arc<Feed>, consumer: &FeedConsumer, topic: &str, brokers: &str, mut remaining: Remaining) {
+fn run(
+    feed: &Arc<Feed>,
+    consumer: &FeedConsumer,
+    topic: &str,
+    brokers: &str,
+    mut remaining: Remaining,
+) {
     let mut names = Names::default();
     let mut told = false;
     let mut tell = |feed: &Feed, remaining: &Remaining| {
@@ -160,7 +171,10 @@ fn take(feed: &Feed, names: &mut Names, remaining: &mut Remaining, message: &Bor
         feed.push(Item::Record(record));
     }
     let number = message.partition();
-    if remaining.get(&number).is_some_and(|end| message.offset() + 1 >= *end) {
+    if remaining
+        .get(&number)
+        .is_some_and(|end| message.offset() + 1 >= *end)
+    {
         remaining.remove(&number);
     }
 }

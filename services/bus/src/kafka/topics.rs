@@ -19,8 +19,9 @@ pub(super) async fn ensure(config: &KafkaConfig, specs: &[TopicSpec]) -> Result<
     if specs.is_empty() {
         return Ok(());
     }
-    let admin: AdminClient<LogContext> =
-        client::admin(config).create_with_context(LogContext).map_err(client::config_error)?;
+    let admin: AdminClient<LogContext> = client::admin(config)
+        .create_with_context(LogContext)
+        .map_err(client::config_error)?;
     let existing = create(&admin, config, specs).await?;
     compare_policies(&admin, config, &existing).await?;
     let (config, specs) = (config.clone(), specs.to_vec());
@@ -36,14 +37,17 @@ async fn create(
     config: &KafkaConfig,
     specs: &[TopicSpec],
 ) -> Result<Vec<TopicSpec>, BusError> {
-    let settings: Vec<Vec<(&str, String)>> = specs.iter().map(|spec| settings(spec.retention)).collect();
+    let settings: Vec<Vec<(&str, String)>> =
+        specs.iter().map(|spec| settings(spec.retention)).collect();
     let topics: Vec<NewTopic<'_>> = specs
         .iter()
         .zip(&settings)
         .map(|(spec, settings)| {
             let replication = TopicReplication::Fixed(config.replication_factor.into());
             let topic = NewTopic::new(spec.name, partition_number(spec), replication);
-            settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value))
+            settings
+                .iter()
+                .fold(topic, |topic, (name, value)| topic.set(name, value))
         })
         .collect();
     let results = admin
@@ -79,8 +83,10 @@ async fn compare_policies(
     config: &KafkaConfig,
     specs: &[TopicSpec],
 ) -> Result<(), BusError> {
-    let resources: Vec<ResourceSpecifier<'_>> =
-        specs.iter().map(|spec| ResourceSpecifier::Topic(spec.name)).collect();
+    let resources: Vec<ResourceSpecifier<'_>> = specs
+        .iter()
+        .map(|spec| ResourceSpecifier::Topic(spec.name))
+        .collect();
     if resources.is_empty() {
         return Ok(());
     }
@@ -111,7 +117,10 @@ async fn compare_policies(
                     wanted: format!("{name}={wanted}"),
                 });
             }
-            tracing::info!(topic = spec.name, "the topic exists with {name}={value}, {wanted} is the default");
+            tracing::info!(
+                topic = spec.name,
+                "the topic exists with {name}={value}, {wanted} is the default"
+            );
         }
     }
     Ok(())
@@ -128,11 +137,16 @@ fn await_topics<C: ClientContext>(
         let metadata = client
             .fetch_metadata(None, client::request_timeout(config))
             .map_err(|error| client::unreachable(config, error))?;
-        let missing = specs.iter().find(|spec| client::partitions_of(&metadata, spec.name).is_none());
+        let missing = specs
+            .iter()
+            .find(|spec| client::partitions_of(&metadata, spec.name).is_none());
         match missing {
             None => {
                 return specs.iter().try_for_each(|spec| {
-                    check_partitions(spec, client::partitions_of(&metadata, spec.name).unwrap_or(0))
+                    check_partitions(
+                        spec,
+                        client::partitions_of(&metadata, spec.name).unwrap_or(0),
+                    )
                 });
             }
             Some(spec) if Instant::now() >= until => {

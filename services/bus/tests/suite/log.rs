@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bus::{Bus, BusError, From, MAX_RECORD_BYTES, NewRecord, Retention, Tailed, TopicSpec, partition_of};
+use bus::{
+    Bus, BusError, From, MAX_RECORD_BYTES, NewRecord, Retention, Tailed, TopicSpec, partition_of,
+};
 use bytes::Bytes;
 use futures::future::join_all;
 
@@ -15,13 +17,22 @@ pub async fn keeps_order_per_key_and_agrees_on_partitions(bus: &Bus) {
     const EACH: u32 = 40;
     let topic = topic(bus, "order", PARTITIONS).await;
     let writers = (0..KEYS).map(|key| async move {
-        let records = (0..EACH).map(|number| record(topic, key.to_string(), number.to_string())).collect();
+        let records = (0..EACH)
+            .map(|number| record(topic, key.to_string(), number.to_string()))
+            .collect();
         let positions = produce_in_order(bus, records).await;
         for position in &positions {
-            assert_eq!(position.partition, partition_of(key.to_string().as_bytes(), PARTITIONS));
+            assert_eq!(
+                position.partition,
+                partition_of(key.to_string().as_bytes(), PARTITIONS)
+            );
             assert_eq!(&*position.topic, topic);
         }
-        assert!(positions.windows(2).all(|pair| pair[0].offset < pair[1].offset));
+        assert!(
+            positions
+                .windows(2)
+                .all(|pair| pair[0].offset < pair[1].offset)
+        );
         positions
     });
     let produced: Vec<_> = join_all(writers).await.into_iter().flatten().collect();
@@ -30,8 +41,15 @@ pub async fn keeps_order_per_key_and_agrees_on_partitions(bus: &Bus) {
     assert_eq!(records.len() as u32, KEYS * EACH);
     let mut by_key: BTreeMap<Bytes, Vec<Bytes>> = BTreeMap::new();
     for record in &records {
-        assert!(produced.contains(&record.position), "{:?} was reported to no producer", record.position);
-        by_key.entry(record.key.clone()).or_default().push(record.value.clone());
+        assert!(
+            produced.contains(&record.position),
+            "{:?} was reported to no producer",
+            record.position
+        );
+        by_key
+            .entry(record.key.clone())
+            .or_default()
+            .push(record.value.clone());
     }
     for (key, seen) in by_key {
         assert_eq!(seen, numbers(0..EACH), "key {key:?}");
@@ -42,12 +60,17 @@ pub async fn concurrent_producers_get_rising_offsets(bus: &Bus) {
     const PARTITIONS: u32 = 3;
     let topic = topic(bus, "rising", PARTITIONS).await;
     let writers = (0..20_u32).map(|writer| async move {
-        let records = (0..25_u32).map(|number| placed(topic, (writer + number) % PARTITIONS, "x")).collect();
+        let records = (0..25_u32)
+            .map(|number| placed(topic, (writer + number) % PARTITIONS, "x"))
+            .collect();
         produce_together(bus, records).await
     });
     let mut offsets: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
     for position in join_all(writers).await.into_iter().flatten() {
-        offsets.entry(position.partition).or_default().push(position.offset);
+        offsets
+            .entry(position.partition)
+            .or_default()
+            .push(position.offset);
     }
     for (partition, mut seen) in offsets {
         seen.sort_unstable();
@@ -87,7 +110,10 @@ pub async fn carries_bytes_and_headers_unchanged(bus: &Bus) {
     assert_eq!(got.len(), sent.len());
     for ((got, sent), position) in got.iter().zip(&sent).zip(&positions) {
         assert_eq!(&got.position, position);
-        assert_eq!((&got.key, &got.value, &got.headers), (&sent.key, &sent.value, &sent.headers));
+        assert_eq!(
+            (&got.key, &got.value, &got.headers),
+            (&sent.key, &sent.value, &sent.headers)
+        );
         assert!((before_ms..=unix_ms()).contains(&got.timestamp_ms));
     }
 }
@@ -95,12 +121,18 @@ pub async fn carries_bytes_and_headers_unchanged(bus: &Bus) {
 pub async fn carries_large_records(bus: &Bus) {
     let topic = topic(bus, "large", 2).await;
     let value = |number: u8| vec![number; 900 * 1024];
-    let sent: Vec<NewRecord> = (0..6).map(|number| placed(topic, u32::from(number % 2), value(number))).collect();
+    let sent: Vec<NewRecord> = (0..6)
+        .map(|number| placed(topic, u32::from(number % 2), value(number)))
+        .collect();
     produce_together(bus, sent).await;
     let mut subscription = bus.subscribe(unique("large"), &[topic]).await.unwrap();
     let mut got = values(&fetch(&mut subscription, 6).await);
     got.sort();
-    assert!(got.iter().zip(0..6).all(|(got, number)| *got == value(number)));
+    assert!(
+        got.iter()
+            .zip(0..6)
+            .all(|(got, number)| *got == value(number))
+    );
 
     let full = record(topic, "k", vec![7; MAX_RECORD_BYTES - 1]);
     within("producing", bus.produce(full)).await.unwrap();
@@ -111,16 +143,31 @@ pub async fn carries_large_records(bus: &Bus) {
 
 pub async fn tails_from_the_beginning_the_end_and_a_time(bus: &Bus) {
     let topic = topic(bus, "tail", 3).await;
-    produce_together(bus, (0..10).map(|number| record(topic, format!("{number}"), "old")).collect()).await;
+    produce_together(
+        bus,
+        (0..10)
+            .map(|number| record(topic, format!("{number}"), "old"))
+            .collect(),
+    )
+    .await;
     let between_ms = next_ms();
-    produce_together(bus, (0..5).map(|number| record(topic, format!("{number}"), "new")).collect()).await;
+    produce_together(
+        bus,
+        (0..5)
+            .map(|number| record(topic, format!("{number}"), "new"))
+            .collect(),
+    )
+    .await;
 
     let mut all = bus.tail(topic, From::Beginning).await.unwrap();
     assert_eq!(until_caught_up(&mut all).await.len(), 15);
     let mut young = bus.tail(topic, From::Time(between_ms)).await.unwrap();
     let young_records = until_caught_up(&mut young).await;
     assert_eq!(values(&young_records), vec![Bytes::from("new"); 5]);
-    let mut none = bus.tail(topic, From::Time(unix_ms() + 3_600_000)).await.unwrap();
+    let mut none = bus
+        .tail(topic, From::Time(unix_ms() + 3_600_000))
+        .await
+        .unwrap();
     assert!(until_caught_up(&mut none).await.is_empty());
     let mut ancient = bus.tail(topic, From::Time(0)).await.unwrap();
     assert_eq!(until_caught_up(&mut ancient).await.len(), 15);
@@ -137,14 +184,27 @@ pub async fn an_empty_topic_is_caught_up_at_once_and_wakes_up(bus: &Bus) {
     let topic = topic(bus, "empty", 4).await;
     for from in [From::Beginning, From::End, From::Time(unix_ms())] {
         let mut tail = bus.tail(topic, from).await.unwrap();
-        assert_eq!(within("catching up", tail.next()).await.unwrap(), Tailed::CaughtUp, "{from:?}");
+        assert_eq!(
+            within("catching up", tail.next()).await.unwrap(),
+            Tailed::CaughtUp,
+            "{from:?}"
+        );
     }
-    assert!(within("reading", bus.read_latest(topic)).await.unwrap().is_empty());
+    assert!(
+        within("reading", bus.read_latest(topic))
+            .await
+            .unwrap()
+            .is_empty()
+    );
 
     let mut tail = bus.tail(topic, From::Beginning).await.unwrap();
     assert!(until_caught_up(&mut tail).await.is_empty());
     let waiting = tokio::spawn(async move { next_tailed(&mut tail).await });
-    let idle = tokio::time::timeout(Duration::from_millis(200), async { while !waiting.is_finished() { tokio::task::yield_now().await } });
+    let idle = tokio::time::timeout(Duration::from_millis(200), async {
+        while !waiting.is_finished() {
+            tokio::task::yield_now().await
+        }
+    });
     assert!(idle.await.is_err(), "a record came out of an empty topic");
     produce_in_order(bus, vec![record(topic, "k", "first")]).await;
     assert_eq!(within("waking up", waiting).await.unwrap().value, "first");
@@ -152,7 +212,9 @@ pub async fn an_empty_topic_is_caught_up_at_once_and_wakes_up(bus: &Bus) {
 
 pub async fn read_latest_gives_the_newest_of_each_key(bus: &Bus) {
     let spec = compacted("latest", 3);
-    within("creating a topic", bus.ensure_topics(&[spec])).await.unwrap();
+    within("creating a topic", bus.ensure_topics(&[spec]))
+        .await
+        .unwrap();
     let topic = spec.name;
     // A small deterministic walk over few keys meets every order of writes and deletions.
     let mut expected: BTreeMap<Bytes, Bytes> = BTreeMap::new();
@@ -161,7 +223,11 @@ pub async fn read_latest_gives_the_newest_of_each_key(bus: &Bus) {
     for number in 0..400_u32 {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let key = format!("key-{}", (state >> 16) % 12);
-        let value = if (state >> 8) % 4 == 0 { String::new() } else { number.to_string() };
+        let value = if (state >> 8) % 4 == 0 {
+            String::new()
+        } else {
+            number.to_string()
+        };
         if value.is_empty() {
             expected.remove(key.as_bytes());
         } else {
@@ -174,10 +240,22 @@ pub async fn read_latest_gives_the_newest_of_each_key(bus: &Bus) {
     for record in records {
         chains.entry(record.key.clone()).or_default().push(record);
     }
-    join_all(chains.into_values().map(|chain| produce_in_order(bus, chain))).await;
+    join_all(
+        chains
+            .into_values()
+            .map(|chain| produce_in_order(bus, chain)),
+    )
+    .await;
     let latest = within("reading", bus.read_latest(topic)).await.unwrap();
-    assert!(latest.windows(2).all(|pair| pair[0].position < pair[1].position));
-    let got: BTreeMap<Bytes, Bytes> = latest.into_iter().map(|record| (record.key, record.value)).collect();
+    assert!(
+        latest
+            .windows(2)
+            .all(|pair| pair[0].position < pair[1].position)
+    );
+    let got: BTreeMap<Bytes, Bytes> = latest
+        .into_iter()
+        .map(|record| (record.key, record.value))
+        .collect();
     assert_eq!(got, expected);
 }
 
@@ -185,36 +263,84 @@ pub async fn ensure_topics_is_idempotent_and_never_destroys(bus: &Bus) {
     let specs = [kept("ensure", 3), compacted("ensure", 2)];
     within("creating", bus.ensure_topics(&specs)).await.unwrap();
     produce_in_order(bus, vec![record(specs[0].name, "k", "v")]).await;
-    within("creating again", bus.ensure_topics(&specs)).await.unwrap();
-    assert_eq!(within("reading", bus.read_latest(specs[0].name)).await.unwrap().len(), 1);
+    within("creating again", bus.ensure_topics(&specs))
+        .await
+        .unwrap();
+    assert_eq!(
+        within("reading", bus.read_latest(specs[0].name))
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 
-    let more = TopicSpec { partitions: 4, ..specs[0] };
-    let error = within("comparing", bus.ensure_topics(&[more])).await.unwrap_err();
-    assert!(matches!(&error, BusError::TopicMismatch { topic, .. } if **topic == *more.name), "{error}");
-    let other = TopicSpec { retention: Retention::Compact, ..specs[0] };
-    let error = within("comparing", bus.ensure_topics(&[other])).await.unwrap_err();
+    let more = TopicSpec {
+        partitions: 4,
+        ..specs[0]
+    };
+    let error = within("comparing", bus.ensure_topics(&[more]))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, BusError::TopicMismatch { topic, .. } if **topic == *more.name),
+        "{error}"
+    );
+    let other = TopicSpec {
+        retention: Retention::Compact,
+        ..specs[0]
+    };
+    let error = within("comparing", bus.ensure_topics(&[other]))
+        .await
+        .unwrap_err();
     assert!(matches!(error, BusError::TopicMismatch { .. }), "{error}");
     // Fewer are fine: somebody gave the topic more.
-    let fewer = TopicSpec { partitions: 2, ..specs[0] };
-    within("comparing", bus.ensure_topics(&[fewer])).await.unwrap();
-    assert_eq!(within("reading", bus.read_latest(specs[0].name)).await.unwrap().len(), 1);
+    let fewer = TopicSpec {
+        partitions: 2,
+        ..specs[0]
+    };
+    within("comparing", bus.ensure_topics(&[fewer]))
+        .await
+        .unwrap();
+    assert_eq!(
+        within("reading", bus.read_latest(specs[0].name))
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 pub async fn what_does_not_exist_is_an_error_that_names_it(bus: &Bus) {
     let missing = unique("missing");
     let errors = [
-        within("producing", bus.produce(record(missing, "k", "v"))).await.unwrap_err(),
-        within("joining", bus.subscribe(unique("g"), &[missing])).await.unwrap_err(),
-        within("tailing", bus.tail(missing, From::End)).await.unwrap_err(),
-        within("reading", bus.read_latest(missing)).await.unwrap_err(),
+        within("producing", bus.produce(record(missing, "k", "v")))
+            .await
+            .unwrap_err(),
+        within("joining", bus.subscribe(unique("g"), &[missing]))
+            .await
+            .unwrap_err(),
+        within("tailing", bus.tail(missing, From::End))
+            .await
+            .unwrap_err(),
+        within("reading", bus.read_latest(missing))
+            .await
+            .unwrap_err(),
     ];
     for error in errors {
-        assert!(matches!(&error, BusError::UnknownTopic { topic } if **topic == *missing), "{error}");
+        assert!(
+            matches!(&error, BusError::UnknownTopic { topic } if **topic == *missing),
+            "{error}"
+        );
         assert!(error.to_string().contains(missing), "{error}");
     }
     let topic = topic(bus, "small", 2).await;
-    let error = within("producing", bus.produce(placed(topic, 2, "v"))).await.unwrap_err();
-    assert!(matches!(error, BusError::UnknownPartition { partition: 2, .. }), "{error}");
+    let error = within("producing", bus.produce(placed(topic, 2, "v")))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, BusError::UnknownPartition { partition: 2, .. }),
+        "{error}"
+    );
 }
 
 pub async fn a_dropped_call_of_tail_next_loses_nothing(bus: &Bus) {
@@ -260,10 +386,18 @@ pub async fn a_closed_log_says_so(bus: &Bus) {
     let errors = [
         within("waiting", waiting).await.unwrap().unwrap_err(),
         within("fetching", subscription.next()).await.unwrap_err(),
-        within("producing", clone.produce(record(topic, "k", "v"))).await.unwrap_err(),
-        within("creating", clone.ensure_topics(&[kept("closed", 1)])).await.unwrap_err(),
-        within("joining", clone.subscribe("g", &[topic])).await.unwrap_err(),
-        within("tailing", clone.tail(topic, From::End)).await.unwrap_err(),
+        within("producing", clone.produce(record(topic, "k", "v")))
+            .await
+            .unwrap_err(),
+        within("creating", clone.ensure_topics(&[kept("closed", 1)]))
+            .await
+            .unwrap_err(),
+        within("joining", clone.subscribe("g", &[topic]))
+            .await
+            .unwrap_err(),
+        within("tailing", clone.tail(topic, From::End))
+            .await
+            .unwrap_err(),
         within("status", clone.status()).await.unwrap_err(),
     ];
     for error in errors {
@@ -272,7 +406,9 @@ pub async fn a_closed_log_says_so(bus: &Bus) {
 }
 
 fn unix_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
     i64::try_from(since.as_millis()).unwrap()
 }
 
@@ -284,4 +420,3 @@ fn next_ms() -> i64 {
     }
     unix_ms()
 }
-

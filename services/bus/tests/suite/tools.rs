@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bus::{Bus, Fetched, NewRecord, Position, Record, Retention, Subscription, Tail, Tailed, TopicPartition, TopicSpec};
+use bus::{
+    Bus, Fetched, NewRecord, Position, Record, Retention, Subscription, Tail, Tailed,
+    TopicPartition, TopicSpec,
+};
 use bytes::Bytes;
 use futures::future::try_join_all;
 
@@ -50,7 +53,9 @@ pub(super) fn compacted(name: &str, partitions: u32) -> TopicSpec {
 /// Creates a topic that keeps everything and returns its name.
 pub(super) async fn topic(bus: &Bus, name: &str, partitions: u32) -> &'static str {
     let spec = kept(name, partitions);
-    within("creating a topic", bus.ensure_topics(&[spec])).await.unwrap();
+    within("creating a topic", bus.ensure_topics(&[spec]))
+        .await
+        .unwrap();
     spec.name
 }
 
@@ -108,7 +113,10 @@ pub(super) async fn next_tailed(tail: &mut Tail) -> Record {
 pub(super) async fn fetch(subscription: &mut Subscription, count: usize) -> Vec<Record> {
     let mut records = Vec::new();
     while records.len() < count {
-        match within("the next record", subscription.next()).await.unwrap() {
+        match within("the next record", subscription.next())
+            .await
+            .unwrap()
+        {
             Fetched::Record(record) => records.push(record),
             Fetched::Assigned(_) | Fetched::Revoked(_) => {}
         }
@@ -121,7 +129,9 @@ pub(super) fn values(records: &[Record]) -> Vec<Bytes> {
 }
 
 pub(super) fn numbers(range: std::ops::Range<u32>) -> Vec<Bytes> {
-    range.map(|number| Bytes::from(number.to_string())).collect()
+    range
+        .map(|number| Bytes::from(number.to_string()))
+        .collect()
 }
 
 /// What a member does with partitions that are taken from it.
@@ -142,7 +152,9 @@ pub(super) struct Member {
 
 impl Member {
     pub(super) async fn join(bus: &Bus, group: &str, topics: &[&str], on_revoke: OnRevoke) -> Self {
-        let subscription = within("joining", bus.subscribe(group, topics)).await.unwrap();
+        let subscription = within("joining", bus.subscribe(group, topics))
+            .await
+            .unwrap();
         Self {
             subscription,
             held: BTreeSet::new(),
@@ -161,7 +173,10 @@ impl Member {
         match fetched.unwrap() {
             Fetched::Record(record) => {
                 let place = record.position.topic_partition();
-                assert!(self.held.contains(&place), "a record of {place:?}, which is not held");
+                assert!(
+                    self.held.contains(&place),
+                    "a record of {place:?}, which is not held"
+                );
                 self.records.push(record);
             }
             Fetched::Assigned(share) => {
@@ -170,11 +185,20 @@ impl Member {
             }
             Fetched::Revoked(share) => {
                 for partition in &share {
-                    assert!(self.held.remove(partition), "{partition:?} taken, which is not held");
+                    assert!(
+                        self.held.remove(partition),
+                        "{partition:?} taken, which is not held"
+                    );
                 }
                 if self.on_revoke == OnRevoke::Commit {
-                    let done: Vec<Position> = self.records.iter().map(|record| record.position.clone()).collect();
-                    within("committing", self.subscription.commit(&done)).await.unwrap();
+                    let done: Vec<Position> = self
+                        .records
+                        .iter()
+                        .map(|record| record.position.clone())
+                        .collect();
+                    within("committing", self.subscription.commit(&done))
+                        .await
+                        .unwrap();
                 }
             }
         }
@@ -182,7 +206,11 @@ impl Member {
 }
 
 /// Lets all members work until the condition holds.
-pub(super) async fn run_until(what: &str, members: &mut [Member], holds: impl Fn(&[Member]) -> bool) {
+pub(super) async fn run_until(
+    what: &str,
+    members: &mut [Member],
+    holds: impl Fn(&[Member]) -> bool,
+) {
     let until = Instant::now() + DEADLINE;
     while !holds(members) {
         assert!(Instant::now() < until, "{what} took over {DEADLINE:?}");
