@@ -1,1 +1,38 @@
-//! control
+//! The decision core: what to restart, add or remove, when, and whether it helped.
+//!
+//! [`Core`] is a pure state machine. It is told everything that happens as an [`Event`] with the time, and answers with
+//! [`Effect`]s in the order in which they must be written: a plan's `Decided` entry before its commands. Its state follows from
+//! the topics alone (journal, inventory, signals, outcomes, forecasts, container events), each fact carrying its own time, so a
+//! controller that reads them again, in any order between topics and with duplicates, stands where the one before it stood.
+//!
+//! What it decides:
+//! - heal: a restart for an unhealthy, hung or running-away container ([`config::Heal`]);
+//! - scale: replicas added quickly and removed patiently, within `io.homeostat.scale` ([`config::Scale`]);
+//! - undo: what a verdict found to have made things worse.
+//!
+//! What stops it: the mode, people at work on a service, budgets, the common-cause breaker, and the ledger of what does not help.
+//!
+//! What it does not do: it reads no clock, writes nothing, chooses no host for a replica (the template's), and changes no limits.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod breaker;
+mod budget;
+pub mod config;
+mod core;
+mod draft;
+mod event;
+mod fleet;
+mod heal;
+mod judge;
+mod ledger;
+mod loads;
+mod people;
+mod plans;
+mod scale;
+mod signals;
+mod state;
+mod undo;
+
+pub use config::Config;
+pub use core::{Core, ServiceCount, Status};
+pub use event::{Effect, Event};

@@ -1,0 +1,158 @@
+//! The checks of what a plan does to containers.
+
+use std::collections::BTreeSet;
+
+use units::{
+    Action, ContainerId, ContainerName, ContainerRecord, ContainerState, Mode, Plan, Step,
+};
+
+use crate::auditor::Auditor;
+use crate::violation::Violation;
+
+pub(crate) fn check(auditor: &Auditor, plan: &Plan, found: &mut Vec<Violation>) {
+    let mut named: BTreeSet<&ContainerName> = BTreeSet::new();
+    let mut restarts = 0;
+    let mut removed: Vec<&ContainerRecord> = Vec::new();
+    let mut added = 0_u32;
+    for step in &plan.steps {
+        let name = step.action.name();
+        let taken = match &step.action {
+            Action::CreateReplica { name, .. } => auditor
+                .node(&step.node)
+                .is_some_and(|node| node.containers.iter().any(|record| record.name == *name)),
+            Action::Restart { .. } | Action::UpdateLimits { .. } | Action::RemoveReplica { .. } => {
+                false
+            }
+        };
+        if taken || !named.insert(name) {
+            found.push(Violation::Twice {
+                container: name.clone(),
+            });
+        }
+        let Some(record) = record(auditor, plan, step) else {
+            found.push(Violation::UnknownContainer {
+                container: name.clone(),
+                service: plan.service.clone(),
+                node: step.node.clone(),
+            });
+            continue;
+        };
+        opted_in(auditor, &step.action, record, found);
+        match &step.action {
+            Action::Restart { .. } => {
+                restarts += 1;
+                running(record, found);
+                if plan.cause.signals.is_empty() {
+                    found.push(Violation::NoCause {
+                        container: record.name.clone(),
+                    });
+                }
+            }
+            Action::UpdateLimits { .. } => running(record, found),
+            Action::CreateReplica { .. } => {
+                added += 1;
+                running(record, found);
+            }
+            Action::RemoveReplica { .. } => {
+                removed.push(record);
+                if record.state == ContainerState::Paused {
+                    running(record, found);
+                }
+                if record.made_by.is_none() {
+                    found.push(Violation::NotOurs {
+                        container: record.name.clone(),
+                    });
+                }
+            }
+        }
+    }
+    if restarts > 1 {
+        found.push(Violation::TogetherDown {
+            service: plan.service.clone(),
+            steps: restarts,
+        });
+    }
+    range(auditor, plan, added, &removed, found);
+}
+
+fn record<'a>(auditor: &'a Auditor, plan: &Plan, step: &Step) -> Option<&'a ContainerRecord> {
+    let node = auditor.node(&step.node)?;
+    let target = step.action.target();
+    node.containers
+        .iter()
+        .find(|record| record.id == *target && record.service == plan.service)
+}
+
+fn opted_in(
+    auditor: &Auditor,
+    action: &Action,
+    record: &ContainerRecord,
+    found: &mut Vec<Violation>,
+) {
+    let policy = record.policy;
+    let kind_allowed = match action {
+        Action::Restart { .. } => policy.heal,
+        Action::UpdateLimits { .. }
+        | Action::CreateReplica { .. }
+        | Action::RemoveReplica { .. } => policy.scale.is_some(),
+    };
+    if policy.mode.min(auditor.bounds.max_mode) != Mode::Act || !kind_allowed {
+        found.push(Violation::NotOptedIn {
+            container: record.name.clone(),
+        });
+    }
+}
+
+fn running(record: &ContainerRecord, found: &mut Vec<Violation>) {
+    if record.state != ContainerState::Running {
+        found.push(Violation::NotRunning {
+            container: record.name.clone(),
+            state: record.state,
+        });
+    }
+}
+
+fn range(
+    auditor: &Auditor,
+    plan: &Plan,
+    added: u32,
+    removed: &[&ContainerRecord],
+    found: &mut Vec<Violation>,
+) {
+    let count = |replicas: usize| u32::try_from(replicas).unwrap_or(u32::MAX);
+    let scale = auditor
+        .replicas(&plan.service)
+        .filter_map(|record| record.policy.scale);
+    if added > 0
+        && let Some(max) = scale.map(|scale| scale.max).max()
+    {
+        let replicas = count(auditor.replicas(&plan.service).count()).saturating_add(added);
+        if replicas > max {
+            found.push(Violation::AboveMost {
+                service: plan.service.clone(),
+                replicas,
+                max,
+            });
+        }
+    }
+    // Taking away what does not serve lowers no capacity.
+    if removed.iter().any(|record| record.is_serving()) {
+        let gone: BTreeSet<&ContainerId> = removed.iter().map(|record| &record.id).collect();
+        let left = auditor
+            .replicas(&plan.service)
+            .filter(|record| record.is_serving() && !gone.contains(&record.id));
+        let serving = count(left.count());
+        let scale = auditor
+            .replicas(&plan.service)
+            .filter_map(|record| record.policy.scale);
+        if let Some(min) = scale.map(|scale| scale.min).min()
+            && serving < min
+        {
+            found.push(Violation::BelowFloor {
+                service: plan.service.clone(),
+                serving,
+                min,
+            });
+        }
+    }
+}

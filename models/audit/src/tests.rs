@@ -1,0 +1,351 @@
+use std::time::Duration;
+
+use units::{
+    Action, ActionKind, BreakerEntry, Bytes, Cause, Check, ContainerId, ContainerName,
+    ContainerRecord, ContainerState, EngineInfo, Expectation, Generation, HealthState,
+    JournalEntry, Limits, Millicores, Mode, NodeCapacity, NodeId, NodeInventory, Phase, Plan,
+    PlanEntry, PlanId, Policy, Ratio, ScalePolicy, ScaleTarget, ServiceId, SignalId, Step,
+    Timestamp,
+};
+
+use crate::{Auditor, Bounds, Violation};
+
+const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+fn bounds() -> Bounds {
+    Bounds {
+        max_mode: Mode::Act,
+        node_concurrent: 1,
+        global_concurrent: 2,
+        service_hourly: 3,
+        global_hourly: 4,
+    }
+}
+
+fn container(name: &str) -> ContainerRecord {
+    ContainerRecord {
+        id: ContainerId::from(name),
+        name: ContainerName::from(name),
+        service: ServiceId::from("web"),
+        image: "web:1".to_owned(),
+        state: ContainerState::Running,
+        health: HealthState::Healthy,
+        restarts: 0,
+        created_at: Some(Timestamp::EPOCH),
+        started_at: Some(Timestamp::EPOCH),
+        finished_at: None,
+        exit_code: None,
+        limits: Limits::default(),
+        policy: Policy {
+            mode: Mode::Act,
+            heal: true,
+            scale: Some(ScalePolicy {
+                min: 2,
+                max: 3,
+                target: ScaleTarget::Cpu(Ratio::saturating(0.7)),
+            }),
+            ..Policy::default()
+        },
+        label_problems: Vec::new(),
+        replica_of: None,
+        made_by: None,
+        copy_obstacles: Vec::new(),
+    }
+}
+
+fn ours(name: &str) -> ContainerRecord {
+    ContainerRecord {
+        made_by: Some(PlanId::from("earlier")),
+        ..container(name)
+    }
+}
+
+fn auditor(containers: Vec<ContainerRecord>) -> Auditor {
+    let mut auditor = Auditor::new(bounds());
+    auditor.observe_inventory(&NodeInventory {
+        node: NodeId::from("a"),
+        at: NOW,
+        capacity: NodeCapacity {
+            cpu: Millicores(4_000),
+            memory: Bytes::from_mib(8_192),
+        },
+        engine: EngineInfo::default(),
+        containers,
+    });
+    auditor
+}
+
+fn plan(id: &str, actions: Vec<Action>) -> Plan {
+    Plan {
+        id: PlanId::from(id),
+        generation: Generation(1),
+        service: ServiceId::from("web"),
+        kind: actions.first().map_or(ActionKind::Restart, Action::kind),
+        mode: Mode::Act,
+        created_at: NOW,
+        deadline: NOW + Duration::from_secs(30),
+        cause: Cause {
+            signals: vec![SignalId::from("s")],
+            reason: "it hangs".to_owned(),
+        },
+        steps: actions
+            .into_iter()
+            .map(|action| Step {
+                node: NodeId::from("a"),
+                action,
+            })
+            .collect(),
+        expected: Expectation {
+            text: String::new(),
+            check: Check::NoOverload,
+            within: Duration::from_secs(60),
+        },
+        alternatives: Vec::new(),
+        undo_of: None,
+        traceparent: None,
+    }
+}
+
+fn restart(name: &str) -> Action {
+    Action::Restart {
+        container: ContainerId::from(name),
+        name: ContainerName::from(name),
+        grace: Duration::from_secs(10),
+    }
+}
+
+fn create(template: &str, name: &str) -> Action {
+    Action::CreateReplica {
+        template: ContainerId::from(template),
+        name: ContainerName::from(name),
+    }
+}
+
+fn remove(name: &str) -> Action {
+    Action::RemoveReplica {
+        container: ContainerId::from(name),
+        name: ContainerName::from(name),
+        grace: Duration::from_secs(10),
+    }
+}
+
+fn entry(plan: &Plan, phase: Phase) -> JournalEntry {
+    JournalEntry::Plan(Box::new(PlanEntry {
+        at: NOW,
+        plan: plan.clone(),
+        phase,
+        outcomes: Vec::new(),
+        verdict: None,
+    }))
+}
+
+/// The words of what is wrong.
+fn words(found: &[Violation]) -> Vec<&'static str> {
+    found.iter().map(Violation::as_str).collect()
+}
+
+#[test]
+fn a_plan_within_the_rules_passes() {
+    let auditor = auditor(vec![container("web-1"), container("web-2")]);
+    assert_eq!(
+        auditor.check(&plan("p", vec![restart("web-1")]), NOW),
+        Vec::new()
+    );
+    assert_eq!(
+        auditor.check(&plan("p", vec![create("web-1", "web-1-r1")]), NOW),
+        Vec::new()
+    );
+}
+
+#[test]
+fn nothing_is_touched_without_opt_in() {
+    let mut shy = container("web-1");
+    shy.policy.mode = Mode::Suggest;
+    let mut unhealable = container("web-2");
+    unhealable.policy.heal = false;
+    let auditor = auditor(vec![shy, unhealable]);
+    for name in ["web-1", "web-2"] {
+        assert_eq!(
+            words(&auditor.check(&plan("p", vec![restart(name)]), NOW)),
+            ["not_opted_in"]
+        );
+    }
+}
+
+#[test]
+fn a_ceiling_below_act_stops_everything() {
+    let mut auditor = auditor(vec![container("web-1")]);
+    auditor.bounds.max_mode = Mode::Suggest;
+    assert_eq!(
+        words(&auditor.check(&plan("p", vec![restart("web-1")]), NOW)),
+        ["not_opted_in"]
+    );
+}
+
+#[test]
+fn suggestions_empty_and_mixed_plans_are_not_carried_out() {
+    let auditor = auditor(vec![container("web-1")]);
+    let mut suggestion = plan("p", vec![restart("web-1")]);
+    suggestion.mode = Mode::Suggest;
+    assert_eq!(
+        words(&auditor.check(&suggestion, NOW)),
+        ["not_to_be_carried_out"]
+    );
+    assert_eq!(
+        words(&auditor.check(&plan("p", Vec::new()), NOW)),
+        ["empty"]
+    );
+    let mixed = plan("p", vec![restart("web-1"), create("web-1", "web-1-r1")]);
+    assert_eq!(
+        words(&auditor.check(&mixed, NOW)),
+        ["mixed_kinds", "twice"][..1]
+    );
+}
+
+#[test]
+fn deadlines_lie_ahead() {
+    let auditor = auditor(vec![container("web-1")]);
+    let late = auditor.check(
+        &plan("p", vec![restart("web-1")]),
+        NOW + Duration::from_secs(30),
+    );
+    assert_eq!(words(&late), ["deadline"]);
+}
+
+#[test]
+fn one_plan_of_a_service_runs_and_budgets_hold() {
+    let mut auditor = auditor(vec![container("web-1"), container("web-2")]);
+    let first = plan("first", vec![restart("web-1")]);
+    auditor.observe_entry(&entry(&first, Phase::Decided));
+    let found = words(&auditor.check(&plan("second", vec![restart("web-2")]), NOW));
+    assert_eq!(found, ["in_flight", "concurrency"]);
+    auditor.observe_entry(&entry(&first, Phase::Failed));
+    assert_eq!(
+        auditor.check(&plan("second", vec![restart("web-2")]), NOW),
+        Vec::new()
+    );
+    for id in ["second", "third"] {
+        auditor.observe_entry(&entry(&plan(id, vec![restart("web-2")]), Phase::Failed));
+    }
+    assert_eq!(
+        words(&auditor.check(&plan("fourth", vec![restart("web-2")]), NOW)),
+        ["hourly_budget"]
+    );
+    let later = NOW + Duration::from_secs(3_600);
+    let mut fourth = plan("fourth", vec![restart("web-2")]);
+    fourth.deadline = later + Duration::from_secs(30);
+    assert_eq!(auditor.check(&fourth, later), Vec::new());
+}
+
+#[test]
+fn capacity_stays_within_what_the_policy_promises() {
+    let auditor = auditor(vec![container("web-1"), ours("web-1-r1")]);
+    let found = words(&auditor.check(&plan("p", vec![remove("web-1-r1")]), NOW));
+    assert_eq!(found, ["below_floor"]);
+    let found = words(&auditor.check(&plan("p", vec![remove("web-1")]), NOW));
+    assert_eq!(found, ["not_ours", "below_floor"]);
+    let found = words(&auditor.check(
+        &plan("p", vec![create("web-1", "x"), create("web-1", "y")]),
+        NOW,
+    ));
+    assert_eq!(found, ["above_most"]);
+    let found = words(&auditor.check(&plan("p", vec![create("web-1", "web-1-r1")]), NOW));
+    assert_eq!(found, ["twice"]);
+}
+
+#[test]
+fn what_does_not_serve_may_go() {
+    let mut broken = ours("web-1-r1");
+    broken.state = ContainerState::Exited;
+    let auditor = auditor(vec![container("web-1"), broken]);
+    assert_eq!(
+        auditor.check(&plan("p", vec![remove("web-1-r1")]), NOW),
+        Vec::new()
+    );
+}
+
+#[test]
+fn paused_containers_are_left_alone() {
+    let mut paused = ours("web-1");
+    paused.state = ContainerState::Paused;
+    let auditor = auditor(vec![paused]);
+    assert_eq!(
+        words(&auditor.check(&plan("p", vec![restart("web-1")]), NOW)),
+        ["not_running"]
+    );
+    assert_eq!(
+        words(&auditor.check(&plan("p", vec![remove("web-1")]), NOW)),
+        ["not_running"]
+    );
+}
+
+#[test]
+fn replicas_go_down_one_at_a_time_and_for_a_reason() {
+    let auditor = auditor(vec![container("web-1"), container("web-2")]);
+    let found = words(&auditor.check(&plan("p", vec![restart("web-1"), restart("web-2")]), NOW));
+    assert_eq!(found, ["together_down"]);
+    let mut groundless = plan("p", vec![restart("web-1")]);
+    groundless.cause.signals.clear();
+    assert_eq!(words(&auditor.check(&groundless, NOW)), ["no_cause"]);
+}
+
+#[test]
+fn an_open_breaker_stops_plans() {
+    let mut auditor = auditor(vec![container("web-1")]);
+    let breaker = |open_until| {
+        JournalEntry::Breaker(BreakerEntry {
+            at: NOW,
+            generation: Generation(1),
+            open_until,
+            reason: String::new(),
+            services: Vec::new(),
+        })
+    };
+    auditor.observe_entry(&breaker(Some(NOW + Duration::from_secs(60))));
+    assert_eq!(
+        words(&auditor.check(&plan("p", vec![restart("web-1")]), NOW)),
+        ["breaker_open"]
+    );
+    auditor.observe_entry(&breaker(None));
+    assert_eq!(
+        auditor.check(&plan("p", vec![restart("web-1")]), NOW),
+        Vec::new()
+    );
+}
+
+#[test]
+fn commands_follow_from_decided_plans_once_and_generations_only_rise() {
+    let mut auditor = auditor(vec![container("web-1")]);
+    let plan = plan("p", vec![restart("web-1")]);
+    let mut command = plan.commands().next().unwrap();
+    assert_eq!(words(&auditor.check_command(&command, NOW)), ["no_plan"]);
+    auditor.observe_entry(&entry(&plan, Phase::Decided));
+    assert_eq!(auditor.check_command(&command, NOW), Vec::new());
+    assert_eq!(words(&auditor.check_command(&command, NOW)), ["sent_twice"]);
+    command.generation = Generation(2);
+    assert_eq!(
+        auditor.check_command(&command, NOW),
+        Vec::new(),
+        "a new leader sends it again"
+    );
+    command.generation = Generation(1);
+    let found = words(&auditor.check_command(&command, NOW));
+    assert_eq!(found, ["stale_generation", "sent_twice"]);
+    let stale = auditor.check(&super::tests::plan("later", vec![restart("web-1")]), NOW);
+    assert!(words(&stale).contains(&"stale_generation"));
+}
+
+#[test]
+fn containers_of_other_services_and_nodes_are_not_known() {
+    let auditor = auditor(vec![container("web-1")]);
+    assert_eq!(
+        words(&auditor.check(&plan("p", vec![restart("db-1")]), NOW)),
+        ["unknown_container"]
+    );
+    let mut elsewhere = plan("p", vec![restart("web-1")]);
+    elsewhere.steps[0].node = NodeId::from("b");
+    assert_eq!(
+        words(&auditor.check(&elsewhere, NOW)),
+        ["unknown_container"]
+    );
+}

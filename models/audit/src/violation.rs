@@ -1,0 +1,188 @@
+//! What must never be.
+
+use units::{
+    CommandId, ContainerName, ContainerState, Generation, Mode, NodeId, PlanId, ServiceId,
+    Timestamp,
+};
+
+/// One invariant a plan or command breaks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// A suggestion is not carried out.
+    #[error("plan {plan} is in mode {mode} and is not to be carried out")]
+    NotToBeCarriedOut {
+        /// The plan.
+        plan: PlanId,
+        /// Its mode.
+        mode: Mode,
+    },
+    /// There is nothing in it.
+    #[error("plan {plan} has no steps")]
+    Empty {
+        /// The plan.
+        plan: PlanId,
+    },
+    /// Its steps are not all of its kind, so that budgets and ledger would count it wrongly.
+    #[error("plan {plan} has steps that are not of its kind")]
+    MixedKinds {
+        /// The plan.
+        plan: PlanId,
+    },
+    /// The container's labels, or the ceiling, do not allow it.
+    #[error("{container} did not opt in to it; its labels and control.max_mode must allow it")]
+    NotOptedIn {
+        /// The container.
+        container: ContainerName,
+    },
+    /// The container is not on that node, or not of that service.
+    #[error("{container} of {service} is not known on node {node}")]
+    UnknownContainer {
+        /// The container.
+        container: ContainerName,
+        /// The service.
+        service: ServiceId,
+        /// The node.
+        node: NodeId,
+    },
+    /// Only running containers are worked on; a paused or stopped one is in people's hands.
+    #[error("{container} is {state}, and only running containers are touched")]
+    NotRunning {
+        /// The container.
+        container: ContainerName,
+        /// Its state.
+        state: ContainerState,
+    },
+    /// Too late, or never in time.
+    #[error("its deadline {deadline} is not after {not_before}")]
+    Deadline {
+        /// The deadline.
+        deadline: Timestamp,
+        /// The creation of the plan, or now.
+        not_before: Timestamp,
+    },
+    /// Two plans of a service at once.
+    #[error("{service} has plan {running} running already")]
+    InFlight {
+        /// The service.
+        service: ServiceId,
+        /// The other plan.
+        running: PlanId,
+    },
+    /// More steps than the hour allows.
+    #[error("{scope} would have {steps} steps in an hour, {most} are allowed")]
+    HourlyBudget {
+        /// A service, or all services.
+        scope: String,
+        /// Steps with this plan.
+        steps: u32,
+        /// The most allowed.
+        most: u32,
+    },
+    /// More plans than may run at once.
+    #[error("{scope} would have {plans} plans running, {most} are allowed")]
+    Concurrency {
+        /// A node, or all nodes.
+        scope: String,
+        /// Plans with this one.
+        plans: u32,
+        /// The most allowed.
+        most: u32,
+    },
+    /// Acting is stopped.
+    #[error("the common-cause breaker is open")]
+    BreakerOpen,
+    /// A restart without a sick container.
+    #[error("{container} would be restarted without a signal that says it is sick")]
+    NoCause {
+        /// The container.
+        container: ContainerName,
+    },
+    /// Several replicas of a service down at once.
+    #[error("{steps} replicas of {service} would be restarted at once")]
+    TogetherDown {
+        /// The service.
+        service: ServiceId,
+        /// How many.
+        steps: usize,
+    },
+    /// Below what the policy promises.
+    #[error("{service} would have {serving} serving replicas, {min} are promised")]
+    BelowFloor {
+        /// The service.
+        service: ServiceId,
+        /// Left serving.
+        serving: u32,
+        /// Promised.
+        min: u32,
+    },
+    /// Above what the policy allows.
+    #[error("{service} would have {replicas} replicas, {max} are allowed")]
+    AboveMost {
+        /// The service.
+        service: ServiceId,
+        /// With this plan.
+        replicas: u32,
+        /// Allowed.
+        max: u32,
+    },
+    /// It was not made by Homeostat.
+    #[error("{container} was not made by Homeostat and is not removed")]
+    NotOurs {
+        /// The container.
+        container: ContainerName,
+    },
+    /// The same container, or name, twice.
+    #[error("{container} is in it twice, or its name is taken")]
+    Twice {
+        /// The container.
+        container: ContainerName,
+    },
+    /// Older than what was seen.
+    #[error("generation {generation} is older than {newest}")]
+    StaleGeneration {
+        /// Its generation.
+        generation: Generation,
+        /// The newest seen.
+        newest: Generation,
+    },
+    /// A command whose plan is not in the journal as decided, or that is not one of its steps.
+    #[error("command {command} does not follow from a decided plan")]
+    NoPlan {
+        /// The command.
+        command: CommandId,
+    },
+    /// A command sent again under a generation that sent it already.
+    #[error("command {command} was sent before")]
+    SentTwice {
+        /// The command.
+        command: CommandId,
+    },
+}
+
+impl Violation {
+    /// A word for metrics.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Violation::NotToBeCarriedOut { .. } => "not_to_be_carried_out",
+            Violation::Empty { .. } => "empty",
+            Violation::MixedKinds { .. } => "mixed_kinds",
+            Violation::NotOptedIn { .. } => "not_opted_in",
+            Violation::UnknownContainer { .. } => "unknown_container",
+            Violation::NotRunning { .. } => "not_running",
+            Violation::Deadline { .. } => "deadline",
+            Violation::InFlight { .. } => "in_flight",
+            Violation::HourlyBudget { .. } => "hourly_budget",
+            Violation::Concurrency { .. } => "concurrency",
+            Violation::BreakerOpen => "breaker_open",
+            Violation::NoCause { .. } => "no_cause",
+            Violation::TogetherDown { .. } => "together_down",
+            Violation::BelowFloor { .. } => "below_floor",
+            Violation::AboveMost { .. } => "above_most",
+            Violation::NotOurs { .. } => "not_ours",
+            Violation::Twice { .. } => "twice",
+            Violation::StaleGeneration { .. } => "stale_generation",
+            Violation::NoPlan { .. } => "no_plan",
+            Violation::SentTwice { .. } => "sent_twice",
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Every constant of the decisions, by name.
+
+use std::time::Duration;
+
+use units::Mode;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// What the core decides by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The ceiling over every container's own mode.
+    pub max_mode: Mode,
+    /// Inventory or forecasts older than this are no ground to act on.
+    pub telemetry_stale: Duration,
+    /// How long people's changes to a service keep the loop's hands off it.
+    pub people_hold: Duration,
+    /// Restarts.
+    pub heal: Heal,
+    /// Replicas.
+    pub scale: Scale,
+    /// How much may be done at all.
+    pub budget: Budget,
+    /// When everything is sick at once.
+    pub breaker: Breaker,
+    /// What keeps losing.
+    pub ledger: Ledger,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            max_mode: Mode::Observe,
+            telemetry_stale: Duration::from_secs(10),
+            people_hold: MINUTE,
+            heal: Heal::default(),
+            scale: Scale::default(),
+            budget: Budget::default(),
+            breaker: Breaker::default(),
+            ledger: Ledger::default(),
+        }
+    }
+}
+
+/// Restarting sick containers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Heal {
+    /// How long a container may take to stop before it is killed.
+    pub grace: Duration,
+    /// A restart that has not begun after this is given up.
+    pub deadline: Duration,
+    /// A memory runaway that is not critical is acted on once it has been open this long.
+    pub confirm_after: Duration,
+    /// Least time between the first and second restart of a container; it doubles with each one more.
+    pub backoff: Duration,
+    /// A container left alone this long starts again from the first backoff.
+    pub backoff_reset: Duration,
+    /// Restarts of one container in an hour; then it is left to people.
+    pub hourly: u32,
+    /// A restart is judged this long after it was done.
+    pub verdict_within: Duration,
+}
+
+impl Default for Heal {
+    fn default() -> Self {
+        Heal {
+            grace: Duration::from_secs(10),
+            deadline: Duration::from_secs(30),
+            confirm_after: Duration::from_secs(30),
+            backoff: Duration::from_secs(30),
+            backoff_reset: MINUTE * 10,
+            hourly: 5,
+            verdict_within: MINUTE,
+        }
+    }
+}
+
+/// Adding and removing replicas.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scale {
+    /// How long a new replica takes until it serves: load is looked at that far ahead.
+    pub startup: Duration,
+    /// Forecasts in a row that must ask for more before more is added.
+    pub up_confirmations: u32,
+    /// The whole of this time must have asked for less before one is removed.
+    pub down_window: Duration,
+    /// After a removal that made things worse, none for this long.
+    pub down_hold: Duration,
+    /// A load this share beside the target changes nothing.
+    pub tolerance: f64,
+    /// From this share of time spent waiting for the CPU limit, the load seen is taken as capped.
+    pub throttled: f64,
+    /// How long a replica may take to stop before it is killed.
+    pub grace: Duration,
+    /// A change that has not begun after this is given up.
+    pub deadline: Duration,
+    /// A change of replicas is judged at the latest this long after it was done.
+    pub verdict_within: Duration,
+}
+
+impl Default for Scale {
+    fn default() -> Self {
+        Scale {
+            startup: Duration::from_secs(30),
+            up_confirmations: 2,
+            down_window: MINUTE * 5,
+            down_hold: MINUTE * 15,
+            tolerance: 0.1,
+            throttled: 0.1,
+            grace: Duration::from_secs(10),
+            deadline: MINUTE,
+            verdict_within: MINUTE * 2,
+        }
+    }
+}
+
+/// How much may be done, all kinds of action together. One service has one plan at a time, always.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Budget {
+    /// Plans whose commands are out, on one node.
+    pub node_concurrent: u32,
+    /// Plans whose commands are out, everywhere.
+    pub global_concurrent: u32,
+    /// Steps in an hour, for one service.
+    pub service_hourly: u32,
+    /// Steps in an hour, everywhere.
+    pub global_hourly: u32,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Budget {
+            node_concurrent: 2,
+            global_concurrent: 5,
+            service_hourly: 20,
+            global_hourly: 100,
+        }
+    }
+}
+
+/// The common-cause breaker: many subjects sick at once are one cause that no restart cures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Breaker {
+    /// Critical signals that opened within this time of one another count as at once.
+    pub window: Duration,
+    /// Fewest services sick at once that open it.
+    pub services_min: u32,
+    /// Share of the known services sick at once that opens it, when that is more.
+    pub share: f64,
+    /// How long acting stops; again as long while it is not calm.
+    pub hold: Duration,
+    /// A node silent for this long is taken as gone, and no longer as silent.
+    pub node_forgotten: Duration,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Breaker {
+            window: Duration::from_secs(30),
+            services_min: 3,
+            share: 0.5,
+            hold: MINUTE * 2,
+            node_forgotten: MINUTE * 15,
+        }
+    }
+}
+
+/// What keeps losing is left alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ledger {
+    /// Verdicts in a row that did not help before a kind of action is left alone for a service.
+    pub losses: u32,
+    /// For how long.
+    pub quarantine: Duration,
+    /// Wait after a change of replicas that failed or did not help; it doubles with each one more.
+    pub backoff: Duration,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Ledger {
+            losses: 3,
+            quarantine: HOUR,
+            backoff: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! The state machine: events in, effects out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use units::{
+    BreakerEntry, Command, ContainerEvent, Generation, JournalEntry, Mode, Outcome, Phase, Plan,
+    PlanEntry, PlanId, ServiceId, Timestamp, Verdict,
+};
+
+use crate::breaker;
+use crate::budget;
+use crate::config::Config;
+use crate::draft::{Decision, Draft};
+use crate::event::{Effect, Event};
+use crate::heal;
+use crate::judge;
+use crate::ledger;
+use crate::people::LATE;
+use crate::plans::{is_answered, is_done, outcome_of};
+use crate::scale::{self, Wanted};
+use crate::state::State;
+use crate::undo;
+
+/// What is over is forgotten this often.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+
+/// The decision core. See the crate's own words for what it guarantees.
+#[derive(Debug, Clone)]
+pub struct Core {
+    state: State,
+    recovered: bool,
+    leading: Option<Leadership>,
+    /// Services of which something was heard since they were last looked at.
+    dirty: BTreeSet<ServiceId>,
+    /// Services to be looked at again, and when.
+    wakes: BTreeMap<ServiceId, Timestamp>,
+    wanted: BTreeMap<ServiceId, Wanted>,
+    pruned_at: Timestamp,
+    now: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Leadership {
+    generation: Generation,
+    since: Timestamp,
+}
+
+/// Replicas of a scaled service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceCount {
+    /// The service.
+    pub service: ServiceId,
+    /// Replicas that serve or will.
+    pub current: u32,
+    /// Replicas it should have.
+    pub desired: u32,
+}
+
+/// Figures for metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The generation, while leading.
+    pub leading: Option<Generation>,
+    /// Acting is stopped by the common-cause breaker.
+    pub breaker_open: bool,
+    /// Steps left of this hour for all services together.
+    pub global_left: u32,
+    /// Plans that are not over.
+    pub active_plans: usize,
+    /// Every service whose labels let it be scaled and whose load is known.
+    pub services: Vec<ServiceCount>,
+}
+
+impl Core {
+    /// A core that knows nothing yet and leads nothing.
+    pub fn new(config: Config) -> Self {
+        Core {
+            state: State::new(config),
+            recovered: false,
+            leading: None,
+            dirty: BTreeSet::new(),
+            wakes: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            pruned_at: Timestamp::EPOCH,
+            now: Timestamp::EPOCH,
+        }
+    }
+
+    /// Takes in what happened, and says what is to be written, in order. The same event again changes nothing.
+    pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Effect> {
+        self.now = now;
+        let mut effects = Vec::new();
+        match event {
+            Event::Signal(signal) => {
+                let service = self.state.signals.apply(*signal);
+                self.dirty.extend(service);
+            }
+            Event::Forecast(forecast) => self.forecast(*forecast),
+            Event::Inventory(inventory) => {
+                let touched = self.state.fleet.apply(*inventory);
+                self.dirty.extend(touched);
+            }
+            Event::Container(event) => self.container(*event),
+            Event::Outcome(outcome) => self.outcome(*outcome),
+            Event::Journal(entry) => self.journal(*entry),
+            Event::Recovered => {
+                let first = !std::mem::replace(&mut self.recovered, true);
+                if first {
+                    self.resume(&mut effects);
+                }
+            }
+            Event::Leading(generation) => {
+                self.leading = Some(Leadership {
+                    generation,
+                    since: now,
+                });
+                self.resume(&mut effects);
+            }
+            Event::Following => self.leading = None,
+            Event::Tick => {}
+        }
+        self.wake();
+        if now.since(self.pruned_at) >= PRUNE_EVERY {
+            self.pruned_at = now;
+            self.state.prune(now);
+        }
+        if let (true, Some(leadership)) = (self.recovered, self.leading) {
+            self.decide(leadership, &mut effects);
+        }
+        effects
+    }
+
+    /// When [`Event::Tick`] is due at the latest. Nothing is due while not leading.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        if !self.recovered {
+            return None;
+        }
+        let leadership = self.leading?;
+        let stale = self.state.config.telemetry_stale;
+        let plans = self.state.plans.active().filter_map(timer);
+        let silence = self.state.fleet.next_silence(self.now, stale);
+        let listening = Some(leadership.since + stale).filter(|at| *at > self.now);
+        plans
+            .chain(self.wakes.values().copied())
+            .chain(self.state.breaker.open_until())
+            .chain(silence)
+            .chain(listening)
+            .min()
+    }
+
+    /// Figures for metrics.
+    pub fn status(&self) -> Status {
+        let services = self.wanted.iter().map(|(service, wanted)| ServiceCount {
+            service: service.clone(),
+            current: wanted.current,
+            desired: wanted.desired,
+        });
+        Status {
+            leading: self.leading.map(|leadership| leadership.generation),
+            breaker_open: self.state.breaker.is_open(),
+            global_left: budget::global_left(
+                &self.state.plans,
+                &self.state.config.budget,
+                self.now,
+            ),
+            active_plans: self.state.plans.active().count(),
+            services: services.collect(),
+        }
+    }
+
+    fn forecast(&mut self, forecast: units::Forecast) {
+        let config = &self.state.config;
+        self.dirty.insert(forecast.service.clone());
+        self.state.loads.apply(
+            forecast,
+            config.scale.startup,
+            config.scale.down_window,
+            config.telemetry_stale,
+        );
+    }
+
+    fn container(&mut self, event: ContainerEvent) {
+        let service = self.state.people.apply(event);
+        self.dirty.extend(service);
+    }
+
+    fn outcome(&mut self, outcome: Outcome) {
+        let service = self.state.plans.outcome(outcome);
+        self.dirty.extend(service);
+    }
+
+    fn journal(&mut self, entry: JournalEntry) {
+        match entry {
+            JournalEntry::Plan(entry) => {
+                let service = self.state.plans.apply(*entry, self.now);
+                self.dirty.insert(service);
+            }
+            JournalEntry::Breaker(entry) => {
+                self.state.breaker.apply(&entry);
+                self.dirty.extend(self.state.fleet.services().cloned());
+            }
+        }
+    }
+
+    /// Begins to lead where the one before stopped: what it decided and may not have sent is sent, with the same ids.
+    fn resume(&mut self, effects: &mut Vec<Effect>) {
+        let (true, Some(leadership)) = (self.recovered, self.leading) else {
+            return;
+        };
+        self.dirty.extend(self.state.fleet.services().cloned());
+        for entry in self.state.plans.active() {
+            self.dirty.insert(entry.plan.service.clone());
+            if entry.phase != Phase::Decided || self.now >= entry.plan.deadline {
+                continue;
+            }
+            for (index, command) in entry.plan.commands().enumerate() {
+                if outcome_of(entry, index).is_none() {
+                    // Under the new generation: actuators that heard this leader already would refuse the old one.
+                    let generation = leadership.generation.max(command.generation);
+                    effects.push(Effect::Command(Box::new(Command {
+                        generation,
+                        ..command
+                    })));
+                }
+            }
+        }
+    }
+
+    fn wake(&mut self) {
+        let now = self.now;
+        let due: Vec<ServiceId> = self
+            .wakes
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(service, _)| service.clone())
+            .collect();
+        for service in due {
+            self.wakes.remove(&service);
+            self.dirty.insert(service);
+        }
+    }
+
+    fn decide(&mut self, leadership: Leadership, effects: &mut Vec<Effect>) {
+        if self.state.config.max_mode == Mode::Observe && self.state.plans.active().next().is_none()
+        {
+            self.dirty.clear();
+            return;
+        }
+        self.advance(effects);
+        if let Some(entry) = breaker::change(
+            &self.state,
+            leadership.generation,
+            leadership.since,
+            self.now,
+        ) {
+            self.switch(entry, effects);
+        }
+        if self.state.breaker.is_open() {
+            // Closing marks every service to be looked at.
+            self.dirty.clear();
+            self.wakes.clear();
+            return;
+        }
+        while let Some(service) = self.dirty.pop_first() {
+            self.look(&service, leadership.generation, effects);
+        }
+    }
+
+    fn switch(&mut self, entry: BreakerEntry, effects: &mut Vec<Effect>) {
+        self.state.breaker.apply(&entry);
+        effects.push(Effect::Journal(Box::new(JournalEntry::Breaker(entry))));
+        self.dirty.extend(self.state.fleet.services().cloned());
+    }
+
+    /// Moves plans on: to executed or failed by their outcomes, to judged by what came of them.
+    fn advance(&mut self, effects: &mut Vec<Effect>) {
+        let now = self.now;
+        let due: Vec<PlanId> = self
+            .state
+            .plans
+            .active()
+            .filter(|entry| {
+                self.dirty.contains(&entry.plan.service) || timer(entry).is_some_and(|at| at <= now)
+            })
+            .map(|entry| entry.plan.id.clone())
+            .collect();
+        for id in due {
+            let Some(entry) = self.state.plans.get(&id) else {
+                continue;
+            };
+            let next = match entry.phase {
+                Phase::Decided if is_done(entry) => Some((Phase::Executed, None)),
+                Phase::Decided if is_answered(entry) || now >= entry.plan.deadline + LATE => {
+                    Some((Phase::Failed, None))
+                }
+                Phase::Executed => judge::judge(&self.state, entry, now)
+                    .map(|verdict| (Phase::Judged, Some(self.weighed(entry, verdict)))),
+                Phase::Decided | Phase::Suggested | Phase::Failed | Phase::Judged => None,
+            };
+            if let Some((phase, verdict)) = next {
+                let entry = PlanEntry {
+                    at: now,
+                    phase,
+                    verdict,
+                    ..entry.clone()
+                };
+                self.record(entry, effects);
+            }
+        }
+    }
+
+    /// The verdict, with what follows of it for the kind of action.
+    fn weighed(&self, entry: &PlanEntry, mut verdict: Verdict) -> Verdict {
+        let plan = &entry.plan;
+        let judged = PlanEntry {
+            at: verdict.at,
+            phase: Phase::Judged,
+            verdict: Some(verdict.clone()),
+            ..entry.clone()
+        };
+        let mut plans = self.state.plans.only(&plan.service);
+        plans.apply(judged, self.now);
+        let config = &self.state.config.ledger;
+        if let Some(until) = ledger::quarantined(&plans, config, &plan.service, plan.kind, self.now)
+        {
+            verdict.reason = format!(
+                "{}; {} did not help {} {} times in a row, so it is left alone until {until}",
+                verdict.reason, plan.kind, plan.service, config.losses
+            );
+        }
+        verdict
+    }
+
+    /// Looks at one service: undo first, then heal, then scale.
+    fn look(&mut self, service: &ServiceId, generation: Generation, effects: &mut Vec<Effect>) {
+        let now = self.now;
+        let undo = undo::decide(&self.state, service, now);
+        self.carry_out(service, undo, generation, effects);
+        for decision in heal::decide(&self.state, service, now) {
+            self.carry_out(service, decision, generation, effects);
+        }
+        let (wanted, decision) = scale::decide(&self.state, service, now);
+        match wanted {
+            Some(wanted) => self.wanted.insert(service.clone(), wanted),
+            None => self.wanted.remove(service),
+        };
+        self.carry_out(service, decision, generation, effects);
+    }
+
+    fn carry_out(
+        &mut self,
+        service: &ServiceId,
+        decision: Decision,
+        generation: Generation,
+        effects: &mut Vec<Effect>,
+    ) {
+        match decision {
+            Decision::Nothing => {}
+            Decision::Wait(until) => self.wake_at(service, until),
+            Decision::Say(draft, again) => {
+                if let Some(until) = again {
+                    self.wake_at(&draft.service, until);
+                }
+                let plan = self.plan(*draft, generation, Mode::Suggest);
+                self.record(
+                    PlanEntry {
+                        at: self.now,
+                        plan,
+                        phase: Phase::Suggested,
+                        outcomes: Vec::new(),
+                        verdict: None,
+                    },
+                    effects,
+                );
+            }
+            Decision::Act(draft) => {
+                let plan = self.plan(*draft, generation, Mode::Act);
+                let commands: Vec<Command> = plan.commands().collect();
+                self.record(
+                    PlanEntry {
+                        at: self.now,
+                        plan,
+                        phase: Phase::Decided,
+                        outcomes: Vec::new(),
+                        verdict: None,
+                    },
+                    effects,
+                );
+                effects.extend(
+                    commands
+                        .into_iter()
+                        .map(|command| Effect::Command(Box::new(command))),
+                );
+            }
+        }
+    }
+
+    /// Remembers the earliest time a service is to be looked at again. A time that has come already is the next tick's.
+    fn wake_at(&mut self, service: &ServiceId, until: Timestamp) {
+        let until = until.max(self.now + Duration::from_millis(1));
+        let wake = self.wakes.entry(service.clone()).or_insert(until);
+        *wake = until.min(*wake);
+    }
+
+    fn plan(&self, draft: Draft, generation: Generation, mode: Mode) -> Plan {
+        let id = self
+            .state
+            .plans
+            .fresh_id(&draft.service, draft.kind, self.now);
+        draft.plan(id, generation, mode, self.now)
+    }
+
+    /// Writes a plan's new state down, here and in the journal.
+    fn record(&mut self, entry: PlanEntry, effects: &mut Vec<Effect>) {
+        if entry.phase.is_final() && entry.phase != Phase::Suggested {
+            self.dirty.insert(entry.plan.service.clone());
+        }
+        self.state.plans.apply(entry.clone(), self.now);
+        effects.push(Effect::Journal(Box::new(JournalEntry::Plan(Box::new(
+            entry,
+        )))));
+    }
+}
+
+/// When a plan must be looked at even if nothing is heard of it.
+fn timer(entry: &PlanEntry) -> Option<Timestamp> {
+    match entry.phase {
+        Phase::Decided => Some(entry.plan.deadline + LATE),
+        Phase::Executed => Some(judge::due(entry)),
+        Phase::Suggested | Phase::Failed | Phase::Judged => None,
+    }
+}

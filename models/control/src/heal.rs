@@ -1,0 +1,319 @@
+//! Restarting sick containers.
+//!
+//! A restart answers a failed health check, a hang, and a memory runaway that is critical or confirmed. It does not answer a crash
+//! loop: the engine restarts that container already, and each restart more costs its dependants another outage; it is said once and
+//! left to people, and as long as it goes on no other signal gets the container restarted either.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use units::{
+    Action, ActionKind, Check, ContainerId, ContainerState, Expectation, HealthState, Mode, Phase,
+    ServiceId, Severity, Signal, SignalId, SignalKind, Step, Timestamp,
+};
+
+use crate::draft::{Decision, Draft, admit, say};
+use crate::fleet::Replica;
+use crate::ledger::doubled;
+use crate::state::State;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+/// What a blocked restart waits for is looked at this often.
+const RECHECK: Duration = Duration::from_secs(1);
+
+/// What to do about the sick containers of a service, most urgent first. At most one is acted on.
+pub(crate) fn decide(state: &State, service: &ServiceId, now: Timestamp) -> Vec<Decision> {
+    let mut sick: BTreeMap<&ContainerId, Vec<&Signal>> = BTreeMap::new();
+    for signal in state.signals.open(service) {
+        if let (Some(container), true) = (&signal.subject.container, is_ours(signal.kind)) {
+            sick.entry(container).or_default().push(signal);
+        }
+    }
+    let mut sick: Vec<(&ContainerId, Vec<&Signal>)> = sick.into_iter().collect();
+    sick.sort_by_key(|(_, signals)| {
+        let worst = signals.iter().map(|signal| signal.severity).max();
+        let first = signals.iter().map(|signal| signal.opened_at).min();
+        (std::cmp::Reverse(worst), first)
+    });
+    let mut decisions = Vec::new();
+    for (container, signals) in sick {
+        let decision = about(state, service, container, &signals, now);
+        let acted = matches!(decision, Decision::Act(_));
+        decisions.push(decision);
+        if acted {
+            break;
+        }
+    }
+    decisions
+}
+
+fn is_ours(kind: SignalKind) -> bool {
+    match kind {
+        SignalKind::Unhealthy
+        | SignalKind::Hang
+        | SignalKind::MemoryRunaway
+        | SignalKind::CrashLoop => true,
+        SignalKind::Overload
+        | SignalKind::Throttling
+        | SignalKind::CpuAnomaly
+        | SignalKind::MemoryAnomaly
+        | SignalKind::NetworkAnomaly
+        | SignalKind::IoAnomaly
+        | SignalKind::ErrorLogs
+        | SignalKind::TelemetryMissing => false,
+    }
+}
+
+fn about(
+    state: &State,
+    service: &ServiceId,
+    container: &ContainerId,
+    signals: &[&Signal],
+    now: Timestamp,
+) -> Decision {
+    let Some(replica) = state.fleet.find(service, container) else {
+        return Decision::Nothing;
+    };
+    let policy = replica.record.policy;
+    if !policy.heal || policy.mode.min(state.config.max_mode) == Mode::Observe {
+        return Decision::Nothing;
+    }
+    if let Some(looping) = signals
+        .iter()
+        .find(|signal| signal.kind == SignalKind::CrashLoop)
+    {
+        return say(
+            state,
+            quarantine(state, service, &replica, looping),
+            None,
+            now,
+        );
+    }
+    if replica.record.state != ContainerState::Running {
+        return Decision::Nothing;
+    }
+    let (ready, later) = actionable(state, &replica, signals, now);
+    if ready.is_empty() {
+        return later.map_or(Decision::Nothing, Decision::Wait);
+    }
+    let draft = draft(state, service, &replica, &ready);
+    match obstacle(state, service, &replica, &ready, now) {
+        Obstacle::None => admit(state, draft, policy.mode, now),
+        Obstacle::Busy => Decision::Nothing,
+        Obstacle::Until(until) => Decision::Wait(until),
+        Obstacle::Said(why, until) => say(state, draft.held(&why), Some(until), now),
+    }
+}
+
+/// Signals a restart answers now, and when one that is not confirmed yet would be.
+fn actionable<'a>(
+    state: &State,
+    replica: &Replica<'_>,
+    signals: &[&'a Signal],
+    now: Timestamp,
+) -> (Vec<&'a Signal>, Option<Timestamp>) {
+    let mut ready = Vec::new();
+    let mut later = None;
+    for signal in signals {
+        // Told of a process that has been replaced since: the new one is to be judged by its own telemetry.
+        if replica
+            .record
+            .started_at
+            .is_some_and(|started| started > signal.at)
+        {
+            continue;
+        }
+        let confirmed_at = signal.opened_at + state.config.heal.confirm_after;
+        let patient =
+            signal.kind == SignalKind::MemoryRunaway && signal.severity != Severity::Critical;
+        if patient && now < confirmed_at {
+            later = Some(later.map_or(confirmed_at, |known: Timestamp| known.min(confirmed_at)));
+        } else {
+            ready.push(*signal);
+        }
+    }
+    (ready, later)
+}
+
+enum Obstacle {
+    None,
+    /// A plan of the service runs; its end is an event.
+    Busy,
+    Until(Timestamp),
+    Said(String, Timestamp),
+}
+
+fn obstacle(
+    state: &State,
+    service: &ServiceId,
+    replica: &Replica<'_>,
+    signals: &[&Signal],
+    now: Timestamp,
+) -> Obstacle {
+    let config = &state.config.heal;
+    let hold = state.hold_end(service);
+    if hold > now {
+        return Obstacle::Until(hold);
+    }
+    let replicas = state.fleet.replicas(service);
+    let id = &replica.record.id;
+    for entry in state
+        .plans
+        .active()
+        .filter(|entry| entry.plan.service == *service)
+    {
+        let busy = match entry.phase {
+            Phase::Decided => true,
+            Phase::Executed => {
+                let same = entry
+                    .plan
+                    .steps
+                    .iter()
+                    .any(|step| step.action.target() == id);
+                entry.plan.kind == ActionKind::Restart && (same || replicas.len() > 1)
+            }
+            Phase::Suggested | Phase::Failed | Phase::Judged => false,
+        };
+        if busy {
+            return Obstacle::Busy;
+        }
+    }
+    if !state.is_fresh(replica, now) {
+        let silent_s = now.since(replica.seen_at).as_secs();
+        let why = format!("node {} last spoke {silent_s} s ago", replica.node);
+        return Obstacle::Said(why, now + RECHECK);
+    }
+    let others = || replicas.iter().filter(|other| other.record.id != *id);
+    let only_memory = signals
+        .iter()
+        .all(|signal| signal.kind == SignalKind::MemoryRunaway);
+    let coming = others().any(|other| {
+        other.record.state == ContainerState::Running
+            && other.record.health == HealthState::Starting
+    });
+    if only_memory && coming && !others().any(|other| other.record.is_serving()) {
+        // It still serves, alone; another one is about to.
+        return Obstacle::Until(now + RECHECK);
+    }
+    let restarts = state.plans.restarts(service, id);
+    let lately: Vec<Timestamp> = restarts
+        .iter()
+        .copied()
+        .filter(|at| *at + HOUR > now)
+        .collect();
+    if lately.len() >= config.hourly as usize {
+        let why = format!(
+            "it was restarted {} times in the last hour, the most allowed; it is left to people",
+            lately.len()
+        );
+        let until = lately.first().map_or(now, |first| *first) + HOUR;
+        return Obstacle::Said(why, until);
+    }
+    match backoff_end(state, &restarts, now) {
+        Some(until) if until > now => Obstacle::Until(until),
+        Some(_) | None => Obstacle::None,
+    }
+}
+
+/// When the wait after the last of these restarts ends.
+fn backoff_end(state: &State, restarts: &[Timestamp], now: Timestamp) -> Option<Timestamp> {
+    let config = &state.config.heal;
+    let last = *restarts.last()?;
+    if now.since(last) >= config.backoff_reset {
+        return None;
+    }
+    let gaps = restarts
+        .windows(2)
+        .rev()
+        .take_while(|pair| pair[1].since(pair[0]) < config.backoff_reset);
+    let doublings = u32::try_from(gaps.count()).unwrap_or(u32::MAX);
+    Some(last + doubled(config.backoff, doublings).min(config.backoff_reset))
+}
+
+fn draft(state: &State, service: &ServiceId, replica: &Replica<'_>, signals: &[&Signal]) -> Draft {
+    let config = &state.config.heal;
+    let record = replica.record;
+    let name = &record.name;
+    let kinds: Vec<&str> = signals.iter().map(|signal| signal.kind.as_str()).collect();
+    let within_s = config.verdict_within.as_secs();
+    let ids: Vec<SignalId> = signals.iter().map(|signal| signal.id.clone()).collect();
+    let reasons: Vec<&str> = signals
+        .iter()
+        .map(|signal| signal.reason.as_str())
+        .collect();
+    let serving = state
+        .fleet
+        .replicas(service)
+        .iter()
+        .filter(|other| other.record.id != record.id && other.record.is_serving())
+        .count();
+    let meanwhile = match serving {
+        0 => {
+            format!("no other replica of {service} serves, and {name} does not do its work either")
+        }
+        others => format!("{others} other replicas of {service} serve meanwhile"),
+    };
+    Draft {
+        service: service.clone(),
+        kind: ActionKind::Restart,
+        signals: ids.clone(),
+        reason: reasons.join("; "),
+        steps: vec![Step {
+            node: replica.node.clone(),
+            action: Action::Restart {
+                container: record.id.clone(),
+                name: name.clone(),
+                grace: config.grace,
+            },
+        }],
+        expected: Expectation {
+            text: format!(
+                "{name} works again after its restart: {} is over within {within_s} s and does not come back; {meanwhile}",
+                kinds.join(" and ")
+            ),
+            check: Check::SignalsResolve { signals: ids },
+            within: config.verdict_within,
+        },
+        alternatives: vec![
+            format!(
+                "wait: {} does not pass by itself as a rule",
+                kinds.join(" and ")
+            ),
+            format!("add a replica: it would not bring {name} back"),
+        ],
+        deadline: config.deadline,
+        undo_of: None,
+        traceparent: signals.iter().find_map(|signal| signal.traceparent.clone()),
+    }
+}
+
+/// What is said of a crash loop: nothing to do but for people.
+fn quarantine(state: &State, service: &ServiceId, replica: &Replica<'_>, signal: &Signal) -> Draft {
+    let name = &replica.record.name;
+    Draft {
+        service: service.clone(),
+        kind: ActionKind::Restart,
+        signals: vec![signal.id.clone()],
+        reason: format!(
+            "{}; more restarts would not help, it is left to people",
+            signal.reason
+        ),
+        steps: Vec::new(),
+        expected: Expectation {
+            text: format!(
+                "someone looks at the last log lines of {name} and at what was changed before they began"
+            ),
+            check: Check::SignalsResolve {
+                signals: vec![signal.id.clone()],
+            },
+            within: state.config.heal.verdict_within,
+        },
+        alternatives: vec![format!(
+            "restart {name}: the engine has done so {} times",
+            replica.record.restarts
+        )],
+        deadline: state.config.heal.deadline,
+        undo_of: None,
+        traceparent: signal.traceparent.clone(),
+    }
+}

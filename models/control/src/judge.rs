@@ -1,0 +1,286 @@
+//! Whether a plan did what was expected of it.
+
+use std::time::Duration;
+
+use units::{
+    ContainerId, ContainerState, OutcomeResult, PlanEntry, Ratio, ServiceId, SignalId, SignalKind,
+    Timestamp, Verdict, VerdictKind,
+};
+
+use crate::loads::Load;
+use crate::scale::{Group, wants_more};
+use crate::signals::Standing;
+use crate::state::State;
+
+/// A forecast may still hold samples from before the last step for this long.
+const SETTLE: Duration = Duration::from_secs(3);
+/// Use this much above the target is still what was expected.
+const ALLOWANCE: f64 = 1.1;
+/// A load this many times that of the decision is another load.
+const GROWN: f64 = 1.2;
+/// Replicas that carry this many times what was carried before were needed.
+const CARRIED: f64 = 1.1;
+/// So many forecasts have to agree.
+const AGREEING: u32 = 2;
+
+/// The judgement on an executed plan, once it can be made: some are clear early, the rest when their time is up.
+pub(crate) fn judge(state: &State, entry: &PlanEntry, now: Timestamp) -> Option<Verdict> {
+    let found = match &entry.plan.expected.check {
+        units::Check::SignalsResolve { signals } => restarted(state, entry, signals, now),
+        units::Check::UtilisationAtMost { ratio } => added(state, entry, *ratio, now),
+        units::Check::NoOverload => removed(state, entry, now),
+    };
+    found.map(|(kind, reason)| Verdict {
+        kind,
+        at: now,
+        reason,
+    })
+}
+
+/// When the judgement is due at the latest.
+pub(crate) fn due(entry: &PlanEntry) -> Timestamp {
+    entry.at + entry.plan.expected.within
+}
+
+type Finding = Option<(VerdictKind, String)>;
+
+fn restarted(state: &State, entry: &PlanEntry, signals: &[SignalId], now: Timestamp) -> Finding {
+    let service = &entry.plan.service;
+    let step = entry.plan.steps.first()?;
+    let (name, container) = (step.action.name(), step.action.target());
+    let looping = state
+        .signals
+        .opened_since(service, SignalKind::CrashLoop, entry.plan.created_at);
+    if looping
+        .iter()
+        .any(|signal| signal.subject.container.as_ref() == Some(container))
+    {
+        return Some((
+            VerdictKind::Worse,
+            format!("{name} keeps ending since its restart; a restart cannot be undone"),
+        ));
+    }
+    let standings: Vec<Standing> = signals
+        .iter()
+        .map(|id| state.signals.standing(service, id))
+        .collect();
+    for standing in &standings {
+        if let Standing::Reopened { at } = standing {
+            let after_s = at.since(entry.at).as_secs();
+            return Some((
+                VerdictKind::NoEffect,
+                format!("the same opened again {after_s} s after the restart of {name}"),
+            ));
+        }
+    }
+    if now < due(entry) {
+        return None;
+    }
+    let within_s = entry.plan.expected.within.as_secs();
+    let Some(replica) = state.fleet.find(service, container) else {
+        return Some((
+            VerdictKind::Unknown,
+            format!("{name} was removed before it could be judged"),
+        ));
+    };
+    let finding = if !state.is_fresh(&replica, now) {
+        (
+            VerdictKind::Unknown,
+            format!(
+                "node {} has said nothing since {}",
+                replica.node, replica.seen_at
+            ),
+        )
+    } else if standings.contains(&Standing::Open) {
+        let open = standings
+            .iter()
+            .filter(|standing| **standing == Standing::Open)
+            .count();
+        (
+            VerdictKind::NoEffect,
+            format!(
+                "{open} of {} signals are still open {within_s} s after the restart of {name}",
+                signals.len()
+            ),
+        )
+    } else if standings.contains(&Standing::Unknown) {
+        (
+            VerdictKind::Unknown,
+            format!("the signals that led to the restart of {name} are not known any more"),
+        )
+    } else if replica.record.state != ContainerState::Running {
+        (
+            VerdictKind::Worse,
+            format!(
+                "{name} is {} {within_s} s after its restart; a restart cannot be undone",
+                replica.record.state
+            ),
+        )
+    } else {
+        (
+            VerdictKind::Helped,
+            format!(
+                "all {} signals are over and stayed so for {within_s} s after the restart of {name}",
+                signals.len()
+            ),
+        )
+    };
+    Some(finding)
+}
+
+fn created(entry: &PlanEntry) -> Vec<&ContainerId> {
+    let made = entry
+        .outcomes
+        .iter()
+        .filter_map(|outcome| match &outcome.result {
+            OutcomeResult::Succeeded { created, .. } => created.as_ref(),
+            OutcomeResult::Refused { .. }
+            | OutcomeResult::Failed { .. }
+            | OutcomeResult::Vanished
+            | OutcomeResult::Interrupted => None,
+        });
+    made.collect()
+}
+
+fn serving(state: &State, service: &ServiceId, containers: &[&ContainerId]) -> usize {
+    let serves = |id: &&&ContainerId| {
+        state
+            .fleet
+            .find(service, id)
+            .is_some_and(|it| it.record.is_serving())
+    };
+    containers.iter().filter(serves).count()
+}
+
+fn added(state: &State, entry: &PlanEntry, target: Ratio, now: Timestamp) -> Finding {
+    let service = &entry.plan.service;
+    let made = created(entry);
+    let serve = serving(state, service, &made);
+    let over = now >= due(entry);
+    let within_s = entry.plan.expected.within.as_secs();
+    if serve < made.len() {
+        let worse = format!(
+            "{} of {} new replicas do not serve after {within_s} s",
+            made.len() - serve,
+            made.len()
+        );
+        return over.then_some((VerdictKind::Worse, worse));
+    }
+    let causes = &entry.plan.cause.signals;
+    let resolved = |id: &SignalId| state.signals.standing(service, id) == Standing::Resolved;
+    if !causes.is_empty() && causes.iter().all(resolved) {
+        return Some((
+            VerdictKind::Helped,
+            format!(
+                "the overload of {service} is over with {} new replicas",
+                made.len()
+            ),
+        ));
+    }
+    let load = state.loads.get(service);
+    match load.and_then(|load| carried(load, entry, target)) {
+        Some(reason) => Some((VerdictKind::Helped, reason)),
+        None if !over => None,
+        None => Some(match load.and_then(Load::newest) {
+            Some(newest) if newest.at > entry.at => {
+                let reason = format!(
+                    "{service} uses {:.0}m of CPU {within_s} s after {} replicas were added, which is still more than they carry at {target}",
+                    newest.observed,
+                    made.len()
+                );
+                (VerdictKind::NoEffect, reason)
+            }
+            Some(_) | None => (
+                VerdictKind::Unknown,
+                format!("the load of {service} is not known since {}", entry.at),
+            ),
+        }),
+    }
+}
+
+/// The new replicas brought each one's share down, or carry what could not be carried before.
+fn carried(load: &Load, entry: &PlanEntry, target: Ratio) -> Option<String> {
+    let after = load.last(AGREEING, entry.at + SETTLE);
+    if after.len() < AGREEING as usize {
+        return None;
+    }
+    let newest = after.first()?;
+    let share = |forecast: &units::Forecast| {
+        let capacity = f64::from(forecast.replicas.max(1)) * forecast.replica_capacity.0 as f64;
+        forecast.observed / capacity
+    };
+    let service = &entry.plan.service;
+    if after
+        .iter()
+        .all(|forecast| share(forecast) <= target.get() * ALLOWANCE)
+    {
+        return Some(format!(
+            "{} replicas of {service} are at {:.0}% of their CPU, {target} is the target",
+            newest.replicas,
+            share(newest) * 100.0
+        ));
+    }
+    let before = load.observed_at(entry.plan.created_at)?;
+    let carries_more = after
+        .iter()
+        .all(|forecast| forecast.observed >= before * CARRIED);
+    carries_more.then(|| {
+        format!(
+            "{service} carries {:.0}m of CPU instead of {before:.0}m, and needs more still",
+            newest.observed
+        )
+    })
+}
+
+fn removed(state: &State, entry: &PlanEntry, now: Timestamp) -> Finding {
+    let service = &entry.plan.service;
+    let overload = state
+        .signals
+        .opened_since(service, SignalKind::Overload, entry.plan.created_at);
+    if let Some(signal) = overload.first() {
+        let after_s = signal.opened_at.since(entry.at).as_secs();
+        return Some((
+            VerdictKind::Worse,
+            format!(
+                "{service} came under overload {after_s} s after the removal: {}",
+                signal.reason
+            ),
+        ));
+    }
+    let load = state.loads.get(service);
+    let group = Group::of(state, service);
+    if let (Some(load), Some(group)) = (load, &group)
+        && let Some(desired) = wants_more(state, group, load, now)
+    {
+        let seen = load.newest().map_or(0.0, |forecast| forecast.observed);
+        let before = load.observed_at(entry.plan.created_at);
+        let reason = format!("{service} needs {desired} replicas again, at {seen:.0}m of CPU");
+        return Some(match before {
+            Some(before) if seen <= before * GROWN => (
+                VerdictKind::Worse,
+                format!("{reason}, as much as at the removal"),
+            ),
+            Some(before) => (
+                VerdictKind::Unknown,
+                format!("{reason}, where it was {before:.0}m at the removal: another load"),
+            ),
+            None => (VerdictKind::Unknown, reason),
+        });
+    }
+    if now < due(entry) {
+        return None;
+    }
+    let within_s = entry.plan.expected.within.as_secs();
+    Some(match load.and_then(Load::newest) {
+        Some(newest) if newest.at > entry.at => (
+            VerdictKind::Helped,
+            format!(
+                "{service} runs with one replica less and came under no overload for {within_s} s"
+            ),
+        ),
+        Some(_) | None => (
+            VerdictKind::Unknown,
+            format!("the load of {service} is not known since {}", entry.at),
+        ),
+    })
+}

@@ -1,0 +1,170 @@
+//! The load of every service: the last forecasts, and the highest load of the time that scaling down looks back on.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use units::{Forecast, ServiceId, Timestamp};
+
+/// Forecasts kept as they came, newest last.
+const LATEST_MAX: usize = 16;
+/// Pieces the looked-back time is cut into; each keeps its highest load.
+const BUCKETS_MAX: usize = 512;
+const BUCKET_LEAST: Duration = Duration::from_secs(1);
+/// Kept beyond the scale-down window, so that verdicts can compare with the time of the decision.
+const BEYOND: Duration = Duration::from_secs(300);
+/// No trend is believed beyond this many times the highest load of the last minute.
+const TREND_MOST: f64 = 2.0;
+
+/// Loads by service.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Loads(BTreeMap<ServiceId, Load>);
+
+/// The load of one service.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Load {
+    latest: VecDeque<Forecast>,
+    buckets: VecDeque<Bucket>,
+    /// Since when forecasts have come without a gap.
+    unbroken_since: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    start: Timestamp,
+    peak: f64,
+    observed: f64,
+}
+
+/// The load to be ready for: what is there, or what is expected once a new replica would serve.
+pub(crate) fn load_ahead(forecast: &Forecast, startup: Duration) -> f64 {
+    let ahead = forecast
+        .points
+        .iter()
+        .find(|point| point.ahead >= startup)
+        .or_else(|| forecast.points.last())
+        .map_or(0.0, |point| point.expected);
+    let most = forecast.recent_peak.max(forecast.observed) * TREND_MOST;
+    if ahead.is_finite() {
+        forecast.observed.max(ahead.min(most))
+    } else {
+        forecast.observed
+    }
+}
+
+impl Loads {
+    /// Takes a forecast unless a newer one is known.
+    pub(crate) fn apply(
+        &mut self,
+        forecast: Forecast,
+        startup: Duration,
+        window: Duration,
+        gap: Duration,
+    ) {
+        let usable = forecast.observed.is_finite() && forecast.observed >= 0.0;
+        if !usable || forecast.replica_capacity.0 == 0 {
+            return;
+        }
+        let load = self.0.entry(forecast.service.clone()).or_default();
+        match load.latest.back() {
+            Some(last) if last.at >= forecast.at => return,
+            Some(last) if forecast.at.since(last.at) <= gap => {}
+            Some(_) | None => load.unbroken_since = forecast.at,
+        }
+        load.push_bucket(&forecast, startup, window);
+        load.latest.push_back(forecast);
+        if load.latest.len() > LATEST_MAX {
+            load.latest.pop_front();
+        }
+    }
+
+    pub(crate) fn get(&self, service: &ServiceId) -> Option<&Load> {
+        self.0.get(service)
+    }
+
+    /// Forgets services nobody speaks of any more.
+    pub(crate) fn prune(&mut self, now: Timestamp, after: Duration) {
+        self.0.retain(|_, load| {
+            load.latest
+                .back()
+                .is_some_and(|last| last.at + after >= now)
+        });
+    }
+}
+
+impl Load {
+    fn push_bucket(&mut self, forecast: &Forecast, startup: Duration, window: Duration) {
+        let kept = window + BEYOND;
+        let width = (kept / BUCKETS_MAX as u32).max(BUCKET_LEAST);
+        let peak = load_ahead(forecast, startup);
+        match self.buckets.back_mut() {
+            Some(bucket) if forecast.at < bucket.start + width => {
+                bucket.peak = bucket.peak.max(peak);
+                bucket.observed = forecast.observed;
+            }
+            Some(_) | None => self.buckets.push_back(Bucket {
+                start: forecast.at,
+                peak,
+                observed: forecast.observed,
+            }),
+        }
+        while self
+            .buckets
+            .front()
+            .is_some_and(|bucket| bucket.start + kept < forecast.at)
+        {
+            self.buckets.pop_front();
+        }
+    }
+
+    /// The newest forecast.
+    pub(crate) fn newest(&self) -> Option<&Forecast> {
+        self.latest.back()
+    }
+
+    /// The newest `count` forecasts after `since`; fewer when there are not so many.
+    pub(crate) fn last(&self, count: u32, since: Timestamp) -> Vec<&Forecast> {
+        let count = usize::try_from(count).unwrap_or(LATEST_MAX).min(LATEST_MAX);
+        self.latest
+            .iter()
+            .rev()
+            .take(count)
+            .filter(|forecast| forecast.at > since)
+            .collect()
+    }
+
+    /// The highest load of the last `window` before the newest forecast, when forecasts covered all of it without a gap.
+    pub(crate) fn peak_over(&self, window: Duration) -> Option<f64> {
+        let newest = self.latest.back()?.at;
+        let since = newest - window;
+        if self.unbroken_since > since {
+            return None;
+        }
+        // The bucket that begins before the window may hold its first forecasts.
+        let first = self
+            .buckets
+            .iter()
+            .rposition(|bucket| bucket.start <= since)
+            .unwrap_or(0);
+        Some(
+            self.buckets
+                .iter()
+                .skip(first)
+                .fold(0.0, |peak, bucket| peak.max(bucket.peak)),
+        )
+    }
+
+    /// When the window will first be covered, should no gap come.
+    pub(crate) fn covered_at(&self, window: Duration) -> Timestamp {
+        self.unbroken_since + window
+    }
+
+    /// The load observed at about this time.
+    pub(crate) fn observed_at(&self, at: Timestamp) -> Option<f64> {
+        let bucket = self
+            .buckets
+            .iter()
+            .rev()
+            .find(|bucket| bucket.start <= at)?;
+        Some(bucket.observed)
+    }
+}

@@ -1,0 +1,118 @@
+//! What people, deploys and other tools do to containers: while they are at it, the loop keeps its hands off.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use units::{
+    Action, ContainerEvent, ContainerId, ContainerName, EventKind, OutcomeResult, PlanEntry,
+    ServiceId, Timestamp,
+};
+
+use crate::plans::{Plans, is_answered};
+
+/// Changes remembered for one service; more at once only prove the same.
+const TOUCHES_MAX: usize = 64;
+/// The clocks of a node and of the controller may differ by this much, and an engine may tell of its work this much later.
+const SLACK: Duration = Duration::from_secs(5);
+
+/// Changes by service.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct People(BTreeMap<ServiceId, VecDeque<Touch>>);
+
+#[derive(Debug, Clone, PartialEq)]
+struct Touch {
+    at: Timestamp,
+    container: ContainerId,
+    name: ContainerName,
+}
+
+/// A container does not do this to itself: somebody did.
+fn is_touch(kind: &EventKind) -> bool {
+    match kind {
+        EventKind::Created
+        | EventKind::Stopping { .. }
+        | EventKind::Paused
+        | EventKind::Unpaused
+        | EventKind::Updated
+        | EventKind::Renamed { .. }
+        | EventKind::Removed => true,
+        EventKind::Started
+        | EventKind::Died { .. }
+        | EventKind::OutOfMemory
+        | EventKind::Health { .. }
+        | EventKind::Gap => false,
+    }
+}
+
+impl People {
+    /// Remembers a change. Whether it was ours is asked later, because the journal may be read after the events.
+    pub(crate) fn apply(&mut self, event: ContainerEvent) -> Option<ServiceId> {
+        if !is_touch(&event.kind) {
+            return None;
+        }
+        let touches = self.0.entry(event.service.clone()).or_default();
+        let touch = Touch {
+            at: event.at,
+            container: event.container,
+            name: event.name,
+        };
+        if touches.contains(&touch) {
+            return None;
+        }
+        let place = touches.partition_point(|known| known.at <= touch.at);
+        touches.insert(place, touch);
+        if touches.len() > TOUCHES_MAX {
+            touches.pop_front();
+        }
+        Some(event.service)
+    }
+
+    /// When somebody else last changed something about a service.
+    pub(crate) fn last(&self, plans: &Plans, service: &ServiceId) -> Option<Timestamp> {
+        let touches = self.0.get(service)?;
+        let theirs = touches
+            .iter()
+            .rev()
+            .find(|touch| !plans.acted(service).any(|entry| explains(entry, touch)));
+        theirs.map(|touch| touch.at)
+    }
+
+    /// Forgets what no longer holds anything back.
+    pub(crate) fn prune(&mut self, now: Timestamp, hold: Duration) {
+        let before = now - (hold * 2).max(Duration::from_secs(600));
+        self.0.retain(|_, touches| {
+            touches.retain(|touch| touch.at >= before);
+            !touches.is_empty()
+        });
+    }
+}
+
+/// The change came of this plan: its container, in its time.
+fn explains(entry: &PlanEntry, touch: &Touch) -> bool {
+    let plan = &entry.plan;
+    let last = entry.outcomes.iter().map(|outcome| outcome.at).max();
+    let end = match last {
+        Some(at) if is_answered(entry) => at.max(plan.created_at),
+        Some(_) | None => plan.deadline + LATE,
+    };
+    if touch.at + SLACK < plan.created_at || touch.at > end + SLACK {
+        return false;
+    }
+    let by_step = plan.steps.iter().any(|step| match &step.action {
+        Action::Restart { container, .. }
+        | Action::UpdateLimits { container, .. }
+        | Action::RemoveReplica { container, .. } => *container == touch.container,
+        Action::CreateReplica { name, .. } => *name == touch.name,
+    });
+    by_step
+        || entry.outcomes.iter().any(|outcome| match &outcome.result {
+            OutcomeResult::Succeeded { created, .. } => created.as_ref() == Some(&touch.container),
+            OutcomeResult::Refused { .. }
+            | OutcomeResult::Failed { .. }
+            | OutcomeResult::Vanished
+            | OutcomeResult::Interrupted => false,
+        })
+}
+
+/// A step that began just before its deadline may take this long.
+pub(crate) const LATE: Duration = Duration::from_secs(30);

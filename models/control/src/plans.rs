@@ -1,0 +1,294 @@
+//! Plans, as the journal tells them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use units::{
+    ActionKind, CommandId, ContainerId, Outcome, OutcomeResult, Phase, PlanEntry, PlanId, Refusal,
+    ServiceId, SignalId, Step, Timestamp,
+};
+
+/// Finished plans are remembered this long: budgets and the ledger look back on them.
+const REMEMBERED: Duration = Duration::from_secs(2 * 3_600);
+/// What was said about a signal is not said again within this.
+const SAID_REMEMBERED: Duration = Duration::from_secs(24 * 3_600);
+/// What was said about load alone is said again after this.
+const SAID_AGAIN: Duration = Duration::from_secs(3_600);
+/// Finished plans remembered for one service; the oldest go first.
+const PER_SERVICE_MAX: usize = 256;
+/// Outcomes that came before their plan; beyond this the earliest plan's go first, and that plan fails by its deadline.
+const ORPHANS_MAX: usize = 1_024;
+
+/// Every plan remembered.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Plans {
+    entries: BTreeMap<PlanId, PlanEntry>,
+    by_service: BTreeMap<ServiceId, BTreeSet<PlanId>>,
+    active: BTreeSet<PlanId>,
+    orphans: BTreeMap<PlanId, Vec<Outcome>>,
+}
+
+fn rank(phase: Phase) -> u8 {
+    match phase {
+        Phase::Suggested | Phase::Decided => 0,
+        Phase::Executed => 1,
+        Phase::Failed | Phase::Judged => 2,
+    }
+}
+
+fn remembered(entry: &PlanEntry) -> Duration {
+    match entry.phase {
+        Phase::Suggested if !entry.plan.cause.signals.is_empty() => SAID_REMEMBERED,
+        Phase::Suggested | Phase::Failed | Phase::Judged => REMEMBERED,
+        Phase::Decided | Phase::Executed => Duration::MAX,
+    }
+}
+
+/// A leader that was fenced off tells nothing of the step: what else is known of it counts more.
+fn tells_more(new: &Outcome, old: &Outcome) -> bool {
+    let fenced = |outcome: &Outcome| {
+        matches!(
+            outcome.result,
+            OutcomeResult::Refused {
+                refusal: Refusal::StaleGeneration,
+                ..
+            }
+        )
+    };
+    fenced(old) && !fenced(new)
+}
+
+fn merge(outcomes: &mut Vec<Outcome>, new: Outcome) {
+    match outcomes
+        .iter_mut()
+        .find(|known| known.command == new.command)
+    {
+        Some(known) if tells_more(&new, known) => *known = new,
+        Some(_) => {}
+        None => outcomes.push(new),
+    }
+}
+
+impl Plans {
+    /// Takes a state of a plan; one that is not further than what is known only adds its outcomes. Returns its service.
+    pub(crate) fn apply(&mut self, mut entry: PlanEntry, now: Timestamp) -> ServiceId {
+        let id = entry.plan.id.clone();
+        let service = entry.plan.service.clone();
+        for outcome in self.orphans.remove(&id).unwrap_or_default() {
+            merge(&mut entry.outcomes, outcome);
+        }
+        match self.entries.get_mut(&id) {
+            Some(known) if rank(known.phase) >= rank(entry.phase) => {
+                for outcome in entry.outcomes {
+                    merge(&mut known.outcomes, outcome);
+                }
+            }
+            Some(known) => {
+                for outcome in std::mem::take(&mut known.outcomes) {
+                    merge(&mut entry.outcomes, outcome);
+                }
+                *known = entry;
+            }
+            None => {
+                self.by_service
+                    .entry(service.clone())
+                    .or_default()
+                    .insert(id.clone());
+                self.entries.insert(id.clone(), entry);
+            }
+        }
+        let known = &self.entries[&id];
+        if !known.phase.is_final() {
+            self.active.insert(id);
+        } else {
+            self.active.remove(&id);
+            if known.at + remembered(known) < now {
+                self.forget(&id);
+            } else {
+                self.shorten(&service);
+            }
+        }
+        service
+    }
+
+    /// Takes what became of a step. Returns the service when it was news of a plan that is known.
+    pub(crate) fn outcome(&mut self, outcome: Outcome) -> Option<ServiceId> {
+        if let Some(entry) = self.entries.get_mut(&outcome.plan) {
+            merge(&mut entry.outcomes, outcome);
+            return Some(entry.plan.service.clone());
+        }
+        merge(
+            self.orphans.entry(outcome.plan.clone()).or_default(),
+            outcome,
+        );
+        if self.orphans.len() > ORPHANS_MAX {
+            let earliest = self
+                .orphans
+                .iter()
+                .min_by_key(|(_, outcomes)| outcomes.first().map(|outcome| outcome.at))
+                .map(|(plan, _)| plan.clone());
+            if let Some(plan) = earliest {
+                self.orphans.remove(&plan);
+            }
+        }
+        None
+    }
+
+    pub(crate) fn get(&self, id: &PlanId) -> Option<&PlanEntry> {
+        self.entries.get(id)
+    }
+
+    /// Plans that are not over, by id.
+    pub(crate) fn active(&self) -> impl Iterator<Item = &PlanEntry> {
+        self.active.iter().filter_map(|id| self.entries.get(id))
+    }
+
+    /// Everything remembered.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &PlanEntry> {
+        self.entries.values()
+    }
+
+    /// Everything remembered of a service.
+    pub(crate) fn of_service(&self, service: &ServiceId) -> impl Iterator<Item = &PlanEntry> {
+        let ids = self.by_service.get(service).into_iter().flatten();
+        ids.filter_map(|id| self.entries.get(id))
+    }
+
+    /// Everything of a service that was to be carried out.
+    pub(crate) fn acted(&self, service: &ServiceId) -> impl Iterator<Item = &PlanEntry> {
+        self.of_service(service)
+            .filter(|entry| entry.phase != Phase::Suggested)
+    }
+
+    /// A copy that knows of one service only, to try out what a change would mean.
+    pub(crate) fn only(&self, service: &ServiceId) -> Plans {
+        let mut copy = Plans::default();
+        for entry in self.of_service(service) {
+            let id = entry.plan.id.clone();
+            copy.by_service
+                .entry(service.clone())
+                .or_default()
+                .insert(id.clone());
+            copy.entries.insert(id, entry.clone());
+        }
+        copy
+    }
+
+    /// When the restarts of a container were decided, earliest first.
+    pub(crate) fn restarts(&self, service: &ServiceId, container: &ContainerId) -> Vec<Timestamp> {
+        let mut times: Vec<Timestamp> = self
+            .acted(service)
+            .filter(|entry| entry.plan.kind == ActionKind::Restart)
+            .filter(|entry| {
+                entry
+                    .plan
+                    .steps
+                    .iter()
+                    .any(|step| step.action.target() == container)
+            })
+            .map(|entry| entry.plan.created_at)
+            .collect();
+        times.sort_unstable();
+        times
+    }
+
+    /// The same was said before: about the same signals ever, or about the same steps for load's sake within the hour.
+    pub(crate) fn is_said(
+        &self,
+        service: &ServiceId,
+        kind: ActionKind,
+        signals: &[SignalId],
+        steps: &[Step],
+        now: Timestamp,
+    ) -> bool {
+        let said = self
+            .of_service(service)
+            .filter(|entry| entry.phase == Phase::Suggested && entry.plan.kind == kind);
+        said.into_iter().any(|entry| {
+            if signals.is_empty() {
+                entry.plan.cause.signals.is_empty()
+                    && entry.plan.steps == steps
+                    && entry.at + SAID_AGAIN > now
+            } else {
+                entry.plan.cause.signals == signals
+            }
+        })
+    }
+
+    /// An id no plan has yet: two of one service and kind may be decided in the same millisecond.
+    pub(crate) fn fresh_id(&self, service: &ServiceId, kind: ActionKind, now: Timestamp) -> PlanId {
+        let mut at = now;
+        loop {
+            let id = PlanId::of(service, kind.as_str(), at);
+            if !self.entries.contains_key(&id) {
+                return id;
+            }
+            at = at + Duration::from_millis(1);
+        }
+    }
+
+    /// Forgets what is over long enough.
+    pub(crate) fn prune(&mut self, now: Timestamp) {
+        let old: Vec<PlanId> = self
+            .entries
+            .values()
+            .filter(|entry| entry.phase.is_final() && entry.at + remembered(entry) < now)
+            .map(|entry| entry.plan.id.clone())
+            .collect();
+        for id in old {
+            self.forget(&id);
+        }
+        self.orphans.retain(|_, outcomes| {
+            outcomes
+                .iter()
+                .any(|outcome| outcome.at + REMEMBERED >= now)
+        });
+    }
+
+    fn shorten(&mut self, service: &ServiceId) {
+        let count = self.by_service.get(service).map_or(0, BTreeSet::len);
+        if count <= PER_SERVICE_MAX {
+            return;
+        }
+        let oldest = self
+            .of_service(service)
+            .filter(|entry| entry.phase.is_final())
+            .min_by(|a, b| (a.at, &a.plan.id).cmp(&(b.at, &b.plan.id)))
+            .map(|entry| entry.plan.id.clone());
+        if let Some(id) = oldest {
+            self.forget(&id);
+        }
+    }
+
+    fn forget(&mut self, id: &PlanId) {
+        let Some(entry) = self.entries.remove(id) else {
+            return;
+        };
+        self.active.remove(id);
+        if let Some(of_service) = self.by_service.get_mut(&entry.plan.service) {
+            of_service.remove(id);
+            if of_service.is_empty() {
+                self.by_service.remove(&entry.plan.service);
+            }
+        }
+    }
+}
+
+/// The outcome of step `index`, when there is one.
+pub(crate) fn outcome_of(entry: &PlanEntry, index: usize) -> Option<&Outcome> {
+    let id = CommandId::of(&entry.plan.id, index);
+    entry.outcomes.iter().find(|outcome| outcome.command == id)
+}
+
+/// Every step has its outcome.
+pub(crate) fn is_answered(entry: &PlanEntry) -> bool {
+    (0..entry.plan.steps.len()).all(|index| outcome_of(entry, index).is_some())
+}
+
+/// Every step succeeded.
+pub(crate) fn is_done(entry: &PlanEntry) -> bool {
+    (0..entry.plan.steps.len()).all(|index| {
+        outcome_of(entry, index)
+            .is_some_and(|outcome| matches!(outcome.result, OutcomeResult::Succeeded { .. }))
+    })
+}

@@ -1,0 +1,144 @@
+//! The newest state of every signal.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use units::{
+    Fingerprint, ServiceId, Severity, Signal, SignalId, SignalKind, SignalPhase, Timestamp,
+};
+
+/// Resolved signals are remembered this long: verdicts ask for them.
+const REMEMBERED: Duration = Duration::from_secs(2 * 3_600);
+
+/// Signals by fingerprint.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Signals {
+    newest: BTreeMap<Fingerprint, Signal>,
+    by_service: BTreeMap<ServiceId, BTreeSet<Fingerprint>>,
+    critical: BTreeSet<Fingerprint>,
+}
+
+/// How one opening of a signal stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Still open.
+    Open,
+    /// Over, and it stayed so.
+    Resolved,
+    /// Over, and its fingerprint opened again.
+    Reopened { at: Timestamp },
+    /// Nothing is known of it.
+    Unknown,
+}
+
+impl Signals {
+    /// Takes a state unless a newer one is known. Returns the service it concerns when it was news.
+    pub(crate) fn apply(&mut self, signal: Signal) -> Option<ServiceId> {
+        if let Some(known) = self.newest.get(&signal.fingerprint) {
+            let newer = if known.id == signal.id {
+                known.phase != SignalPhase::Resolve
+                    && (signal.at > known.at || signal.phase == SignalPhase::Resolve)
+            } else {
+                signal.opened_at > known.opened_at
+            };
+            if !newer {
+                return None;
+            }
+        }
+        let fingerprint = signal.fingerprint.clone();
+        let service = signal.subject.service.clone();
+        if let Some(service) = &service {
+            self.by_service
+                .entry(service.clone())
+                .or_default()
+                .insert(fingerprint.clone());
+        }
+        if signal.phase != SignalPhase::Resolve && signal.severity == Severity::Critical {
+            self.critical.insert(fingerprint.clone());
+        } else {
+            self.critical.remove(&fingerprint);
+        }
+        self.newest.insert(fingerprint, signal);
+        service
+    }
+
+    /// Open signals about a service or one of its containers, earliest first.
+    pub(crate) fn open(&self, service: &ServiceId) -> Vec<&Signal> {
+        let of_service = self.by_service.get(service).into_iter().flatten();
+        let mut open: Vec<&Signal> = of_service
+            .filter_map(|fingerprint| self.newest.get(fingerprint))
+            .filter(|signal| signal.phase != SignalPhase::Resolve)
+            .collect();
+        open.sort_by(|a, b| (a.opened_at, &a.id).cmp(&(b.opened_at, &b.id)));
+        open
+    }
+
+    /// Signals of a kind about a service or one of its containers that opened at or after `since`, over or not.
+    pub(crate) fn opened_since(
+        &self,
+        service: &ServiceId,
+        kind: SignalKind,
+        since: Timestamp,
+    ) -> Vec<&Signal> {
+        let of_service = self.by_service.get(service).into_iter().flatten();
+        of_service
+            .filter_map(|fingerprint| self.newest.get(fingerprint))
+            .filter(|signal| signal.kind == kind && signal.opened_at >= since)
+            .collect()
+    }
+
+    /// How an opening stands.
+    pub(crate) fn standing(&self, service: &ServiceId, id: &SignalId) -> Standing {
+        let of_service = self.by_service.get(service).into_iter().flatten();
+        // An id is its fingerprint and the opening time, so the newest opening of the same thing is found by its beginning.
+        let newest = of_service
+            .filter(|fingerprint| id.as_str().starts_with(fingerprint.as_str()))
+            .find_map(|fingerprint| self.newest.get(fingerprint));
+        match newest {
+            None => Standing::Unknown,
+            Some(signal) if signal.id != *id => Standing::Reopened {
+                at: signal.opened_at,
+            },
+            Some(signal) => match signal.phase {
+                SignalPhase::Open | SignalPhase::Update => Standing::Open,
+                SignalPhase::Resolve => Standing::Resolved,
+            },
+        }
+    }
+
+    /// Services with an open critical signal that opened at or after `since`.
+    pub(crate) fn critical_services(&self, since: Timestamp) -> BTreeSet<&ServiceId> {
+        let critical = self
+            .critical
+            .iter()
+            .filter_map(|fingerprint| self.newest.get(fingerprint));
+        critical
+            .filter(|signal| signal.opened_at >= since)
+            .filter_map(|signal| signal.subject.service.as_ref())
+            .collect()
+    }
+
+    /// Forgets what was over long ago.
+    pub(crate) fn prune(&mut self, now: Timestamp) {
+        let before = now - REMEMBERED;
+        let old: Vec<Fingerprint> = self
+            .newest
+            .values()
+            .filter(|signal| signal.phase == SignalPhase::Resolve && signal.at < before)
+            .map(|signal| signal.fingerprint.clone())
+            .collect();
+        for fingerprint in old {
+            let service = self
+                .newest
+                .remove(&fingerprint)
+                .and_then(|signal| signal.subject.service);
+            let Some(service) = service else { continue };
+            if let Some(of_service) = self.by_service.get_mut(&service) {
+                of_service.remove(&fingerprint);
+                if of_service.is_empty() {
+                    self.by_service.remove(&service);
+                }
+            }
+        }
+    }
+}
