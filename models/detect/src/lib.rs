@@ -1,1 +1,35 @@
-//! detect
+//! Streaming detectors: samples, log lines and node heartbeats in; signals with numbers and one sentence of why out.
+//!
+//! One [`Detector`] holds the services of one partition. It works in event time: everything but missing telemetry follows from
+//! the records alone, in the order of the log, so that a replay tells the same signals under the same ids. Its whole state is
+//! serialisable; one that was written and read back goes on exactly as before.
+//!
+//! Two families look at each container. Rules know what a sick container looks like (fails its health check, ends again and
+//! again, hangs, runs out of memory, waits for its CPU limit); deviations know only what was usual (a robust level and spread, an
+//! empirical tail, a least effect). Every one needs several samples to confirm, opens once, and is calm for a while before it
+//! resolves. Where a rule explains a container, its deviations stay quiet.
+//!
+//! What this crate does not do: it acts on nothing and recommends nothing (that is `control`), keeps no seasons, reads no log
+//! templates and groups no signals into incidents. Windows are counted in samples and are meant for one sample a second.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod baseline;
+mod container;
+mod counters;
+mod detector;
+mod features;
+mod gate;
+mod rules;
+mod service;
+mod settings;
+mod telemetry;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use detector::{Counts, Detector, Step};
+pub use service::ServiceLoad;
+pub use settings::Settings;
+pub use telemetry::{NodeWatch, Stream};

@@ -1,1 +1,15 @@
-//! forecast
+//! The load of one service: what it is, what it was at most in the last minute, and where it is going in the next.
+//!
+//! A [`Forecaster`] is fed the service's load about once a second and answers with a [`units::Forecast`] each time: a damped
+//! trend for the next minute, with a range from the errors it made lately. It is pure and deterministic, holds about half a
+//! kilobyte, and can be written and read back.
+//!
+//! What this crate does not do: it knows no seasons and no calendar, and it does not decide how many replicas are needed
+//! (that is `control`). Load that is asked for but throttled away cannot be seen in CPU time; the share of throttling is
+//! passed on so that the reader knows.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod forecaster;
+mod holt;
+
+pub use forecaster::{Forecaster, Load};

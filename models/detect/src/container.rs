@@ -1,0 +1,407 @@
+//! One container: its series, its rules and what is open about it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use units::{
+    ContainerName, ContainerState, LogLine, NodeId, Sample, Severity, Signal, SignalKind, Subject,
+    Timestamp,
+};
+
+use crate::counters::Counters;
+use crate::features::{Features, Usual};
+use crate::gate::{Finding, Gates, Reading, Scene};
+use crate::rules::crash::{Run, Starts};
+use crate::rules::errors::ErrorRate;
+use crate::rules::memory::{Growth, Memory};
+use crate::rules::{crash, deviation, errors, hang, health, memory, throttling};
+use crate::settings::Settings;
+
+/// A second of log lines is judged when samples are this much past it: lines travel slower than samples.
+const LOG_LAG: Duration = Duration::from_secs(2);
+
+/// Kinds that say what is wrong: where one stirs, deviations are only its symptoms.
+const EXPLAINS: [SignalKind; 5] = [
+    SignalKind::Hang,
+    SignalKind::CrashLoop,
+    SignalKind::MemoryRunaway,
+    SignalKind::Throttling,
+    SignalKind::Unhealthy,
+];
+
+/// Kinds that outlive the run of the process they were seen in.
+const OUTLIVES_RUN: [SignalKind; 4] = [
+    SignalKind::CrashLoop,
+    SignalKind::Unhealthy,
+    SignalKind::ErrorLogs,
+    SignalKind::TelemetryMissing,
+];
+
+/// The state of the detectors of one container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Container {
+    pub(crate) node: NodeId,
+    pub(crate) name: ContainerName,
+    pub(crate) last_at: Timestamp,
+    pub(crate) state: ContainerState,
+    pub(crate) features: Features,
+    pub(crate) gates: Gates,
+    counters: Counters,
+    starts: Starts,
+    usual: Usual,
+    growth: Growth,
+    errors: ErrorRate,
+    /// Since when a series violates without a break, and is not learnt.
+    frozen: BTreeMap<SignalKind, Timestamp>,
+}
+
+/// What surrounds a container when it is judged.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) traceparent: Option<&'a str>,
+    pub(crate) service: ServiceStanding,
+}
+
+/// Whether the service's load explains what its containers show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ServiceStanding {
+    /// It does not.
+    Ordinary,
+    /// It is overloaded, or about to be called so.
+    Overloaded,
+}
+
+impl Container {
+    /// A container seen for the first time. A warm sibling of its service lends it its expectations.
+    pub(crate) fn new(sample: &Sample, sibling: Option<&Container>) -> Self {
+        Container {
+            node: sample.node.clone(),
+            name: sample.name.clone(),
+            last_at: sample.at - Duration::from_millis(1),
+            state: sample.state,
+            features: Features::default(),
+            gates: Gates::default(),
+            counters: Counters::default(),
+            starts: Starts::default(),
+            usual: sibling.map_or_else(Usual::default, |elder| elder.usual.as_prior()),
+            growth: Growth::default(),
+            errors: ErrorRate::default(),
+            frozen: BTreeMap::new(),
+        }
+    }
+
+    /// Samples behind what is usual here.
+    pub(crate) fn history(&self) -> u32 {
+        self.usual.cpu_cores.samples()
+    }
+
+    /// Takes a sample. One that was delivered twice is passed over.
+    pub(crate) fn observe(
+        &mut self,
+        sample: &Sample,
+        around: &Surroundings<'_>,
+        out: &mut Vec<Signal>,
+    ) {
+        if sample.at == self.last_at {
+            return;
+        }
+        self.last_at = sample.at;
+        self.state = sample.state;
+        self.name = sample.name.clone();
+        let scene = around.scene(sample);
+        let back = "its samples are back";
+        out.extend(
+            self.gates
+                .resolve(SignalKind::TelemetryMissing, back, &scene),
+        );
+        if self.starts.advance(sample) == Run::New {
+            self.start_over("it was started again", &scene, out);
+        }
+        let crashing = self.starts.read(&self.name, sample);
+        out.extend(
+            self.gates
+                .step(SignalKind::CrashLoop, crashing, crash::CONFIRM, &scene),
+        );
+        self.close_seconds(sample.at - LOG_LAG, around, &scene.subject, out);
+        match sample.state {
+            ContainerState::Running => self.observe_running(sample, around, &scene, out),
+            ContainerState::Paused => self.start_over("it is paused", &scene, out),
+            ContainerState::Restarting => self.start_over("it is being started again", &scene, out),
+            ContainerState::Created | ContainerState::Exited | ContainerState::Dead => {
+                self.start_over("it is not running", &scene, out);
+                let why = "it is not running";
+                out.extend(self.gates.resolve(SignalKind::Unhealthy, why, &scene));
+                out.extend(self.gates.resolve(SignalKind::ErrorLogs, why, &scene));
+            }
+        }
+    }
+
+    /// Takes a log line.
+    pub(crate) fn line(
+        &mut self,
+        line: &LogLine,
+        around: &Surroundings<'_>,
+        out: &mut Vec<Signal>,
+    ) {
+        let subject = Subject::container(
+            line.service.clone(),
+            line.node.clone(),
+            line.container.clone(),
+            line.name.clone(),
+        );
+        self.close_seconds(line.at, around, &subject, out);
+        self.errors.count(line);
+    }
+
+    /// Resolves everything: the container is not there any more.
+    pub(crate) fn end(&mut self, why: &str, scene: &Scene<'_>, out: &mut Vec<Signal>) {
+        self.gates.resolve_all_but(&[], why, scene, out);
+    }
+
+    /// Says that its samples stopped.
+    pub(crate) fn missing(
+        &mut self,
+        opened_at: Timestamp,
+        finding: Finding,
+        scene: &Scene<'_>,
+    ) -> Option<Signal> {
+        self.gates
+            .open_at(SignalKind::TelemetryMissing, opened_at, finding, scene)
+    }
+
+    /// Forgets what belongs to one run of the process, and resolves it.
+    fn start_over(&mut self, why: &str, scene: &Scene<'_>, out: &mut Vec<Signal>) {
+        self.counters.forget();
+        self.growth.forget();
+        self.features = Features::default();
+        let errors = self.frozen.remove(&SignalKind::ErrorLogs);
+        self.frozen.clear();
+        self.frozen
+            .extend(errors.map(|since| (SignalKind::ErrorLogs, since)));
+        self.gates.resolve_all_but(&OUTLIVES_RUN, why, scene, out);
+    }
+
+    fn observe_running(
+        &mut self,
+        sample: &Sample,
+        around: &Surroundings<'_>,
+        scene: &Scene<'_>,
+        out: &mut Vec<Signal>,
+    ) {
+        let rates = self.counters.advance(sample.at, &sample.metrics);
+        self.features = Features::of(&rates, &sample.metrics);
+        let unhealthy = health::read(&self.name, sample.health);
+        out.extend(
+            self.gates
+                .step(SignalKind::Unhealthy, unhealthy, health::CONFIRM, scene),
+        );
+        let growing = self.read_memory(sample);
+        out.extend(
+            self.gates
+                .step(SignalKind::MemoryRunaway, growing, memory::CONFIRM, scene),
+        );
+        let starting = self
+            .starts
+            .uptime(sample.at)
+            .is_some_and(|uptime| uptime < around.settings.grace);
+        if starting {
+            return;
+        }
+        let since = self.gates.since(SignalKind::Hang, sample.at);
+        let hanging = hang::read(&self.name, &self.features, &self.usual, since, sample.at);
+        out.extend(
+            self.gates
+                .step(SignalKind::Hang, hanging, hang::CONFIRM, scene),
+        );
+        if around.service == ServiceStanding::Ordinary {
+            let since = self.gates.since(SignalKind::Throttling, sample.at);
+            let waits = throttling::read(&self.name, &self.features, &self.usual, since, sample.at);
+            let confirm = throttling::CONFIRM;
+            out.extend(
+                self.gates
+                    .step(SignalKind::Throttling, waits, confirm, scene),
+            );
+        }
+        self.compare(sample, around, scene, out);
+    }
+
+    fn read_memory(&mut self, sample: &Sample) -> Reading {
+        let features = &self.features;
+        let (Some(bytes), Some(limit_bytes)) = (features.memory_bytes, features.memory_limit_bytes)
+        else {
+            return Reading::Unknown;
+        };
+        self.growth.advance(sample.at, bytes, limit_bytes);
+        self.growth.read(&Memory {
+            name: &self.name,
+            metric: Features::memory_metric(&sample.metrics),
+            bytes,
+            limit_bytes,
+            uptime: self.starts.uptime(sample.at),
+            usual: &self.usual.memory_bytes,
+        })
+    }
+
+    /// Compares with the usual, and learns what does not violate it. What violates it for long becomes the usual.
+    fn compare(
+        &mut self,
+        sample: &Sample,
+        around: &Surroundings<'_>,
+        scene: &Scene<'_>,
+        out: &mut Vec<Signal>,
+    ) {
+        let explained = around.service == ServiceStanding::Overloaded
+            || EXPLAINS.iter().any(|kind| self.gates.is_stirring(*kind));
+        let hanging = self.gates.is_stirring(SignalKind::Hang);
+        let gates = &self.gates;
+        let readings = deviation::read_all(
+            &self.name,
+            Features::memory_metric(&sample.metrics),
+            &self.features,
+            &self.usual,
+            sample.at,
+            |kind| gates.since(kind, sample.at),
+        );
+        for (kind, reading) in readings {
+            let violates = matches!(reading, Reading::Violates(_));
+            match reading {
+                Reading::Violates(_) => {
+                    self.frozen.entry(kind).or_insert(sample.at);
+                }
+                Reading::Normal => {
+                    self.frozen.remove(&kind);
+                }
+                Reading::Between | Reading::Unknown => {}
+            }
+            let frozen = self.frozen.get(&kind).map(|since| sample.at.since(*since));
+            if frozen.is_some_and(|lasting| lasting >= around.settings.relearn_after) {
+                self.relearn(kind, scene, out);
+                continue;
+            }
+            if !explained || self.gates.is_open(kind) {
+                out.extend(self.gates.step(kind, reading, deviation::CONFIRM, scene));
+            }
+            if !violates && !hanging {
+                self.learn(kind);
+            }
+        }
+    }
+
+    fn learn(&mut self, kind: SignalKind) {
+        let (features, usual) = (&self.features, &mut self.usual);
+        let mut learn =
+            |value: Option<f64>, series: fn(&mut Usual) -> &mut crate::baseline::Baseline| {
+                if let Some(value) = value {
+                    series(usual).learn(value);
+                }
+            };
+        match kind {
+            SignalKind::CpuAnomaly => learn(features.cpu_cores, |usual| &mut usual.cpu_cores),
+            SignalKind::MemoryAnomaly => {
+                learn(features.memory_bytes, |usual| &mut usual.memory_bytes);
+            }
+            SignalKind::IoAnomaly => learn(features.io_bytes, |usual| &mut usual.io_bytes),
+            SignalKind::NetworkAnomaly => {
+                learn(features.rx_bytes, |usual| &mut usual.rx_bytes);
+                learn(features.tx_bytes, |usual| &mut usual.tx_bytes);
+                learn(features.rx_packets, |usual| &mut usual.rx_packets);
+            }
+            SignalKind::Overload
+            | SignalKind::Unhealthy
+            | SignalKind::CrashLoop
+            | SignalKind::Hang
+            | SignalKind::MemoryRunaway
+            | SignalKind::Throttling
+            | SignalKind::ErrorLogs
+            | SignalKind::TelemetryMissing => {}
+        }
+    }
+
+    fn relearn(&mut self, kind: SignalKind, scene: &Scene<'_>, out: &mut Vec<Signal>) {
+        self.frozen.remove(&kind);
+        let fresh = Usual::default();
+        match kind {
+            SignalKind::CpuAnomaly => self.usual.cpu_cores = fresh.cpu_cores,
+            SignalKind::MemoryAnomaly => self.usual.memory_bytes = fresh.memory_bytes,
+            SignalKind::IoAnomaly => self.usual.io_bytes = fresh.io_bytes,
+            SignalKind::NetworkAnomaly => {
+                self.usual.rx_bytes = fresh.rx_bytes;
+                self.usual.tx_bytes = fresh.tx_bytes;
+                self.usual.rx_packets = fresh.rx_packets;
+            }
+            SignalKind::ErrorLogs => self.errors.relearn(),
+            SignalKind::Overload
+            | SignalKind::Unhealthy
+            | SignalKind::CrashLoop
+            | SignalKind::Hang
+            | SignalKind::MemoryRunaway
+            | SignalKind::Throttling
+            | SignalKind::TelemetryMissing => {}
+        }
+        out.extend(self.gates.resolve(kind, "this is the new normal", scene));
+    }
+
+    /// Judges the seconds of log lines before `until`.
+    fn close_seconds(
+        &mut self,
+        until: Timestamp,
+        around: &Surroundings<'_>,
+        subject: &Subject,
+        out: &mut Vec<Signal>,
+    ) {
+        for second in self.errors.close_until(until) {
+            let scene = Scene {
+                at: second.at,
+                subject: subject.clone(),
+                traceparent: around.traceparent,
+                update_every: around.settings.update_every,
+            };
+            let since = self.gates.since(SignalKind::ErrorLogs, second.at);
+            let reading = self.errors.read(&self.name, &second, since);
+            let violates = matches!(reading, Reading::Violates(_));
+            if violates {
+                self.frozen
+                    .entry(SignalKind::ErrorLogs)
+                    .or_insert(second.at);
+            } else {
+                self.errors.learn(&second);
+            }
+            if matches!(reading, Reading::Normal) {
+                self.frozen.remove(&SignalKind::ErrorLogs);
+            }
+            let frozen = self.frozen.get(&SignalKind::ErrorLogs);
+            let lasting = frozen.map(|since| second.at.since(*since));
+            if lasting.is_some_and(|lasting| lasting >= around.settings.relearn_after) {
+                self.relearn(SignalKind::ErrorLogs, &scene, out);
+                continue;
+            }
+            let told = self
+                .gates
+                .step(SignalKind::ErrorLogs, reading, errors::CONFIRM, &scene);
+            out.extend(told);
+        }
+    }
+}
+
+impl<'a> Surroundings<'a> {
+    fn scene(&self, sample: &Sample) -> Scene<'a> {
+        let subject = Subject::container(
+            sample.service.clone(),
+            sample.node.clone(),
+            sample.container.clone(),
+            sample.name.clone(),
+        );
+        Scene {
+            at: sample.at,
+            subject,
+            traceparent: self.traceparent,
+            update_every: self.settings.update_every,
+        }
+    }
+}
+
+/// What is open about a container, by kind and severity.
+pub(crate) fn open(container: &Container) -> impl Iterator<Item = (SignalKind, Severity)> + '_ {
+    container.gates.open()
+}

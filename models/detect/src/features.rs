@@ -1,0 +1,105 @@
+//! What the detectors look at in one sample of a running container.
+
+use serde::{Deserialize, Serialize};
+use units::{Metric, MetricRow};
+
+use crate::baseline::Baseline;
+use crate::counters::Rates;
+
+/// The numbers of one sample. What could not be read, or has no rate yet, is absent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Features {
+    pub(crate) cpu_cores: Option<f64>,
+    pub(crate) cpu_limit_cores: Option<f64>,
+    pub(crate) cpu_periods: Option<f64>,
+    pub(crate) cpu_throttled_periods: Option<f64>,
+    pub(crate) memory_bytes: Option<f64>,
+    pub(crate) memory_limit_bytes: Option<f64>,
+    pub(crate) rx_bytes: Option<f64>,
+    pub(crate) tx_bytes: Option<f64>,
+    pub(crate) rx_packets: Option<f64>,
+    pub(crate) io_bytes: Option<f64>,
+}
+
+impl Features {
+    pub(crate) fn of(rates: &Rates, row: &MetricRow) -> Self {
+        let io = [Metric::IoReadBytes, Metric::IoWriteBytes].map(|metric| rates.get(metric));
+        Features {
+            cpu_cores: rates.get(Metric::CpuUsage),
+            cpu_limit_cores: row.get(Metric::CpuLimit).filter(|limit| *limit > 0.0),
+            cpu_periods: rates.get(Metric::CpuPeriods),
+            cpu_throttled_periods: rates.get(Metric::CpuThrottledPeriods),
+            // What cannot be given back counts: page cache grows up to the limit in health.
+            memory_bytes: row
+                .get(Metric::MemoryRss)
+                .or_else(|| row.get(Metric::MemoryWorkingSet)),
+            memory_limit_bytes: row.get(Metric::MemoryLimit).filter(|limit| *limit > 0.0),
+            rx_bytes: rates.get(Metric::NetRxBytes),
+            tx_bytes: rates.get(Metric::NetTxBytes),
+            rx_packets: rates.get(Metric::NetRxPackets),
+            io_bytes: io
+                .iter()
+                .flatten()
+                .copied()
+                .reduce(|read, write| read + write),
+        }
+    }
+
+    /// The metric that `memory_bytes` was read from.
+    pub(crate) fn memory_metric(row: &MetricRow) -> Metric {
+        match row.get(Metric::MemoryRss) {
+            Some(_) => Metric::MemoryRss,
+            None => Metric::MemoryWorkingSet,
+        }
+    }
+
+    /// Share of enforcement periods in which the CPU limit was hit; none when there were no periods.
+    pub(crate) fn throttled_share(&self) -> Option<f64> {
+        let (periods, throttled) = (self.cpu_periods?, self.cpu_throttled_periods?);
+        Some(if periods > 0.0 {
+            (throttled / periods).min(1.0)
+        } else {
+            0.0
+        })
+    }
+}
+
+/// What is usual for each series of a container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Usual {
+    pub(crate) cpu_cores: Baseline,
+    pub(crate) memory_bytes: Baseline,
+    pub(crate) rx_bytes: Baseline,
+    pub(crate) tx_bytes: Baseline,
+    pub(crate) rx_packets: Baseline,
+    pub(crate) io_bytes: Baseline,
+}
+
+impl Default for Usual {
+    fn default() -> Self {
+        Usual {
+            cpu_cores: Baseline::new(0.001),
+            memory_bytes: Baseline::new(1024.0 * 1024.0),
+            rx_bytes: Baseline::new(256.0),
+            tx_bytes: Baseline::new(256.0),
+            rx_packets: Baseline::new(0.5),
+            io_bytes: Baseline::new(64.0 * 1024.0),
+        }
+    }
+}
+
+impl Usual {
+    /// Number of series a container has here.
+    pub(crate) const SERIES: usize = 6;
+
+    pub(crate) fn as_prior(&self) -> Self {
+        Usual {
+            cpu_cores: self.cpu_cores.as_prior(),
+            memory_bytes: self.memory_bytes.as_prior(),
+            rx_bytes: self.rx_bytes.as_prior(),
+            tx_bytes: self.tx_bytes.as_prior(),
+            rx_packets: self.rx_packets.as_prior(),
+            io_bytes: self.io_bytes.as_prior(),
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! From single readings to signals: n-of-m confirmation, one opening, paced updates, hysteresis before it resolves.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use units::{
+    Confidence, Evidence, Metric, Ratio, Severity, Signal, SignalId, SignalKind, SignalPhase,
+    Subject, Timestamp,
+};
+
+/// Calm that one violating reading undoes: noise must not keep a signal open for ever.
+const CALM_LOST: u32 = 3;
+
+/// What one sample says about one kind of trouble.
+pub(crate) enum Reading {
+    /// It is there.
+    Violates(Finding),
+    /// Neither there nor clearly gone: confirms nothing, calms nothing.
+    Between,
+    /// It is not there.
+    Normal,
+    /// This sample cannot tell: the gate stays as it is.
+    Unknown,
+}
+
+/// One number of a finding.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Proof {
+    pub(crate) feature: String,
+    pub(crate) metric: Option<Metric>,
+    pub(crate) unit: String,
+    pub(crate) observed: f64,
+    pub(crate) expected: (f64, f64),
+}
+
+impl Proof {
+    pub(crate) fn of(metric: Metric, unit: &str, observed: f64, expected: (f64, f64)) -> Self {
+        Proof {
+            metric: Some(metric),
+            ..Proof::derived(metric.column(), unit, observed, expected)
+        }
+    }
+
+    pub(crate) fn derived(feature: &str, unit: &str, observed: f64, expected: (f64, f64)) -> Self {
+        Proof {
+            feature: feature.to_owned(),
+            metric: None,
+            unit: unit.to_owned(),
+            observed,
+            expected,
+        }
+    }
+}
+
+/// Trouble seen in one sample.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Finding {
+    pub(crate) severity: Severity,
+    pub(crate) score: Ratio,
+    pub(crate) confidence: Confidence,
+    pub(crate) reason: String,
+    pub(crate) proofs: Vec<Proof>,
+}
+
+/// How many readings it takes to open and to resolve.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Confirmation {
+    /// Violating readings …
+    pub(crate) needed: u32,
+    /// … among the last so many, at most 16.
+    pub(crate) of: u32,
+    /// Normal readings to resolve; a violating one between takes back three.
+    pub(crate) calm: u32,
+}
+
+/// Where and when readings are taken.
+pub(crate) struct Scene<'a> {
+    pub(crate) at: Timestamp,
+    pub(crate) subject: Subject,
+    pub(crate) traceparent: Option<&'a str>,
+    pub(crate) update_every: Duration,
+}
+
+/// The state of one kind of trouble with one subject. Closed with an empty history is the calm state, and not stored; it
+/// opens once confirmed, and goes back to calm when resolved.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Gate {
+    history: u16,
+    since: Timestamp,
+    calm: u32,
+    open: Option<Opening>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Opening {
+    opened_at: Timestamp,
+    told_at: Timestamp,
+    severity: Severity,
+    finding: Finding,
+    traceparent: Option<String>,
+}
+
+/// All gates of one subject that are not calm: at most one a kind.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Gates(BTreeMap<SignalKind, Gate>);
+
+impl Gates {
+    /// Whether a signal of this kind is open.
+    pub(crate) fn is_open(&self, kind: SignalKind) -> bool {
+        self.opened_at(kind).is_some()
+    }
+
+    /// Since when a signal of this kind is open.
+    pub(crate) fn opened_at(&self, kind: SignalKind) -> Option<Timestamp> {
+        self.0
+            .get(&kind)?
+            .open
+            .as_ref()
+            .map(|opening| opening.opened_at)
+    }
+
+    /// Since when readings of this kind violate; `at` when this would be the first.
+    pub(crate) fn since(&self, kind: SignalKind, at: Timestamp) -> Timestamp {
+        self.0.get(&kind).map_or(at, |gate| gate.since)
+    }
+
+    /// Whether this kind is open, or a recent reading violated.
+    pub(crate) fn is_stirring(&self, kind: SignalKind) -> bool {
+        self.0.contains_key(&kind)
+    }
+
+    /// The kinds and severities that are open.
+    pub(crate) fn open(&self) -> impl Iterator<Item = (SignalKind, Severity)> + '_ {
+        self.0
+            .iter()
+            .filter_map(|(kind, gate)| gate.open.as_ref().map(|opening| (*kind, opening.severity)))
+    }
+
+    /// Takes a reading.
+    pub(crate) fn step(
+        &mut self,
+        kind: SignalKind,
+        reading: Reading,
+        confirmation: Confirmation,
+        scene: &Scene<'_>,
+    ) -> Option<Signal> {
+        let violates = matches!(reading, Reading::Violates(_));
+        if matches!(reading, Reading::Unknown) || (!violates && !self.0.contains_key(&kind)) {
+            return None;
+        }
+        let gate = self
+            .0
+            .entry(kind)
+            .or_insert_with(|| Gate::starting(scene.at));
+        let mask = u16::MAX >> (16 - confirmation.of.clamp(1, 16));
+        gate.history = ((gate.history << 1) | u16::from(violates)) & mask;
+        let signal = match reading {
+            Reading::Violates(finding) => {
+                gate.calm = gate.calm.saturating_sub(CALM_LOST);
+                gate.violated(kind, finding, confirmation, scene)
+            }
+            Reading::Normal => {
+                gate.calm += 1;
+                if gate.open.is_some() && gate.calm >= confirmation.calm {
+                    return self.resolve(kind, "it is back to normal", scene);
+                }
+                None
+            }
+            Reading::Between | Reading::Unknown => None,
+        };
+        if self
+            .0
+            .get(&kind)
+            .is_some_and(|gate| gate.open.is_none() && gate.history == 0)
+        {
+            self.0.remove(&kind);
+        }
+        signal
+    }
+
+    /// Opens at a given time, whatever the history: for facts that need no confirmation and whose time is known.
+    pub(crate) fn open_at(
+        &mut self,
+        kind: SignalKind,
+        opened_at: Timestamp,
+        finding: Finding,
+        scene: &Scene<'_>,
+    ) -> Option<Signal> {
+        let gate = self
+            .0
+            .entry(kind)
+            .or_insert_with(|| Gate::starting(opened_at));
+        if gate.open.is_some() {
+            return gate.update(kind, finding, scene);
+        }
+        Some(gate.open(kind, opened_at, finding, scene))
+    }
+
+    /// Ends this kind for a reason other than calm. Nothing is told when it was not open.
+    pub(crate) fn resolve(
+        &mut self,
+        kind: SignalKind,
+        why: &str,
+        scene: &Scene<'_>,
+    ) -> Option<Signal> {
+        let mut gate = self.0.remove(&kind)?;
+        let opening = gate.open.as_mut()?;
+        opening.finding.reason = format!("{}: {why}", scene.subject);
+        opening.told_at = scene.at.max(opening.told_at);
+        Some(opening.tell(kind, SignalPhase::Resolve, gate.since, scene))
+    }
+
+    /// Ends every kind but those kept.
+    pub(crate) fn resolve_all_but(
+        &mut self,
+        keep: &[SignalKind],
+        why: &str,
+        scene: &Scene<'_>,
+        out: &mut Vec<Signal>,
+    ) {
+        let kinds: Vec<SignalKind> = self
+            .0
+            .keys()
+            .copied()
+            .filter(|kind| !keep.contains(kind))
+            .collect();
+        out.extend(
+            kinds
+                .into_iter()
+                .filter_map(|kind| self.resolve(kind, why, scene)),
+        );
+    }
+}
+
+impl Gate {
+    fn starting(since: Timestamp) -> Self {
+        Gate {
+            since,
+            ..Gate::default()
+        }
+    }
+
+    fn violated(
+        &mut self,
+        kind: SignalKind,
+        finding: Finding,
+        confirmation: Confirmation,
+        scene: &Scene<'_>,
+    ) -> Option<Signal> {
+        if self.open.is_some() {
+            return self.update(kind, finding, scene);
+        }
+        let confirmed = self.history.count_ones() >= confirmation.needed;
+        confirmed.then(|| self.open(kind, scene.at, finding, scene))
+    }
+
+    fn open(
+        &mut self,
+        kind: SignalKind,
+        opened_at: Timestamp,
+        finding: Finding,
+        scene: &Scene<'_>,
+    ) -> Signal {
+        let opening = Opening {
+            opened_at,
+            told_at: scene.at,
+            severity: finding.severity,
+            finding,
+            traceparent: scene.traceparent.map(str::to_owned),
+        };
+        let signal = opening.tell(kind, SignalPhase::Open, self.since, scene);
+        self.open = Some(opening);
+        signal
+    }
+
+    /// Newer evidence is kept, and told when the pace allows or it became more severe: at most twice an opening.
+    fn update(&mut self, kind: SignalKind, finding: Finding, scene: &Scene<'_>) -> Option<Signal> {
+        let opening = self.open.as_mut()?;
+        let raised = finding.severity > opening.severity;
+        opening.severity = opening.severity.max(finding.severity);
+        opening.finding = finding;
+        if !raised && scene.at.since(opening.told_at) < scene.update_every {
+            return None;
+        }
+        opening.told_at = scene.at;
+        Some(opening.tell(kind, SignalPhase::Update, self.since, scene))
+    }
+}
+
+impl Opening {
+    fn tell(
+        &self,
+        kind: SignalKind,
+        phase: SignalPhase,
+        since: Timestamp,
+        scene: &Scene<'_>,
+    ) -> Signal {
+        let fingerprint = scene.subject.fingerprint(kind);
+        let evidence = self.finding.proofs.iter().map(|proof| Evidence {
+            feature: proof.feature.clone(),
+            metric: proof.metric,
+            unit: proof.unit.clone(),
+            observed: proof.observed,
+            expected_low: proof.expected.0,
+            expected_high: proof.expected.1,
+            since,
+        });
+        Signal {
+            id: SignalId::of(&fingerprint, self.opened_at),
+            fingerprint,
+            phase,
+            kind,
+            subject: scene.subject.clone(),
+            severity: self.severity,
+            score: self.finding.score,
+            confidence: self.finding.confidence,
+            opened_at: self.opened_at,
+            at: self.told_at,
+            reason: self.finding.reason.clone(),
+            evidence: evidence.collect(),
+            traceparent: self.traceparent.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use units::ServiceId;
+
+    const RULE: Confirmation = Confirmation {
+        needed: 3,
+        of: 5,
+        calm: 2,
+    };
+    const KIND: SignalKind = SignalKind::Hang;
+
+    fn finding(severity: Severity) -> Reading {
+        Reading::Violates(Finding {
+            severity,
+            score: Ratio::saturating(0.99),
+            confidence: Confidence::Low,
+            reason: "it is so".into(),
+            proofs: vec![Proof::derived("probe", "1", 2.0, (0.0, 1.0))],
+        })
+    }
+
+    fn scene(second: i64) -> Scene<'static> {
+        Scene {
+            at: Timestamp::from_millis(second * 1_000),
+            subject: Subject::service(ServiceId::from("web")),
+            traceparent: None,
+            update_every: Duration::from_secs(30),
+        }
+    }
+
+    /// `!` violates, `#` violates critically, `.` normal, `~` between, `?` unknown; one a second.
+    fn phases(script: &str) -> Vec<(i64, SignalPhase)> {
+        let mut gates = Gates::default();
+        let mut told = Vec::new();
+        for (second, letter) in script.chars().enumerate() {
+            let reading = match letter {
+                '!' => finding(Severity::Warning),
+                '#' => finding(Severity::Critical),
+                '.' => Reading::Normal,
+                '~' => Reading::Between,
+                _ => Reading::Unknown,
+            };
+            let second = second as i64;
+            let signal = gates.step(KIND, reading, RULE, &scene(second));
+            told.extend(signal.map(|signal| (second, signal.phase)));
+        }
+        told
+    }
+
+    #[test]
+    fn it_opens_once_confirmed_and_only_once() {
+        assert_eq!(phases("!!"), []);
+        assert_eq!(phases("!.!...!.!"), []);
+        assert_eq!(phases("!.!.!"), [(4, SignalPhase::Open)]);
+        assert_eq!(phases("!?!?!"), [(4, SignalPhase::Open)]);
+        assert_eq!(phases("!!!!!!!!!!!!"), [(2, SignalPhase::Open)]);
+    }
+
+    #[test]
+    fn it_resolves_after_calm_and_between_is_not_calm() {
+        let resolved = [(2, SignalPhase::Open), (4, SignalPhase::Resolve)];
+        assert_eq!(phases("!!!.."), resolved);
+        assert_eq!(phases("!!!.!.!.~!."), [(2, SignalPhase::Open)]);
+    }
+
+    #[test]
+    fn updates_are_paced_and_a_raise_is_told_at_once() {
+        let quiet = format!("!!!{}", "!".repeat(40));
+        assert_eq!(
+            phases(&quiet),
+            [(2, SignalPhase::Open), (32, SignalPhase::Update)]
+        );
+        assert_eq!(
+            phases("!!!!###"),
+            [(2, SignalPhase::Open), (4, SignalPhase::Update)]
+        );
+    }
+
+    #[test]
+    fn a_calm_gate_takes_no_memory_and_a_new_opening_has_a_new_id() {
+        let mut gates = Gates::default();
+        let mut ids = Vec::new();
+        for round in [0, 100] {
+            for second in 0..3 {
+                let at = scene(round + second);
+                let signal = gates.step(KIND, finding(Severity::Info), RULE, &at);
+                ids.extend(signal.map(|signal| (signal.id, signal.fingerprint)));
+            }
+            assert!(gates.resolve(KIND, "gone", &scene(round + 4)).is_some());
+            assert!(gates.0.is_empty());
+        }
+        assert_ne!(ids[0].0, ids[1].0);
+        assert_eq!(ids[0].1, ids[1].1);
+    }
+}

@@ -1,0 +1,200 @@
+//! Deviations: a series is far from what was usual for it. Says that something changed, not what is wrong, so it is never
+//! critical, and it is cautious: a least effect, a rare score and eight of ten samples.
+
+use std::time::Duration;
+
+use units::{ContainerName, Metric, Ratio, Severity, SignalKind, Timestamp};
+
+use super::{confidence, held};
+use crate::baseline::Baseline;
+use crate::features::{Features, Usual};
+use crate::gate::{Confirmation, Finding, Proof, Reading};
+use crate::text::{bytes, duration, percent};
+
+pub(crate) const CONFIRM: Confirmation = Confirmation {
+    needed: 8,
+    of: 10,
+    calm: 10,
+};
+
+/// Samples before a series is judged.
+const HISTORY_MIN: u32 = 60;
+const DISTANCE_MIN: f64 = 5.0;
+const DISTANCE_CALM: f64 = 2.5;
+const SCORE_MIN: f64 = 0.98;
+/// A deviation that lasts longer than a short job is worth a look.
+const WARNING_AFTER: Duration = Duration::from_secs(120);
+/// A fall counts when less than this share is left.
+const FALL_LEFT_MAX: f64 = 0.10;
+
+/// Which way a series may stray, and how far it must.
+#[derive(Debug, Clone, Copy)]
+enum Effect {
+    /// Above the usual by both: so many units, and so many times the usual.
+    Rise { units: f64, times: f64 },
+    /// As a rise; or almost nothing is left of at least so many units.
+    RiseOrFall {
+        units: f64,
+        times: f64,
+        usual_min: f64,
+    },
+}
+
+struct Watched<'a> {
+    kind: SignalKind,
+    feature: &'static str,
+    metric: Option<Metric>,
+    unit: &'static str,
+    what: &'static str,
+    show: fn(f64) -> String,
+    value: Option<f64>,
+    usual: &'a Baseline,
+    effect: Effect,
+}
+
+const KIB: f64 = 1024.0;
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// A reading for each deviation. `since` tells since when one violates.
+pub(crate) fn read_all(
+    name: &ContainerName,
+    memory_metric: Metric,
+    now: &Features,
+    usual: &Usual,
+    at: Timestamp,
+    since: impl Fn(SignalKind) -> Timestamp,
+) -> [(SignalKind, Reading); 4] {
+    watched(memory_metric, now, usual).map(|series| {
+        let reading = read(name, &series, since(series.kind), at);
+        (series.kind, reading)
+    })
+}
+
+fn watched<'a>(memory_metric: Metric, now: &Features, usual: &'a Usual) -> [Watched<'a>; 4] {
+    [
+        Watched {
+            kind: SignalKind::CpuAnomaly,
+            feature: Metric::CpuUsage.column(),
+            metric: Some(Metric::CpuUsage),
+            show: percent,
+            unit: "cores",
+            what: "of a core",
+            value: now.cpu_cores,
+            usual: &usual.cpu_cores,
+            effect: Effect::Rise {
+                units: 0.1,
+                times: 1.0,
+            },
+        },
+        Watched {
+            kind: SignalKind::MemoryAnomaly,
+            feature: memory_metric.column(),
+            metric: Some(memory_metric),
+            show: bytes,
+            unit: "bytes",
+            what: "of memory",
+            value: now.memory_bytes,
+            usual: &usual.memory_bytes,
+            effect: Effect::Rise {
+                units: 32.0 * MIB,
+                times: 0.5,
+            },
+        },
+        Watched {
+            kind: SignalKind::NetworkAnomaly,
+            feature: Metric::NetRxBytes.column(),
+            metric: Some(Metric::NetRxBytes),
+            show: bytes,
+            unit: "bytes/s",
+            what: "received a second",
+            value: now.rx_bytes,
+            usual: &usual.rx_bytes,
+            effect: Effect::RiseOrFall {
+                units: 512.0 * KIB,
+                times: 3.0,
+                usual_min: 32.0 * KIB,
+            },
+        },
+        Watched {
+            kind: SignalKind::IoAnomaly,
+            feature: "io_bytes_per_second",
+            metric: None,
+            show: bytes,
+            unit: "bytes/s",
+            what: "read and written a second",
+            value: now.io_bytes,
+            usual: &usual.io_bytes,
+            effect: Effect::Rise {
+                units: 8.0 * MIB,
+                times: 3.0,
+            },
+        },
+    ]
+}
+
+fn read(name: &ContainerName, series: &Watched<'_>, since: Timestamp, at: Timestamp) -> Reading {
+    let (Some(value), Some(level)) = (series.value, series.usual.level()) else {
+        return Reading::Unknown;
+    };
+    if series.usual.samples() < HISTORY_MIN {
+        return Reading::Unknown;
+    }
+    let distance = series.usual.distance(value).abs();
+    let enough = series.effect.reached(value, level, 1.0);
+    if enough && distance >= DISTANCE_MIN && series.usual.score(value) >= SCORE_MIN {
+        return Reading::Violates(finding(name, series, (value, level), (since, at)));
+    }
+    if distance < DISTANCE_CALM || !series.effect.reached(value, level, 0.5) {
+        return Reading::Normal;
+    }
+    Reading::Between
+}
+
+impl Effect {
+    /// Whether the value strays by this share of the least effect or more.
+    fn reached(self, value: f64, level: f64, share: f64) -> bool {
+        let rises = |units: f64, times: f64| value - level >= share * units.max(times * level);
+        match self {
+            Effect::Rise { units, times } => rises(units, times),
+            Effect::RiseOrFall {
+                units,
+                times,
+                usual_min,
+            } => {
+                let fell = level >= usual_min && value <= FALL_LEFT_MAX / share * level;
+                fell || rises(units, times)
+            }
+        }
+    }
+}
+
+fn finding(
+    name: &ContainerName,
+    series: &Watched<'_>,
+    (value, level): (f64, f64),
+    (since, at): (Timestamp, Timestamp),
+) -> Finding {
+    let proof = Proof::derived(series.feature, series.unit, value, series.usual.range());
+    let lasting = held(since, at);
+    let severity = if lasting >= WARNING_AFTER {
+        Severity::Warning
+    } else {
+        Severity::Info
+    };
+    Finding {
+        severity,
+        score: Ratio::saturating(series.usual.score(value)),
+        confidence: confidence(series.usual.samples()),
+        reason: format!(
+            "{name}: {} {} for {}; usually {}",
+            (series.show)(value),
+            series.what,
+            duration(lasting),
+            (series.show)(level),
+        ),
+        proofs: vec![Proof {
+            metric: series.metric,
+            ..proof
+        }],
+    }
+}

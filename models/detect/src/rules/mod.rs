@@ -1,0 +1,30 @@
+//! One rule a file: what it looks at, from which numbers on it holds, and the sentence it says.
+
+pub(crate) mod crash;
+pub(crate) mod deviation;
+pub(crate) mod errors;
+pub(crate) mod hang;
+pub(crate) mod health;
+pub(crate) mod memory;
+pub(crate) mod throttling;
+
+use std::time::Duration;
+
+use units::{Confidence, Timestamp};
+
+const MEDIUM_SAMPLES: u32 = 3_600;
+const HIGH_SAMPLES: u32 = 86_400;
+
+/// How much a judgement against so many samples is worth, at one a second.
+pub(crate) fn confidence(samples: u32) -> Confidence {
+    match samples {
+        few if few < MEDIUM_SAMPLES => Confidence::Low,
+        some if some < HIGH_SAMPLES => Confidence::Medium,
+        _ => Confidence::High,
+    }
+}
+
+/// How long something holds: the sample that showed it first stands for the second before it.
+pub(crate) fn held(since: Timestamp, at: Timestamp) -> Duration {
+    at.since(since) + Duration::from_secs(1)
+}
