@@ -1,0 +1,207 @@
+//! The reader: from the log into the lanes, and back from the lanes to the commit.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bus::{BusError, Fetched, Record, Subscription, Tailed, TopicPartition};
+use kit::Context;
+use kit::metrics::MetricName;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use units::{JournalEntry, Signal, Timestamp};
+use wire::{DecodeError, topic};
+
+use crate::events;
+use crate::feed::Feed;
+use crate::lane::Recalled;
+use crate::notice::Notice;
+use crate::progress::Progress;
+use crate::worker::Channel;
+
+/// The consumer group of all notifiers.
+pub(crate) const GROUP: &str = "homeostat-notifier";
+/// Reading back what was told before takes at most this long; what was not read back by then is not known, and a
+/// condition that ends then is told by its severity alone.
+const RECALL_DEADLINE: Duration = Duration::from_secs(60);
+/// So many kinds of unreadable records are logged; more are counted only.
+const MAX_LOGGED_SCHEMAS: usize = 64;
+
+pub(crate) struct Reader {
+    context: Context,
+    channels: Vec<Arc<Channel>>,
+    feeds: HashMap<TopicPartition, Feed>,
+    progress: Progress,
+    max_age: Duration,
+    logged: HashSet<(String, String)>,
+}
+
+impl Reader {
+    pub(crate) fn new(context: Context, channels: Vec<Arc<Channel>>, max_age: Duration) -> Self {
+        Reader {
+            context,
+            channels,
+            feeds: HashMap::new(),
+            progress: Progress::default(),
+            max_age,
+            logged: HashSet::new(),
+        }
+    }
+
+    /// Reads until shutdown, then lets the workers end what they have under way. Commits what every sink is done with.
+    pub(crate) async fn run(
+        mut self,
+        mut subscription: Subscription,
+        mut workers: JoinSet<()>,
+    ) -> Result<(), BusError> {
+        let shutdown = self.context.shutdown.clone();
+        let settled = self.progress.settled();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                fetched = subscription.next() => match fetched? {
+                    Fetched::Record(record) => self.record(record).await?,
+                    Fetched::Assigned(_) => {}
+                    Fetched::Revoked(partitions) => {
+                        self.commit(&subscription).await;
+                        self.revoke(&partitions);
+                    }
+                },
+                () = settled.ready() => {}
+            }
+            self.commit(&subscription).await;
+        }
+        // Bounded: a worker ends within the grace of the attempt it has under way.
+        while workers.join_next().await.is_some() {}
+        self.commit(&subscription).await;
+        Ok(())
+    }
+
+    async fn commit(&mut self, subscription: &Subscription) {
+        let done = self.progress.committable();
+        if done.is_empty() {
+            return;
+        }
+        if let Err(error) = subscription.commit(&done).await {
+            // The next commit covers it; until then these records may come again.
+            tracing::warn!(error = %kit::boot::chain(&error), "cannot commit what was notified");
+        }
+    }
+
+    fn revoke(&mut self, partitions: &[TopicPartition]) {
+        self.progress.revoke(partitions);
+        for partition in partitions {
+            self.feeds.remove(partition);
+        }
+        for channel in &self.channels {
+            channel.lane().revoke(partitions);
+        }
+    }
+
+    async fn record(&mut self, record: Record) -> Result<(), BusError> {
+        let name = record.position.topic.to_string();
+        let consumed = self.context.metrics.counter(MetricName::RecordsConsumed);
+        consumed.with(&[("topic", &name)]).inc();
+        let home = record.position.topic_partition();
+        if !self.feeds.contains_key(&home) {
+            let feed = self.recall(&record).await?;
+            self.feeds.insert(home.clone(), feed);
+        }
+        let feed = self.feeds.entry(home.clone()).or_default();
+        let notice = match read(feed, &record) {
+            Ok(notice) => notice,
+            Err(error) => {
+                self.put_aside(&error);
+                None
+            }
+        };
+        let Some(notice) = notice else {
+            self.progress.begin(&record.position, 0);
+            return Ok(());
+        };
+        let age = kit::now().since(Timestamp::from_millis(record.timestamp_ms));
+        if age > self.max_age {
+            self.progress.begin(&record.position, 0);
+            self.note(&notice, &home, Recalled::Untold);
+            let sinks: Vec<_> = self.channels.iter().map(|it| &*it.sink.name).collect();
+            events::stale(&self.context.metrics, &sinks);
+            return Ok(());
+        }
+        let ticket = self.progress.begin(&record.position, self.channels.len());
+        let now = (Instant::now(), kit::now());
+        for (channel, ticket) in self.channels.iter().zip(std::iter::repeat(ticket)) {
+            let Some(ticket) = ticket else { break };
+            let suppressed = channel.lane().offer(notice.clone(), ticket, now);
+            let metrics = &self.context.metrics;
+            events::suppressed(metrics, &channel.sink.name, &suppressed);
+            events::waiting(metrics, &channel.sink.name, &channel.lane());
+            channel.wake();
+        }
+        Ok(())
+    }
+
+    /// Reads what lies before the first record that comes from a partition, to know which conditions people have
+    /// been told of. What is older than the topic keeps is not known.
+    async fn recall(&mut self, first: &Record) -> Result<Feed, BusError> {
+        let home = first.position.topic_partition();
+        let mut feed = Feed::default();
+        let mut tail = self
+            .context
+            .bus
+            .tail(&home.topic, bus::From::Beginning)
+            .await?;
+        let until = tokio::time::Instant::now() + RECALL_DEADLINE;
+        loop {
+            let left = until.saturating_duration_since(tokio::time::Instant::now());
+            let record = match timeout(left, tail.next()).await {
+                Ok(tailed) => match tailed? {
+                    Tailed::Record(record) => record,
+                    Tailed::CaughtUp => break,
+                },
+                Err(_) => {
+                    tracing::warn!(topic = %home.topic, "gave up reading what was notified before");
+                    break;
+                }
+            };
+            if record.position.topic_partition() != home {
+                continue;
+            }
+            if record.position.offset >= first.position.offset {
+                break;
+            }
+            if let Ok(Some(notice)) = read(&mut feed, &record) {
+                self.note(&notice, &home, Recalled::Told);
+            }
+        }
+        Ok(feed)
+    }
+
+    fn note(&self, notice: &Notice, home: &TopicPartition, recalled: Recalled) {
+        for channel in &self.channels {
+            channel.lane().recall(notice, home, recalled);
+        }
+    }
+
+    fn put_aside(&mut self, error: &DecodeError) {
+        let reason = error.problem.reason();
+        let failures = self.context.metrics.counter(MetricName::DecodeFailures);
+        failures
+            .with(&[("topic", &error.topic), ("reason", reason)])
+            .inc();
+        let kind = (error.topic.clone(), error.schema.clone());
+        if self.logged.len() < MAX_LOGGED_SCHEMAS && self.logged.insert(kind) {
+            tracing::warn!(%error, "record put aside; further ones of its kind are only counted");
+        }
+    }
+}
+
+/// The notice of a record, by its topic.
+fn read(feed: &mut Feed, record: &Record) -> Result<Option<Notice>, DecodeError> {
+    if &*record.position.topic == topic::SIGNALS {
+        let signal: Signal = wire::decode(record)?;
+        Ok(feed.signal(signal))
+    } else {
+        let entry: JournalEntry = wire::decode(record)?;
+        Ok(feed.journal(entry))
+    }
+}
