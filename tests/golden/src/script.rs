@@ -1,0 +1,343 @@
+//! The scripts' language: one event a line, `SECONDS VERB WORDS…`; `#` begins a comment.
+//!
+//! Between lines time passes second by second: heartbeats of every node (unless `silent`), then a tick.
+//!
+//! | verb | what happens |
+//! |---|---|
+//! | `container NAME service=S …` | a container is there from now on (see `world.rs` for its options) |
+//! | `remove NAME` | it is gone, and the engine says so |
+//! | `lead G` / `follow` | this controller leads under generation G / does not |
+//! | `open KIND NAME [warning]` | a signal about a container, or about a service as `@SERVICE` |
+//! | `resolve KIND NAME` | it is over |
+//! | `load SERVICE MILLICORES [throttled=SHARE]` | from now on forecasts each second say so |
+//! | `done` / `fail` / `vanish` | the outcome of every command that has none, with its effect on the world |
+//! | `again` | every outcome so far is delivered once more |
+//! | `person stops NAME` | the engine tells of a stop that is not ours |
+//! | `silent` | no heartbeats from now on |
+//! | `restart G` | the controller is killed; another reads the journal and leads under generation G |
+//! | `wait` | nothing: time passes until then |
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use control::{Config, Core, Effect, Event};
+use units::{
+    Action, Command, Confidence, ContainerEvent, EventKind, Fingerprint, Forecast, ForecastPoint,
+    Generation, JournalEntry, LoadMetric, Millicores, Outcome, OutcomeResult, Ratio, ServiceId,
+    Severity, Signal, SignalId, SignalKind, SignalPhase, Subject, Timestamp,
+};
+
+use crate::render;
+use crate::world::World;
+
+/// Plays a script and returns what the core said.
+pub fn play(script: &str) -> String {
+    let mut stage = Stage::new();
+    for line in script.lines() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        if line.is_empty() {
+            continue;
+        }
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let seconds: f64 = words[0]
+            .parse()
+            .unwrap_or_else(|_| panic!("{line}: begin with the seconds"));
+        stage.pass_until(Timestamp::from_millis((seconds * 1_000.0) as i64));
+        stage.line(&words[1..]);
+    }
+    stage.said
+}
+
+struct Stage {
+    now: Timestamp,
+    core: Core,
+    world: World,
+    signals: BTreeMap<Fingerprint, Signal>,
+    loads: BTreeMap<String, (f64, f64)>,
+    commands: Vec<Command>,
+    outcomes: Vec<Outcome>,
+    journal: Vec<JournalEntry>,
+    heartbeats: bool,
+    said: String,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let mut stage = Stage {
+            now: Timestamp::EPOCH,
+            core: Core::new(Config {
+                max_mode: units::Mode::Act,
+                ..Config::default()
+            }),
+            world: World::default(),
+            signals: BTreeMap::new(),
+            loads: BTreeMap::new(),
+            commands: Vec::new(),
+            outcomes: Vec::new(),
+            journal: Vec::new(),
+            heartbeats: true,
+            said: String::new(),
+        };
+        stage.event(Event::Recovered);
+        stage
+    }
+
+    fn pass_until(&mut self, until: Timestamp) {
+        while self.now < until {
+            self.now = until.min(self.now + Duration::from_secs(1));
+            if self.heartbeats {
+                self.heartbeat();
+                self.forecasts();
+            }
+            self.event(Event::Tick);
+        }
+    }
+
+    fn line(&mut self, words: &[&str]) {
+        let (verb, rest) = words.split_first().expect("a verb");
+        match *verb {
+            "container" => self.world.container(rest, self.now),
+            "remove" => self.removed(rest[0]),
+            "lead" => {
+                self.heartbeat();
+                self.event(Event::Leading(Generation(rest[0].parse().unwrap())));
+            }
+            "follow" => self.event(Event::Following),
+            "open" => self.open(rest),
+            "resolve" => self.resolve(rest),
+            "load" => self.load(rest),
+            "done" => self.outcomes(&OutcomeResult::Succeeded {
+                created: None,
+                previous: None,
+            }),
+            "fail" => self.outcomes(&OutcomeResult::Failed {
+                error: "the engine said no".to_owned(),
+            }),
+            "vanish" => self.outcomes(&OutcomeResult::Vanished),
+            "again" => self.again(),
+            "person" => self.container_event(
+                rest[1],
+                EventKind::Stopping {
+                    signal: Some("15".to_owned()),
+                },
+            ),
+            "silent" => self.heartbeats = false,
+            "restart" => self.restart(Generation(rest[0].parse().unwrap())),
+            "wait" => {}
+            other => panic!("no verb {other:?}"),
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        for effect in self.core.handle(self.now, event) {
+            self.said.push_str(&render::effect(self.now, &effect));
+            match effect {
+                Effect::Command(command) => self.commands.push(*command),
+                Effect::Journal(entry) => self.journal.push(*entry),
+            }
+        }
+    }
+
+    fn heartbeat(&mut self) {
+        for inventory in self.world.heartbeats(self.now) {
+            self.event(Event::Inventory(Box::new(inventory)));
+        }
+    }
+
+    fn forecasts(&mut self) {
+        for (service, (load, throttled)) in self.loads.clone() {
+            let nodes = self.world.heartbeats(self.now);
+            let running = nodes
+                .iter()
+                .flat_map(|node| &node.containers)
+                .filter(|container| {
+                    container.service.as_str() == service && container.is_serving()
+                });
+            let limits: Vec<Millicores> = running
+                .filter_map(|container| container.limits.cpu)
+                .collect();
+            let point = |seconds| ForecastPoint {
+                ahead: Duration::from_secs(seconds),
+                expected: load,
+                low: load,
+                high: load,
+            };
+            self.event(Event::Forecast(Box::new(Forecast {
+                service: ServiceId::from(service.as_str()),
+                at: self.now,
+                metric: LoadMetric::CpuMillicores,
+                observed: load,
+                recent_peak: load,
+                replicas: u32::try_from(limits.len()).unwrap(),
+                replica_capacity: limits.first().copied().unwrap_or(Millicores::CORE),
+                throttled,
+                method: "script".to_owned(),
+                points: [15, 30, 60].map(point).into(),
+            })));
+        }
+    }
+
+    fn subject(&self, word: &str) -> Subject {
+        match word.strip_prefix('@') {
+            Some(service) => Subject::service(ServiceId::from(service)),
+            None => {
+                let (node, record) = self.world.get(word);
+                Subject::container(
+                    record.service.clone(),
+                    node,
+                    record.id.clone(),
+                    record.name.clone(),
+                )
+            }
+        }
+    }
+
+    fn open(&mut self, words: &[&str]) {
+        let kind = kind(words[0]);
+        let subject = self.subject(words[1]);
+        let fingerprint = subject.fingerprint(kind);
+        let severity = if words.contains(&"warning") {
+            Severity::Warning
+        } else {
+            Severity::Critical
+        };
+        let signal = Signal {
+            id: SignalId::of(&fingerprint, self.now),
+            fingerprint: fingerprint.clone(),
+            phase: SignalPhase::Open,
+            kind,
+            severity,
+            score: Ratio::saturating(0.99),
+            confidence: Confidence::Medium,
+            opened_at: self.now,
+            at: self.now,
+            reason: format!(
+                "{} {}",
+                words[1].trim_start_matches('@'),
+                kind.as_str().replace('_', " ")
+            ),
+            subject,
+            evidence: Vec::new(),
+            traceparent: None,
+        };
+        self.signals.insert(fingerprint, signal.clone());
+        self.event(Event::Signal(Box::new(signal)));
+    }
+
+    fn resolve(&mut self, words: &[&str]) {
+        let fingerprint = self.subject(words[1]).fingerprint(kind(words[0]));
+        let mut signal = self.signals.remove(&fingerprint).expect("it was opened");
+        signal.phase = SignalPhase::Resolve;
+        signal.at = self.now;
+        self.event(Event::Signal(Box::new(signal)));
+    }
+
+    fn load(&mut self, words: &[&str]) {
+        let throttled = words
+            .iter()
+            .find_map(|word| word.strip_prefix("throttled="));
+        let throttled = throttled.map_or(0.0, |share| share.parse().unwrap());
+        self.loads
+            .insert(words[0].to_owned(), (words[1].parse().unwrap(), throttled));
+    }
+
+    fn outcomes(&mut self, result: &OutcomeResult) {
+        let answered: Vec<_> = self
+            .outcomes
+            .iter()
+            .map(|outcome| outcome.command.clone())
+            .collect();
+        let open: Vec<Command> = self
+            .commands
+            .iter()
+            .filter(|command| !answered.contains(&command.id))
+            .cloned()
+            .collect();
+        assert!(
+            !open.is_empty(),
+            "no command waits for its outcome at {}",
+            self.now.as_millis()
+        );
+        for command in open {
+            let outcome = Outcome {
+                command: command.id.clone(),
+                plan: command.plan.clone(),
+                node: command.node.clone(),
+                began_at: self.now,
+                at: self.now,
+                result: result.clone(),
+                traceparent: None,
+            };
+            if matches!(result, OutcomeResult::Succeeded { .. }) {
+                self.carry_out(&command);
+            }
+            self.outcomes.push(outcome.clone());
+            self.event(Event::Outcome(Box::new(outcome)));
+        }
+    }
+
+    fn carry_out(&mut self, command: &Command) {
+        match &command.action {
+            Action::CreateReplica { template, name } => {
+                let template = self.world.name_of(template);
+                self.world
+                    .replica(&template, name.as_str(), &command.plan, self.now);
+            }
+            Action::RemoveReplica { name, .. } => self.world.remove(name.as_str()),
+            Action::Restart { .. } | Action::UpdateLimits { .. } => {}
+        }
+    }
+
+    fn again(&mut self) {
+        for outcome in self.outcomes.clone() {
+            self.event(Event::Outcome(Box::new(outcome)));
+        }
+    }
+
+    fn removed(&mut self, name: &str) {
+        self.container_event(name, EventKind::Removed);
+        self.world.remove(name);
+    }
+
+    fn container_event(&mut self, name: &str, kind: EventKind) {
+        let (node, record) = self.world.get(name);
+        let event = ContainerEvent {
+            at: self.now,
+            node,
+            service: record.service.clone(),
+            container: record.id.clone(),
+            name: record.name.clone(),
+            kind,
+        };
+        self.event(Event::Container(Box::new(event)));
+    }
+
+    /// What a new process reads before it decides anything: everything that was written, from the beginning.
+    fn restart(&mut self, generation: Generation) {
+        self.said.push_str(&format!(
+            "{:8.1} --- killed; another controller reads the log\n",
+            self.now.as_millis() as f64 / 1_000.0
+        ));
+        self.core = Core::new(Config {
+            max_mode: units::Mode::Act,
+            ..Config::default()
+        });
+        for entry in self.journal.clone() {
+            self.event(Event::Journal(Box::new(entry)));
+        }
+        for signal in self.signals.values().cloned().collect::<Vec<_>>() {
+            self.event(Event::Signal(Box::new(signal)));
+        }
+        self.heartbeat();
+        self.again();
+        self.event(Event::Recovered);
+        self.event(Event::Leading(generation));
+    }
+}
+
+fn kind(word: &str) -> SignalKind {
+    SignalKind::ALL
+        .into_iter()
+        .find(|kind| kind.as_str() == word)
+        .unwrap_or_else(|| panic!("no kind {word}"))
+}

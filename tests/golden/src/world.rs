@@ -1,0 +1,147 @@
+//! The containers of a script, as the collector would tell them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use units::{
+    Bytes, ContainerId, ContainerName, ContainerRecord, ContainerState, EngineInfo, HealthState,
+    Limits, Millicores, NodeCapacity, NodeId, NodeInventory, PlanId, Policy, ServiceId, Timestamp,
+};
+
+/// Every container of a script has run this long when it begins.
+const AGE: Duration = Duration::from_secs(3_600);
+
+/// The containers by name.
+#[derive(Default)]
+pub(crate) struct World {
+    containers: BTreeMap<String, (String, ContainerRecord)>,
+}
+
+impl World {
+    /// Reads `NAME service=S [node=N] [mode=act] [heal] [scale=1..4] [cpu=250] [memory=96] [made] [state=S] [health=H] [obstacle]`.
+    pub(crate) fn container(&mut self, words: &[&str], now: Timestamp) {
+        let (name, options) = words.split_first().expect("container NAME …");
+        let options: BTreeMap<&str, &str> = options
+            .iter()
+            .map(|word| word.split_once('=').unwrap_or((word, "true")))
+            .collect();
+        let mut labels = BTreeMap::new();
+        for key in ["mode", "heal", "scale", "scale.target"] {
+            if let Some(value) = options.get(key) {
+                labels.insert(format!("io.homeostat.{key}"), (*value).to_owned());
+            }
+        }
+        let (policy, problems) = Policy::from_labels(&labels);
+        assert!(problems.is_empty(), "{name}: {problems:?}");
+        let number = |key: &str| options.get(key).map(|value| value.parse::<u64>().unwrap());
+        let service = options.get("service").copied().unwrap_or(name);
+        let record = ContainerRecord {
+            id: ContainerId::new(format!("id-{name}")),
+            name: ContainerName::from(*name),
+            service: ServiceId::from(service),
+            image: "app:1".to_owned(),
+            state: options
+                .get("state")
+                .map_or(ContainerState::Running, |word| state(word)),
+            health: options
+                .get("health")
+                .map_or(HealthState::None, |word| health(word)),
+            restarts: 0,
+            created_at: Some(now - AGE),
+            started_at: Some(now - AGE),
+            finished_at: None,
+            exit_code: None,
+            limits: Limits {
+                cpu: number("cpu").map(Millicores),
+                memory: number("memory").map(Bytes::from_mib),
+            },
+            policy,
+            label_problems: Vec::new(),
+            replica_of: None,
+            made_by: options
+                .contains_key("made")
+                .then(|| PlanId::from("an-earlier-plan")),
+            copy_obstacles: options
+                .get("obstacle")
+                .map(|_| "it mounts a host path".to_owned())
+                .into_iter()
+                .collect(),
+        };
+        let node = options.get("node").copied().unwrap_or("node-a");
+        self.containers
+            .insert((*name).to_owned(), (node.to_owned(), record));
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.containers
+            .remove(name)
+            .unwrap_or_else(|| panic!("no container {name}"));
+    }
+
+    /// A container and its node.
+    pub(crate) fn get(&self, name: &str) -> (NodeId, &ContainerRecord) {
+        let (node, record) = self
+            .containers
+            .get(name)
+            .unwrap_or_else(|| panic!("no container {name}"));
+        (NodeId::from(node.as_str()), record)
+    }
+
+    /// A replica as the engine would show it once a command made it.
+    pub(crate) fn replica(&mut self, template: &str, name: &str, plan: &PlanId, now: Timestamp) {
+        let (node, mut record) = self.containers[template].clone();
+        record.replica_of = Some(record.id);
+        record.id = ContainerId::new(format!("id-{name}"));
+        record.name = ContainerName::from(name);
+        record.created_at = Some(now);
+        record.started_at = Some(now);
+        record.made_by = Some(plan.clone());
+        self.containers.insert(name.to_owned(), (node, record));
+    }
+
+    /// The name of a container by its id.
+    pub(crate) fn name_of(&self, id: &ContainerId) -> String {
+        let found = self
+            .containers
+            .values()
+            .find(|(_, record)| record.id == *id);
+        found
+            .unwrap_or_else(|| panic!("no container {id}"))
+            .1
+            .name
+            .to_string()
+    }
+
+    /// A heartbeat of every node.
+    pub(crate) fn heartbeats(&self, now: Timestamp) -> Vec<NodeInventory> {
+        let mut nodes: BTreeMap<&str, Vec<ContainerRecord>> = BTreeMap::new();
+        for (node, record) in self.containers.values() {
+            nodes.entry(node).or_default().push(record.clone());
+        }
+        let inventory = |(node, containers): (&str, Vec<ContainerRecord>)| NodeInventory {
+            node: NodeId::from(node),
+            at: now,
+            capacity: NodeCapacity {
+                cpu: Millicores(4_000),
+                memory: Bytes::from_mib(8_192),
+            },
+            engine: EngineInfo::default(),
+            containers,
+        };
+        nodes.into_iter().map(inventory).collect()
+    }
+}
+
+fn state(word: &str) -> ContainerState {
+    ContainerState::ALL
+        .into_iter()
+        .find(|state| state.as_str() == word)
+        .unwrap_or_else(|| panic!("no state {word}"))
+}
+
+fn health(word: &str) -> HealthState {
+    HealthState::ALL
+        .into_iter()
+        .find(|health| health.as_str() == word)
+        .unwrap_or_else(|| panic!("no health {word}"))
+}
