@@ -203,17 +203,19 @@ mod tests {
     use super::*;
 
     fn settle(group: &mut Group, ids: &[MemberId], now: Instant) -> Vec<Vec<TopicPartition>> {
-        for id in ids {
-            if group.turn(*id, now) == Turn::GiveBack {
-                group.gave_back(*id);
+        let mut shares = vec![None; ids.len()];
+        // Once for everyone to give back, once for everyone to take.
+        for _ in 0..2 {
+            for (id, share) in ids.iter().zip(&mut shares) {
+                match group.turn(*id, now) {
+                    Turn::GiveBack => group.gave_back(*id),
+                    Turn::Take(taken) => *share = Some(taken),
+                    Turn::Steady | Turn::WaitUntil(_) => {}
+                    Turn::Expelled => panic!("{id:?} was put out"),
+                }
             }
         }
-        ids.iter()
-            .map(|id| match group.turn(*id, now) {
-                Turn::Take(share) => share,
-                other => panic!("expected partitions, got {other:?}"),
-            })
-            .collect()
+        shares.into_iter().map(Option::unwrap).collect()
     }
 
     proptest! {

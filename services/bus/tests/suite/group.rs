@@ -7,7 +7,7 @@ use bus::{Bus, Fetched, Position, TopicPartition};
 
 use super::tools::*;
 
-pub async fn a_group_starts_at_its_commit_and_groups_are_independent(bus: &Bus) {
+pub(crate) async fn a_group_starts_at_its_commit_and_groups_are_independent(bus: &Bus) {
     let topic = topic(bus, "resume", 1).await;
     let (group, other) = (unique("resume"), unique("resume"));
     produce_in_order(
@@ -52,7 +52,7 @@ pub async fn a_group_starts_at_its_commit_and_groups_are_independent(bus: &Bus) 
     assert_eq!(values(&fetch(&mut other, 11).await), numbers(0..11));
 }
 
-pub async fn an_empty_poll_waits_and_wakes_up(bus: &Bus) {
+pub(crate) async fn an_empty_poll_waits_and_wakes_up(bus: &Bus) {
     let topic = topic(bus, "wake", 2).await;
     let mut subscription = bus.subscribe(unique("wake"), &[topic]).await.unwrap();
     match within("the assignment", subscription.next()).await.unwrap() {
@@ -66,7 +66,7 @@ pub async fn an_empty_poll_waits_and_wakes_up(bus: &Bus) {
     assert_eq!(within("waking up", waiting).await.unwrap(), numbers(0..1));
 }
 
-pub async fn members_share_co_partitioned_topics(bus: &Bus) {
+pub(crate) async fn members_share_co_partitioned_topics(bus: &Bus) {
     const PARTITIONS: u32 = 6;
     let topics = [
         topic(bus, "left", PARTITIONS).await,
@@ -104,7 +104,7 @@ pub async fn members_share_co_partitioned_topics(bus: &Bus) {
     .await;
 }
 
-pub async fn a_standby_is_told_and_takes_over_when_the_holder_leaves(bus: &Bus) {
+pub(crate) async fn a_standby_is_told_and_takes_over_when_the_holder_leaves(bus: &Bus) {
     let topic = topic(bus, "election", 1).await;
     let group = unique("election");
     produce_in_order(
@@ -142,7 +142,7 @@ pub async fn a_standby_is_told_and_takes_over_when_the_holder_leaves(bus: &Bus) 
     .await;
 }
 
-pub async fn what_is_committed_on_giving_back_does_not_come_again(bus: &Bus) {
+pub(crate) async fn what_is_committed_on_giving_back_does_not_come_again(bus: &Bus) {
     const PARTITIONS: u32 = 4;
     let topic = topic(bus, "handover", PARTITIONS).await;
     let group = unique("handover");
@@ -178,7 +178,7 @@ pub async fn what_is_committed_on_giving_back_does_not_come_again(bus: &Bus) {
     );
 }
 
-pub async fn commits_of_partitions_given_away_are_left_out(bus: &Bus) {
+pub(crate) async fn commits_of_partitions_given_away_are_left_out(bus: &Bus) {
     let topic = topic(bus, "stale", 1).await;
     let group = unique("stale");
     produce_in_order(

@@ -11,7 +11,7 @@ use futures::future::join_all;
 
 use super::tools::*;
 
-pub async fn keeps_order_per_key_and_agrees_on_partitions(bus: &Bus) {
+pub(crate) async fn keeps_order_per_key_and_agrees_on_partitions(bus: &Bus) {
     const PARTITIONS: u32 = 5;
     const KEYS: u32 = 7;
     const EACH: u32 = 40;
@@ -56,7 +56,7 @@ pub async fn keeps_order_per_key_and_agrees_on_partitions(bus: &Bus) {
     }
 }
 
-pub async fn concurrent_producers_get_rising_offsets(bus: &Bus) {
+pub(crate) async fn concurrent_producers_get_rising_offsets(bus: &Bus) {
     const PARTITIONS: u32 = 3;
     let topic = topic(bus, "rising", PARTITIONS).await;
     let writers = (0..20_u32).map(|writer| async move {
@@ -79,7 +79,7 @@ pub async fn concurrent_producers_get_rising_offsets(bus: &Bus) {
     }
 }
 
-pub async fn carries_bytes_and_headers_unchanged(bus: &Bus) {
+pub(crate) async fn carries_bytes_and_headers_unchanged(bus: &Bus) {
     let topic = topic(bus, "bytes", 2).await;
     let all_bytes: Vec<u8> = (0..=255).collect();
     let header = |name: &str, value: &[u8]| (name.to_owned(), Bytes::copy_from_slice(value));
@@ -118,7 +118,7 @@ pub async fn carries_bytes_and_headers_unchanged(bus: &Bus) {
     }
 }
 
-pub async fn carries_large_records(bus: &Bus) {
+pub(crate) async fn carries_large_records(bus: &Bus) {
     let topic = topic(bus, "large", 2).await;
     let value = |number: u8| vec![number; 900 * 1024];
     let sent: Vec<NewRecord> = (0..6)
@@ -141,7 +141,7 @@ pub async fn carries_large_records(bus: &Bus) {
     assert!(matches!(error, BusError::TooLarge { .. }), "{error}");
 }
 
-pub async fn tails_from_the_beginning_the_end_and_a_time(bus: &Bus) {
+pub(crate) async fn tails_from_the_beginning_the_end_and_a_time(bus: &Bus) {
     let topic = topic(bus, "tail", 3).await;
     produce_together(
         bus,
@@ -180,7 +180,7 @@ pub async fn tails_from_the_beginning_the_end_and_a_time(bus: &Bus) {
     }
 }
 
-pub async fn an_empty_topic_is_caught_up_at_once_and_wakes_up(bus: &Bus) {
+pub(crate) async fn an_empty_topic_is_caught_up_at_once_and_wakes_up(bus: &Bus) {
     let topic = topic(bus, "empty", 4).await;
     for from in [From::Beginning, From::End, From::Time(unix_ms())] {
         let mut tail = bus.tail(topic, from).await.unwrap();
@@ -210,7 +210,7 @@ pub async fn an_empty_topic_is_caught_up_at_once_and_wakes_up(bus: &Bus) {
     assert_eq!(within("waking up", waiting).await.unwrap().value, "first");
 }
 
-pub async fn read_latest_gives_the_newest_of_each_key(bus: &Bus) {
+pub(crate) async fn read_latest_gives_the_newest_of_each_key(bus: &Bus) {
     let spec = compacted("latest", 3);
     within("creating a topic", bus.ensure_topics(&[spec]))
         .await
@@ -259,7 +259,7 @@ pub async fn read_latest_gives_the_newest_of_each_key(bus: &Bus) {
     assert_eq!(got, expected);
 }
 
-pub async fn ensure_topics_is_idempotent_and_never_destroys(bus: &Bus) {
+pub(crate) async fn ensure_topics_is_idempotent_and_never_destroys(bus: &Bus) {
     let specs = [kept("ensure", 3), compacted("ensure", 2)];
     within("creating", bus.ensure_topics(&specs)).await.unwrap();
     produce_in_order(bus, vec![record(specs[0].name, "k", "v")]).await;
@@ -310,7 +310,7 @@ pub async fn ensure_topics_is_idempotent_and_never_destroys(bus: &Bus) {
     );
 }
 
-pub async fn what_does_not_exist_is_an_error_that_names_it(bus: &Bus) {
+pub(crate) async fn what_does_not_exist_is_an_error_that_names_it(bus: &Bus) {
     let missing = unique("missing");
     let errors = [
         within("producing", bus.produce(record(missing, "k", "v")))
@@ -343,7 +343,7 @@ pub async fn what_does_not_exist_is_an_error_that_names_it(bus: &Bus) {
     );
 }
 
-pub async fn a_dropped_call_of_tail_next_loses_nothing(bus: &Bus) {
+pub(crate) async fn a_dropped_call_of_tail_next_loses_nothing(bus: &Bus) {
     let topic = topic(bus, "cancel", 3).await;
     let mut tail = bus.tail(topic, From::Beginning).await.unwrap();
     let writer = tokio::spawn({
@@ -373,7 +373,7 @@ pub async fn a_dropped_call_of_tail_next_loses_nothing(bus: &Bus) {
     assert_eq!(keys.len(), 300);
 }
 
-pub async fn a_closed_log_says_so(bus: &Bus) {
+pub(crate) async fn a_closed_log_says_so(bus: &Bus) {
     let topic = topic(bus, "closed", 1).await;
     let mut tail = bus.tail(topic, From::End).await.unwrap();
     assert!(until_caught_up(&mut tail).await.is_empty());

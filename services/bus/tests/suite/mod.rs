@@ -4,5 +4,5 @@ mod group;
 mod log;
 mod tools;
 
-pub use group::*;
-pub use log::*;
+pub(crate) use group::*;
+pub(crate) use log::*;
