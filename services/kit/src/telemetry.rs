@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use tracing::Dispatch;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{EnvFilter, ParseError, Targets};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Invalid, Validate};
@@ -142,14 +144,7 @@ pub fn build(config: &Config, role: &str) -> Result<(Dispatch, Telemetry), Error
     let spans = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("homeostat"))
         .with_filter(span_filter());
-    let terminal = std::io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let lines = match (config.format, terminal) {
-        (Format::Text, _) | (Format::Auto, true) => lines
-            .with_ansi(terminal && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty()))
-            .boxed(),
-        (Format::Json, _) | (Format::Auto, false) => lines.json().flatten_event(true).boxed(),
-    };
+    let lines = lines(look(config.format), std::io::stderr);
     let lines = lines.with_filter(filter(&config.log).map_err(Error::Filter)?);
     let subscriber = tracing_subscriber::registry().with(spans).with(lines);
     Ok((Dispatch::new(subscriber), Telemetry { provider }))
@@ -162,6 +157,39 @@ impl Telemetry {
         if let Err(error) = self.provider.shutdown_with_timeout(FLUSH_TIMEOUT) {
             tracing::warn!(%error, "the last spans could not be exported");
         }
+    }
+}
+
+/// How lines come out, once it is known where they go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Colour,
+    Plain,
+    Json,
+}
+
+/// Colour is for terminals, and not even there when the user says so (no-color.org).
+fn look(format: Format) -> Look {
+    let is_terminal = std::io::stderr().is_terminal();
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|it| !it.is_empty());
+    match format {
+        Format::Auto if !is_terminal => Look::Json,
+        Format::Auto | Format::Text if is_terminal && !no_colour => Look::Colour,
+        Format::Auto | Format::Text => Look::Plain,
+        Format::Json => Look::Json,
+    }
+}
+
+fn lines<S, W>(look: Look, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'span> LookupSpan<'span>,
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    match look {
+        Look::Colour => lines.with_ansi(true).boxed(),
+        Look::Plain => lines.with_ansi(false).boxed(),
+        Look::Json => lines.json().flatten_event(true).boxed(),
     }
 }
 
@@ -221,4 +249,72 @@ fn span_filter() -> Targets {
 fn is_http_url(text: &str) -> bool {
     text.parse::<axum::http::Uri>()
         .is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(look: Look) -> String {
+        let page = Page::default();
+        let writer = page.clone();
+        let subscriber = tracing_subscriber::registry().with(lines(look, move || writer.clone()));
+        tracing::subscriber::with_default(subscriber, || {
+            let tick = tracing::info_span!("tick", node = "a").entered();
+            tracing::warn!(containers = 3, "slow");
+            drop(tick);
+        });
+        let bytes = page.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn json_lines_are_objects_with_level_message_fields_and_span() {
+        let line: serde_json::Value = serde_json::from_str(&written(Look::Json)).unwrap();
+        assert_eq!(line["level"], "WARN");
+        assert_eq!(line["message"], "slow");
+        assert_eq!(line["containers"], 3);
+        assert_eq!(line["span"]["node"], "a");
+        assert!(line["timestamp"].is_string());
+    }
+
+    #[test]
+    fn text_lines_have_colour_only_where_asked() {
+        let plain = written(Look::Plain);
+        assert!(plain.contains(" WARN tick{node=\"a\"}: "), "{plain}");
+        assert!(plain.contains("slow containers=3"), "{plain}");
+        assert!(!plain.contains('\x1b'));
+        assert!(written(Look::Colour).contains('\x1b'));
+    }
+
+    #[test]
+    fn a_chosen_format_holds_wherever_lines_go() {
+        assert_eq!(look(Format::Json), Look::Json);
+        assert_ne!(look(Format::Text), Look::Json);
+    }
+
+    #[test]
+    fn addresses_are_http_with_a_host() {
+        for good in ["http://127.0.0.1:4318", "https://otel.example/x"] {
+            assert!(is_http_url(good), "{good}");
+        }
+        for bad in ["", "127.0.0.1:4318", "/v1/traces", "grpc://x:4317"] {
+            assert!(!is_http_url(bad), "{bad}");
+        }
+    }
 }

@@ -5,14 +5,14 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::fmt;
 
 use serde::de::value::StringDeserializer;
 use serde::de::{
-    self, DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer, MapAccess,
-    SeqAccess, Unexpected, VariantAccess, Visitor,
+    self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
+    Unexpected, VariantAccess, Visitor,
 };
 
+use super::fault::{Fault, What};
 use super::secret;
 use super::tree::{Entry, Kind, Node, Path, interpret};
 
@@ -43,125 +43,6 @@ impl Findings {
 
     pub(super) fn take_unknown(&self) -> Vec<(Path, &'static [&'static str])> {
         self.unknown.take()
-    }
-}
-
-/// What serde could not read.
-#[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) what: What,
-    /// The nearest value that serde was reading.
-    pub(super) at: Option<Path>,
-}
-
-#[derive(Debug)]
-pub(super) enum What {
-    UnknownKey(String, &'static [&'static str]),
-    UnknownChoice(String, &'static [&'static str]),
-    MissingKey(&'static str),
-    WrongLength(String),
-    Other(String),
-}
-
-impl Fault {
-    fn at(mut self, path: &Path) -> Self {
-        self.at.get_or_insert_with(|| path.clone());
-        self
-    }
-}
-
-impl From<What> for Fault {
-    fn from(what: What) -> Self {
-        Fault { what, at: None }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.what {
-            What::UnknownKey(key, _) => write!(f, "unknown key `{key}`"),
-            What::UnknownChoice(choice, _) => write!(f, "unknown value `{choice}`"),
-            What::MissingKey(key) => write!(f, "missing key `{key}`"),
-            What::WrongLength(message) | What::Other(message) => f.write_str(message),
-        }
-    }
-}
-
-impl std::error::Error for Fault {}
-
-impl de::Error for Fault {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        What::Other(message.to_string()).into()
-    }
-
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        What::Other(format!(
-            "expected {}, found {}",
-            want(expected),
-            have(found)
-        ))
-        .into()
-    }
-
-    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        What::Other(format!(
-            "expected {}, found {}",
-            want(expected),
-            have(found)
-        ))
-        .into()
-    }
-
-    fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
-        What::WrongLength(format!(
-            "expected {}, found {length} values",
-            want(expected)
-        ))
-        .into()
-    }
-
-    fn unknown_variant(found: &str, choices: &'static [&'static str]) -> Self {
-        What::UnknownChoice(found.to_owned(), choices).into()
-    }
-
-    fn unknown_field(found: &str, keys: &'static [&'static str]) -> Self {
-        What::UnknownKey(found.to_owned(), keys).into()
-    }
-
-    fn missing_field(key: &'static str) -> Self {
-        What::MissingKey(key).into()
-    }
-}
-
-/// Serde names Rust types; an operator reads words.
-fn want(expected: &dyn Expected) -> String {
-    let expected = expected.to_string();
-    match expected.as_str() {
-        "u8" => "a whole number from 0 to 255".to_owned(),
-        "u16" => "a whole number from 0 to 65535".to_owned(),
-        "u32" => "a whole number from 0 to 4294967295".to_owned(),
-        "u64" | "usize" => "a whole number, not negative".to_owned(),
-        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
-        "f32" | "f64" => "a number".to_owned(),
-        "a boolean" => "true or false".to_owned(),
-        "a sequence" => "an array".to_owned(),
-        "a map" => "a table".to_owned(),
-        other if other.starts_with("struct ") => "a table".to_owned(),
-        other if other.starts_with("a nonzero") => format!("{other}, not zero"),
-        other => other.to_owned(),
-    }
-}
-
-fn have(found: Unexpected<'_>) -> String {
-    match found {
-        Unexpected::Bool(truth) => format!("{truth}"),
-        Unexpected::Unsigned(number) => format!("{number}"),
-        Unexpected::Signed(number) => format!("{number}"),
-        Unexpected::Float(number) => format!("{number}"),
-        Unexpected::Str(text) => format!("\"{text}\""),
-        Unexpected::Seq => "an array".to_owned(),
-        Unexpected::Map => "a table".to_owned(),
-        other => other.to_string(),
     }
 }
 
@@ -303,7 +184,10 @@ impl<'a> De<'a> {
                 content: Some(self.key(&entries[0])),
             }),
             Kind::Table(_) => Err(de::Error::invalid_type(Unexpected::Map, &"one choice")),
-            Kind::Bool(_) | Kind::Integer(_) | Kind::Float(_) | Kind::Array(_) => self.any(visitor),
+            Kind::Bool(truth) => Err(What::UnknownChoice(truth.to_string(), choices).into()),
+            Kind::Integer(number) => Err(What::UnknownChoice(number.to_string(), choices).into()),
+            Kind::Float(number) => Err(What::UnknownChoice(number.to_string(), choices).into()),
+            Kind::Array(_) => Err(de::Error::invalid_type(Unexpected::Seq, &"one choice")),
         }
     }
 }
@@ -400,14 +284,15 @@ impl<'de, 'a, I: Iterator<Item = (usize, &'a Node)>> SeqAccess<'de> for Items<'a
         for (index, node) in self.rest.by_ref() {
             let path = self.of.path.index(index);
             if !self.of.findings.is_dead(&path) {
+                let at = path.clone();
                 let findings = self.of.findings;
-                return seed
-                    .deserialize(De {
-                        node,
-                        path,
-                        findings,
-                    })
-                    .map(Some);
+                let item = seed.deserialize(De {
+                    node,
+                    path,
+                    findings,
+                });
+                // Serde may hold the whole item before it judges it, as it does with tagged choices.
+                return item.map(Some).map_err(|fault| fault.at(&at));
             }
         }
         Ok(None)
@@ -449,7 +334,10 @@ impl<'de, 'a, I: Iterator<Item = &'a Entry>> MapAccess<'de> for Entries<'a, I> {
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
         match self.value.take() {
-            Some(value) => seed.deserialize(value),
+            Some(value) => {
+                let at = value.path.clone();
+                seed.deserialize(value).map_err(|fault| fault.at(&at))
+            }
             None => Err(de::Error::custom("a value was asked for before its key")),
         }
     }

@@ -5,17 +5,21 @@ use std::path::Path as FilePath;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::de::{De, Fault, Findings, What};
+use super::de::{De, Findings};
+use super::fault::{Fault, What};
 use super::problem::{Origin, Problem, Problems};
-use super::secret;
-use super::show::{Loaded, Origins};
+use super::secret::{self, MASK};
+use super::show::{Loaded, Origins, names_a_secret};
 use super::tree::{Node, Path, Step, parse, same_line};
 use super::{ENV_PREFIX, Sources, Validate};
 
-/// Names further apart than this share (Jaro-Winkler, from 0 to 1) are not suggested for each other.
+/// Names less alike than this (from 0 to 1) are not suggested for each other, unless they are one slip apart.
 const LIKE_ENOUGH: f64 = 0.75;
 /// Where no name is alike, up to this many are listed.
 const MAX_LISTED: usize = 12;
+
+const UNKNOWN_KEY: &str = "unknown key";
+const DID_YOU_MEAN: &str = "did you mean ";
 
 /// Loads a configuration, or says everything that is wrong with it.
 pub fn load<T>(sources: &Sources) -> Result<Loaded<T>, Problems>
@@ -24,7 +28,10 @@ where
 {
     let (root, mut problems) = read(sources);
     let broken: Vec<Origin> = problems.iter().map(|it| it.origin.clone()).collect();
-    let literals = overlaid(sources).map(|(_, _, text)| text.to_owned());
+    // A secret on the command line could be seen by every user of the host, so flags are not among these.
+    let literals = overlaid(sources)
+        .filter(|(origin, _, _)| matches!(origin, Origin::Env(_)))
+        .map(|(_, _, text)| text.to_owned());
     let findings = Findings::default();
     let value = secret::surrounded(literals.collect(), sources.env.clone(), || {
         deserialise::<T>(&root, &findings, &mut problems)
@@ -151,18 +158,27 @@ fn report(root: &Node, findings: &Findings, fault: Fault, problems: &mut Vec<Pro
             return if known { path } else { at };
         }
         // Its cause was reported: something it was made of was left out.
-        What::MissingKey(_) | What::WrongLength(_) if findings.touches(&at) => return at,
+        What::MissingKey(key) if findings.is_dead(&at.key(key)) => return at,
+        What::MissingKey(key) if is_suggested(problems, &at.key(key)) => return at,
+        What::WrongValue(..) | What::WrongLength(_) | What::Other(_) if findings.touches(&at) => {
+            return at;
+        }
         What::MissingKey(key) => {
             let message = "is missing and has no default".to_owned();
             (at.key(key), message, None)
         }
         What::UnknownChoice(choice, choices) => {
-            let message = format!("unknown value \"{choice}\"");
+            let message = format!("unknown value {choice}");
+            let given = choice.trim_matches('"');
             (
                 at.clone(),
                 message,
-                Some(offer(choice, choices, |it| format!("\"{it}\""))),
+                Some(offer(given, choices, |it| format!("\"{it}\""))),
             )
+        }
+        What::WrongValue(want, have) => {
+            let have = if names_a_secret(&at) { MASK } else { have };
+            (at.clone(), format!("expected {want}, found {have}"), None)
         }
         What::WrongLength(message) => (at.clone(), message.clone(), None),
         What::Other(message) => {
@@ -177,6 +193,18 @@ fn report(root: &Node, findings: &Findings, fault: Fault, problems: &mut Vec<Pro
         suggestion,
     });
     at
+}
+
+/// True when the key is there under a misspelt name that was reported.
+fn is_suggested(problems: &[Problem], path: &Path) -> bool {
+    let quoted = format!("`{path}`");
+    problems.iter().any(|it| {
+        it.message == UNKNOWN_KEY
+            && it
+                .suggestion
+                .as_ref()
+                .is_some_and(|it| it.starts_with(DID_YOU_MEAN) && it.contains(&quoted))
+    })
 }
 
 fn unknown_key(root: &Node, path: &Path, keys: &'static [&'static str]) -> Problem {
@@ -194,7 +222,7 @@ fn unknown_key(root: &Node, path: &Path, keys: &'static [&'static str]) -> Probl
     });
     Problem {
         key: path.to_string(),
-        message: "unknown key".to_owned(),
+        message: UNKNOWN_KEY.to_owned(),
         suggestion: Some(suggestion),
         origin,
     }
@@ -211,12 +239,19 @@ fn variable(path: &Path) -> String {
 
 /// The nearest of the names there are, else the names.
 fn offer(given: &str, names: &[&str], show: impl Fn(&str) -> String) -> String {
-    let likeness = |name: &str| strsim::jaro_winkler(&given.to_lowercase(), name);
+    let given = given.to_lowercase();
+    // Jaro-Winkler knows abbreviations, Damerau-Levenshtein slips of the hand.
+    let likeness = |name: &str| {
+        strsim::jaro_winkler(&given, name).max(strsim::normalized_damerau_levenshtein(&given, name))
+    };
+    let is_like = |name: &str| {
+        likeness(name) >= LIKE_ENOUGH || strsim::damerau_levenshtein(&given, name) <= 1
+    };
     let nearest = names
         .iter()
         .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     match nearest {
-        Some(name) if likeness(name) >= LIKE_ENOUGH => format!("did you mean {}?", show(name)),
+        Some(name) if is_like(name) => format!("{DID_YOU_MEAN}{}?", show(name)),
         Some(_) => {
             let listed: Vec<String> = names.iter().take(MAX_LISTED).map(|it| show(it)).collect();
             let more = if names.len() > MAX_LISTED {

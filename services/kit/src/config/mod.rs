@@ -8,13 +8,17 @@
 
 mod de;
 mod duration;
+mod fault;
 mod load;
 mod problem;
 mod secret;
 mod show;
 mod tree;
 
+use std::fmt;
 use std::path::PathBuf;
+
+use crate::boot;
 
 pub use duration::HumanDuration;
 pub use load::load;
@@ -38,7 +42,7 @@ pub fn under(key: &str, part: &impl Validate) -> Vec<Invalid> {
 }
 
 /// Where a configuration comes from; later ones win.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
     /// The TOML file. None: defaults, environment and flags only.
     pub file: Option<PathBuf>,
@@ -48,6 +52,19 @@ pub struct Sources {
     pub flags: Vec<(String, String)>,
 }
 
+/// Names only: any variable may hold a secret.
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.env.iter().map(|(name, _)| name);
+        let keys = self.flags.iter().map(|(key, _)| key);
+        f.debug_struct("Sources")
+            .field("file", &self.file)
+            .field("env", &names.collect::<Vec<_>>())
+            .field("flags", &keys.collect::<Vec<_>>())
+            .finish()
+    }
+}
+
 impl Sources {
     /// This process's environment. Names and values that are no UTF-8 are left out.
     pub fn from_process(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Self {
@@ -55,5 +72,22 @@ impl Sources {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         Sources { file, env, flags }
+    }
+}
+
+/// The log's own settings; its texts give the problem and, after a semicolon, what would be right.
+impl Validate for bus::BusConfig {
+    fn problems(&self) -> Vec<Invalid> {
+        let problems = bus::BusConfig::problems(self).into_iter();
+        let problems = problems.map(|error| {
+            let bus::BusError::Config { key, problem } = error else {
+                return Invalid::new("", boot::chain(&error));
+            };
+            match problem.split_once("; ") {
+                Some((message, suggestion)) => Invalid::new(key, message).suggest(suggestion),
+                None => Invalid::new(key, problem),
+            }
+        });
+        problems.collect()
     }
 }

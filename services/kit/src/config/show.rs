@@ -87,7 +87,7 @@ fn render(path: &Path, leaf: &Value) -> String {
 }
 
 /// Free tables, such as the properties passed on to a client library, have secrets under names of their own.
-fn names_a_secret(path: &Path) -> bool {
+pub(super) fn names_a_secret(path: &Path) -> bool {
     let Some(Step::Key(name)) = path.steps().last() else {
         return false;
     };
@@ -95,9 +95,18 @@ fn names_a_secret(path: &Path) -> bool {
     let is_place = ["location", "file", "path", "env"]
         .iter()
         .any(|it| name.ends_with(it));
-    let is_secret = ["password", "secret", "token", "credential", "pem", "key"]
-        .iter()
-        .any(|it| name.ends_with(it));
+    let is_secret = [
+        "password",
+        "secret",
+        "token",
+        "credential",
+        "jaas",
+        "oauthbearer.config",
+    ]
+    .iter()
+    .any(|it| name.contains(it))
+        || name.ends_with("key")
+        || name.ends_with("pem");
     is_secret && !is_place
 }
 

@@ -230,7 +230,7 @@ pub(super) fn parse(path: &FilePath, text: &str) -> (Node, Vec<Problem>) {
             problems.push(Problem {
                 origin,
                 key: String::new(),
-                message: error.message().replace('\n', ", "),
+                message: told(text, &span, error.message()),
                 suggestion: None,
             });
         }
@@ -240,6 +240,23 @@ pub(super) fn parse(path: &FilePath, text: &str) -> (Node, Vec<Problem>) {
     let mut root = Node::table(origin);
     root.kind = lines.table(table);
     (root, problems)
+}
+
+/// A parser's message in one line. A value not written yet is the most common half-written line, and what the
+/// parser then expects does not say so.
+fn told(text: &str, span: &Range<usize>, message: &str) -> String {
+    let before = text.get(..span.start).unwrap_or_default();
+    let after = text.get(span.start..).unwrap_or_default();
+    let line_ends = after
+        .trim_start_matches([' ', '\t', '\r'])
+        .starts_with(['\n', '#']);
+    if before.trim_end_matches([' ', '\t']).ends_with('=') && (line_ends || after.trim().is_empty())
+    {
+        return "the value after `=` is missing".to_owned();
+    }
+    let message = message.replace('\n', ", ");
+    let unquoted = message.strip_suffix(", expected literal string");
+    unquoted.unwrap_or(&message).to_owned()
 }
 
 /// Reads a variable's or flag's text as a TOML value, or as plain text where it is none.

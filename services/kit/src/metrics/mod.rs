@@ -61,9 +61,17 @@ enum AnyFamily {
 /// The series of one metric, one per combination of label values. Cheap to clone.
 pub struct Family<M> {
     name: MetricName,
-    series: Series<Labels, M, Construct<M>>,
-    /// How many series there are. Locked to add or end one, not to use one that is there.
-    count: Arc<Mutex<usize>>,
+    series: Held<M>,
+}
+
+/// A metric without labels is one series, there from the start.
+enum Held<M> {
+    One(M),
+    Many {
+        series: Series<Labels, M, Construct<M>>,
+        /// How many series there are. Locked to add or end one, not to use one that is there.
+        count: Arc<Mutex<usize>>,
+    },
 }
 
 /// Makes the first sample of a series.
@@ -157,34 +165,42 @@ impl<M: Clone> Family<M> {
             self.name.name(),
             self.name.labels(),
         );
+        let (series, count) = match &self.series {
+            Held::One(one) => return one.clone(),
+            Held::Many { series, count } => (series, count),
+        };
         let wanted = self.wanted(labels);
-        if let Some(known) = self.series.get(&wanted) {
+        if let Some(known) = series.get(&wanted) {
             return known.clone();
         }
-        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.series.get(&wanted).is_none() {
+        let mut count = count.lock().unwrap_or_else(PoisonError::into_inner);
+        if series.get(&wanted).is_none() {
             if *count >= MAX_SERIES_PER_METRIC {
                 let overflow = self.labels(|_| OVERFLOW.to_owned());
-                return self.series.get_or_create_owned(&overflow);
+                return series.get_or_create_owned(&overflow);
             }
             *count += 1;
         }
-        self.series.get_or_create_owned(&wanted)
+        series.get_or_create_owned(&wanted)
     }
 
-    /// Ends the series with these label values, as when a service is gone.
+    /// Ends the series with these label values, as when a service is gone. A metric without labels stays.
     pub fn remove(&self, labels: &[(&'static str, &str)]) {
-        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.series.remove(&self.wanted(labels)) {
-            *count = count.saturating_sub(1);
+        if let Held::Many { series, count } = &self.series {
+            let mut count = count.lock().unwrap_or_else(PoisonError::into_inner);
+            if series.remove(&self.wanted(labels)) {
+                *count = count.saturating_sub(1);
+            }
         }
     }
 
-    /// Ends all series, as before setting a gauge afresh from a full recount.
+    /// Ends all series, as before setting a gauge afresh from a full recount. A metric without labels stays.
     pub fn clear(&self) {
-        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        self.series.clear();
-        *count = 0;
+        if let Held::Many { series, count } = &self.series {
+            let mut count = count.lock().unwrap_or_else(PoisonError::into_inner);
+            series.clear();
+            *count = 0;
+        }
     }
 
     fn wanted(&self, given: &[(&'static str, &str)]) -> Labels {
@@ -202,21 +218,30 @@ impl<M: Clone> Family<M> {
 
 fn register<M>(registry: &mut Registry, name: MetricName, new: fn(MetricName) -> M) -> Family<M>
 where
-    M: Clone + 'static,
+    M: Clone + Metric,
     Series<Labels, M, Construct<M>>: Metric,
 {
-    let family = Family {
-        name,
-        series: Series::new_with_constructor(Construct(new, name)),
-        count: Arc::default(),
+    let series = if name.labels().is_empty() {
+        let one = new(name);
+        enter(registry, name, one.clone());
+        Held::One(one)
+    } else {
+        let series = Series::new_with_constructor(Construct(new, name));
+        enter(registry, name, series.clone());
+        Held::Many {
+            series,
+            count: Arc::default(),
+        }
     };
-    let series = family.series.clone();
+    Family { name, series }
+}
+
+fn enter(registry: &mut Registry, name: MetricName, metric: impl Metric) {
     let (stem, unit) = stem_and_unit(name);
     match unit {
-        Some(unit) => registry.register_with_unit(stem, name.help(), unit, series),
-        None => registry.register(stem, name.help(), series),
+        Some(unit) => registry.register_with_unit(stem, name.help(), unit, metric),
+        None => registry.register(stem, name.help(), metric),
     }
-    family
 }
 
 /// The encoder appends the unit to the name by itself.
@@ -258,12 +283,18 @@ impl Clone for AnyFamily {
     }
 }
 
-impl<M> Clone for Family<M> {
+impl<M: Clone> Clone for Family<M> {
     fn clone(&self) -> Self {
+        let series = match &self.series {
+            Held::One(one) => Held::One(one.clone()),
+            Held::Many { series, count } => Held::Many {
+                series: series.clone(),
+                count: count.clone(),
+            },
+        };
         Family {
             name: self.name,
-            series: self.series.clone(),
-            count: self.count.clone(),
+            series,
         }
     }
 }
