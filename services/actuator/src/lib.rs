@@ -1,1 +1,85 @@
-//! actuator
+//! The actuator: carries commands out on its node's Docker Engine, and says what became of each.
+//!
+//! It restarts containers, changes their limits in place, makes replicas of a template and removes those again. Every
+//! command runs at most once, never after its deadline, and never when a newer leader has spoken: a ledger on disk knows
+//! what was begun, and what was begun when the process ended is looked into, not repeated.
+//!
+//! It decides nothing. What it does do is refuse: it reads the container's labels itself at the time, and leaves alone what
+//! is not opted in, what a person paused, what it did not make (when asked to remove it), and templates whose copy would be
+//! privileged, share namespaces, bind-mount host paths or write to a volume (`safety` has the whole list).
+//!
+//! It does not pull images, does not touch containers by name, and does not wait until a replica is healthy: that is
+//! for the controller to judge from samples.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod config;
+mod engine;
+mod events;
+mod execute;
+mod guard;
+mod handler;
+mod ledger;
+mod limits;
+mod locks;
+mod replica;
+mod run;
+mod safety;
+mod settle;
+mod tracker;
+
+use std::sync::Arc;
+
+use kit::Context;
+use tokio::sync::Semaphore;
+
+pub use config::Config;
+pub use ledger::LedgerError;
+
+/// Why an actuator cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The node has no name.
+    #[error("cannot read this host's name; set actuator.node")]
+    Node(#[source] std::io::Error),
+    /// The ledger cannot be used. Without it a command might run twice.
+    #[error("the actuator does not run without its ledger")]
+    Ledger(#[from] LedgerError),
+    /// The handling of a command panicked.
+    #[error(
+        "handling a command panicked, this is a defect: please report it with the log lines before"
+    )]
+    Panicked,
+}
+
+/// Carries out the commands for this node until the shutdown; then what the engine works on is waited for and answered.
+///
+/// # Errors
+/// When the ledger cannot be opened or read, or the node has no name. An engine or a log that is away is waited for.
+pub async fn run(config: Config, context: Context) -> Result<(), Error> {
+    let node = config.node_id().map_err(Error::Node)?;
+    let ledger_health = context.health.dependency("ledger");
+    let ledger = ledger::Ledger::open(config.state_dir.as_deref())?;
+    ledger_health.up();
+    let docker_health = context.health.dependency("docker");
+    let handler = Arc::new(handler::Handler {
+        node,
+        ceiling: config.max_mode,
+        engine: engine::Engine::new(&config.docker, docker_health),
+        ledger,
+        ledger_health,
+        bus: context.bus.clone(),
+        meta: wire::Meta::new(Arc::clone(&context.producer)),
+        meters: events::Meters::new(&context.metrics),
+        locks: locks::Locks::default(),
+        slots: Semaphore::new(config.parallel()),
+        shutdown: context.shutdown.clone(),
+    });
+    // Ends with the loop, however that ends.
+    let ping = run::ping(Arc::clone(&handler));
+    let commands = run::Loop::new(handler).run();
+    tokio::pin!(ping, commands);
+    tokio::select! {
+        done = &mut commands => done,
+        () = &mut ping => commands.await,
+    }
+}

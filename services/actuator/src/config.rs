@@ -1,0 +1,127 @@
+//! The actuator's configuration.
+
+use std::path::PathBuf;
+
+use kit::config::{Invalid, Validate};
+use serde::{Deserialize, Serialize};
+use units::{Mode, NodeId};
+
+/// Where the engine listens unless told otherwise.
+const DOCKER_DEFAULT: &str = "unix:///var/run/docker.sock";
+/// Commands carried out at once. Beyond four, starting containers hardly gets faster on one engine.
+const PARALLEL_DEFAULT: usize = 4;
+/// More would only queue inside the engine.
+const PARALLEL_MAX: usize = 32;
+/// The host's own name, used when none is given.
+const HOST_NAME_FILE: &str = "/proc/sys/kernel/hostname";
+
+/// Section `[actuator]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Name of this node; commands for others are left alone. Absent: the host name. Give the collector the same.
+    pub node: Option<String>,
+    /// The engine: `unix://` and a path, or `tcp://` and an address.
+    pub docker: String,
+    /// Directory of the ledger, which is what makes a command run at most once across restarts. Absent: memory only.
+    pub state_dir: Option<PathBuf>,
+    /// The ceiling: whatever labels say, nothing beyond this mode is done. Only `act` lets anything happen.
+    pub max_mode: Mode,
+    /// Commands carried out at once, 1 to 32; those for the same container always wait for each other.
+    pub parallel: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            node: None,
+            docker: DOCKER_DEFAULT.to_owned(),
+            state_dir: None,
+            max_mode: Mode::Observe,
+            parallel: PARALLEL_DEFAULT,
+        }
+    }
+}
+
+impl Config {
+    /// The node's name: the configured one, else the host's.
+    pub(crate) fn node_id(&self) -> std::io::Result<NodeId> {
+        match &self.node {
+            Some(name) => Ok(NodeId::from(name.as_str())),
+            None => {
+                let name = std::fs::read_to_string(HOST_NAME_FILE)?;
+                Ok(NodeId::from(name.trim()))
+            }
+        }
+    }
+
+    /// Concurrency within its bounds, also for a configuration nobody validated.
+    pub(crate) fn parallel(&self) -> usize {
+        self.parallel.clamp(1, PARALLEL_MAX)
+    }
+}
+
+impl Validate for Config {
+    fn problems(&self) -> Vec<Invalid> {
+        let mut problems = Vec::new();
+        let mut problem = |key: &str, message: String, suggestion: &str| {
+            problems.push(Invalid {
+                key: key.to_owned(),
+                message,
+                suggestion: suggestion.to_owned(),
+            });
+        };
+        if self
+            .node
+            .as_deref()
+            .is_some_and(|name| name.trim().is_empty())
+        {
+            problem(
+                "node",
+                "the node's name is empty".to_owned(),
+                "leave it out to use the host name",
+            );
+        }
+        let known = ["unix://", "tcp://", "http://"];
+        if !known.iter().any(|scheme| self.docker.starts_with(scheme)) {
+            problem(
+                "docker",
+                format!("{:?} is no address of an engine", self.docker),
+                "write unix:///var/run/docker.sock",
+            );
+        }
+        if !(1..=PARALLEL_MAX).contains(&self.parallel) {
+            problem(
+                "parallel",
+                format!("{} commands at once is not possible", self.parallel),
+                "write a number from 1 to 32",
+            );
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_valid_and_allows_nothing() {
+        let config = Config::default();
+        assert!(config.problems().is_empty());
+        assert_eq!(config.max_mode, Mode::Observe);
+        assert!(!config.node_id().unwrap().as_str().is_empty());
+    }
+
+    #[test]
+    fn each_mistake_is_named_with_its_key() {
+        let config = Config {
+            node: Some(" ".to_owned()),
+            docker: "/var/run/docker.sock".to_owned(),
+            parallel: 0,
+            ..Config::default()
+        };
+        let keys: Vec<_> = config.problems().into_iter().map(|it| it.key).collect();
+        assert_eq!(keys, ["node", "docker", "parallel"]);
+    }
+}

@@ -1,0 +1,206 @@
+//! What the actuator checks itself before it touches a container, from what the engine says at that moment. It trusts no
+//! command: a controller that went wrong, or a topic somebody else writes to, must not get past the labels.
+
+use std::collections::BTreeMap;
+
+use bollard::models::ContainerInspectResponse;
+use units::{Action, ContainerName, LABEL_REPLICA_OF, Mode, Policy, Refusal};
+
+/// A command that will not be carried out, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) refusal: Refusal,
+    pub(crate) reason: String,
+}
+
+impl Refused {
+    pub(crate) fn new(refusal: Refusal, reason: impl Into<String>) -> Self {
+        Refused {
+            refusal,
+            reason: reason.into(),
+        }
+    }
+}
+
+/// The labels of a container.
+pub(crate) fn labels_of(container: &ContainerInspectResponse) -> BTreeMap<String, String> {
+    let config = container.config.as_ref();
+    let labels = config.and_then(|config| config.labels.clone());
+    labels.unwrap_or_default().into_iter().collect()
+}
+
+/// The name of a container, without the slash.
+pub(crate) fn name_of(container: &ContainerInspectResponse) -> ContainerName {
+    let name = container.name.as_deref().unwrap_or_default();
+    ContainerName::from(name.trim_start_matches('/'))
+}
+
+/// Whether the container's labels, under this node's ceiling, allow the action now.
+///
+/// # Errors
+/// The refusal, which says what would have to be different.
+pub(crate) fn check(
+    action: &Action,
+    container: &ContainerInspectResponse,
+    ceiling: Mode,
+) -> Result<(), Refused> {
+    let labels = labels_of(container);
+    let name = name_of(container);
+    if matches!(action, Action::RemoveReplica { .. }) && !labels.contains_key(LABEL_REPLICA_OF) {
+        let reason =
+            format!("{name} was not made by Homeostat (it has no label {LABEL_REPLICA_OF})");
+        return Err(Refused::new(Refusal::NotOurs, reason));
+    }
+    let (policy, _) = Policy::from_labels(&labels);
+    let not_opted_in = |reason: String| Err(Refused::new(Refusal::NotOptedIn, reason));
+    if policy.mode != Mode::Act {
+        return not_opted_in(format!(
+            "{name} allows {} only; label it io.homeostat.mode=act to let Homeostat act",
+            policy.mode
+        ));
+    }
+    if ceiling != Mode::Act {
+        return not_opted_in(format!(
+            "this node allows {ceiling} only; raise its max_mode to act"
+        ));
+    }
+    let (allowed, label) = match action {
+        Action::Restart { .. } => (policy.heal, "io.homeostat.heal=true"),
+        Action::UpdateLimits { .. }
+        | Action::CreateReplica { .. }
+        | Action::RemoveReplica { .. } => (policy.scale.is_some(), "io.homeostat.scale=1..4"),
+    };
+    if !allowed {
+        return not_opted_in(format!("{name} does not allow it; label it {label}"));
+    }
+    // Labels cannot say "not now", a pause does.
+    let state = container.state.as_ref();
+    if state.and_then(|state| state.paused) == Some(true) {
+        return not_opted_in(format!("{name} is paused, by a person: left alone"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bollard::models::{ContainerConfig, ContainerState};
+    use units::{ContainerId, Limits};
+
+    use super::*;
+
+    fn container(labels: &[(&str, &str)]) -> ContainerInspectResponse {
+        let pairs = labels.iter();
+        let labels = pairs.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        ContainerInspectResponse {
+            name: Some("/web".to_owned()),
+            config: Some(ContainerConfig {
+                labels: Some(labels.collect()),
+                ..ContainerConfig::default()
+            }),
+            ..ContainerInspectResponse::default()
+        }
+    }
+
+    fn id() -> ContainerId {
+        ContainerId::from("c1")
+    }
+
+    fn actions() -> [Action; 4] {
+        let name = ContainerName::from("web");
+        let grace = Duration::from_secs(1);
+        [
+            Action::Restart {
+                container: id(),
+                name: name.clone(),
+                grace,
+            },
+            Action::UpdateLimits {
+                container: id(),
+                name: name.clone(),
+                limits: Limits::default(),
+            },
+            Action::CreateReplica {
+                template: id(),
+                name: name.clone(),
+            },
+            Action::RemoveReplica {
+                container: id(),
+                name,
+                grace,
+            },
+        ]
+    }
+
+    const ACT: (&str, &str) = ("io.homeostat.mode", "act");
+    const HEAL: (&str, &str) = ("io.homeostat.heal", "true");
+    const SCALE: (&str, &str) = ("io.homeostat.scale", "1..3");
+    const MADE: (&str, &str) = (LABEL_REPLICA_OF, "c0");
+
+    #[test]
+    fn without_labels_nothing_is_allowed() {
+        for action in actions() {
+            assert!(
+                check(&action, &container(&[]), Mode::Act).is_err(),
+                "{action}"
+            );
+            assert!(check(&action, &container(&[HEAL, SCALE, MADE]), Mode::Act).is_err());
+        }
+    }
+
+    #[test]
+    fn heal_allows_restarts_and_scale_the_rest() {
+        let [restart, limits, create, remove] = actions();
+        let heal = container(&[ACT, HEAL, MADE]);
+        let scale = container(&[ACT, SCALE, MADE]);
+        assert_eq!(check(&restart, &heal, Mode::Act), Ok(()));
+        assert!(check(&restart, &scale, Mode::Act).is_err());
+        for action in [limits, create, remove] {
+            assert_eq!(check(&action, &scale, Mode::Act), Ok(()));
+            assert!(check(&action, &heal, Mode::Act).is_err());
+        }
+    }
+
+    #[test]
+    fn the_ceiling_holds_whatever_labels_say() {
+        let all = container(&[ACT, HEAL, SCALE, MADE]);
+        for action in actions() {
+            for ceiling in [Mode::Observe, Mode::Suggest] {
+                let refused = check(&action, &all, ceiling).unwrap_err();
+                assert_eq!(refused.refusal, Refusal::NotOptedIn);
+                assert!(refused.reason.contains("max_mode"), "{}", refused.reason);
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_homeostat_made_is_removed() {
+        let [_, _, _, remove] = actions();
+        let refused = check(&remove, &container(&[ACT, SCALE]), Mode::Act).unwrap_err();
+        assert_eq!(refused.refusal, Refusal::NotOurs);
+    }
+
+    #[test]
+    fn what_a_person_paused_is_left_alone() {
+        let mut paused = container(&[ACT, HEAL, SCALE, MADE]);
+        paused.state = Some(ContainerState {
+            paused: Some(true),
+            ..ContainerState::default()
+        });
+        for action in actions() {
+            let refused = check(&action, &paused, Mode::Act).unwrap_err();
+            assert!(refused.reason.contains("paused"), "{}", refused.reason);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_but_the_word_act_opts_in(mode in "[a-z]{0,8}", heal in "[a-z]{0,5}") {
+            let labels = [("io.homeostat.mode", mode.as_str()), ("io.homeostat.heal", &heal)];
+            let [restart, ..] = actions();
+            let allowed = check(&restart, &container(&labels), Mode::Act).is_ok();
+            proptest::prop_assert_eq!(allowed, mode == "act" && heal == "true");
+        }
+    }
+}

@@ -1,0 +1,449 @@
+//! From one command to its outcome in the log.
+//!
+//! The order is what makes it safe: begun in the ledger, then the engine, then done in the ledger, then the outcome in the
+//! log; the caller commits the command's position last. Whatever is cut off in between is found again by the next start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kit::backoff::{Backoff, seed_of};
+use kit::health::Dependency;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+use units::{
+    Action, Command, Generation, Mode, NodeId, Outcome, OutcomeResult, Refusal, Timestamp,
+};
+
+use crate::engine::{Engine, EngineError};
+use crate::events::{
+    AnswerLost, CommandAnswered, CommandBegun, CommandRepeated, CommandSettled, Meters,
+    OutcomeProduced, OutcomeUndelivered,
+};
+use crate::execute::{self, Done, Work};
+use crate::guard::{self, Refused};
+use crate::ledger::{Admission, Entry, Ledger, LedgerError, Stage};
+use crate::limits;
+use crate::locks::Locks;
+use crate::replica;
+use crate::settle;
+
+/// First and longest wait before the engine, the ledger or the log is tried again. Tries go on until the command expires,
+/// or, once it ran, until shutdown.
+const RETRY_BASE: Duration = Duration::from_millis(100);
+const RETRY_CAP: Duration = Duration::from_secs(5);
+/// After the shutdown began, an outcome has this long to get into the log; the ledger keeps it for the next start.
+const LAST_TRY: Duration = Duration::from_secs(5);
+
+/// Carries commands out, several at a time.
+pub(crate) struct Handler {
+    pub(crate) node: NodeId,
+    pub(crate) ceiling: Mode,
+    pub(crate) engine: Engine,
+    pub(crate) ledger: Ledger,
+    pub(crate) ledger_health: Dependency,
+    pub(crate) bus: bus::Bus,
+    pub(crate) meta: wire::Meta,
+    pub(crate) meters: Meters,
+    /// One at a time for each container.
+    pub(crate) locks: Locks,
+    /// So many at a time for the engine.
+    pub(crate) slots: Semaphore,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// How the handling of a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Handled {
+    /// Its outcome is in the log: its position can be committed.
+    Answered,
+    /// The shutdown came first: it will be read again.
+    Left,
+}
+
+/// Why a command did not get to the engine.
+enum Halt {
+    /// This is its answer.
+    Outcome(OutcomeResult),
+    /// The shutdown came first.
+    Shutdown,
+}
+
+impl From<Refused> for Halt {
+    fn from(refused: Refused) -> Self {
+        Halt::Outcome(OutcomeResult::Refused {
+            refusal: refused.refusal,
+            reason: refused.reason,
+        })
+    }
+}
+
+enum Unprepared {
+    Refused(Refused),
+    Engine(EngineError),
+}
+
+impl From<Refused> for Unprepared {
+    fn from(refused: Refused) -> Self {
+        Unprepared::Refused(refused)
+    }
+}
+
+impl From<EngineError> for Unprepared {
+    fn from(error: EngineError) -> Self {
+        Unprepared::Engine(error)
+    }
+}
+
+impl Handler {
+    /// Answers one command.
+    pub(crate) async fn handle(self: Arc<Self>, command: Command) -> Handled {
+        let span = tracing::info_span!(
+            "actuator.command",
+            command = %command.id,
+            plan = %command.plan,
+            action = %command.action.kind(),
+            container = %command.action.name(),
+        );
+        if let Some(parent) = &command.traceparent {
+            kit::trace::follow(&span, parent);
+        }
+        let answered = async {
+            match self.outcome_of(&command).await {
+                Some(outcome) => self.deliver(&outcome).await,
+                None => Handled::Left,
+            }
+        };
+        answered.instrument(span).await
+    }
+
+    /// Looks into what an earlier run of this process began, and answers it.
+    pub(crate) async fn settle(&self, entry: Entry) -> Handled {
+        let Entry {
+            command,
+            began_at,
+            stage,
+        } = entry;
+        let outcome = match stage {
+            Stage::Done { outcome } => outcome,
+            Stage::Begun { previous } => {
+                let mut waits = self.waits(&command);
+                let result = loop {
+                    match settle::after_restart(&self.engine, &command, began_at, previous).await {
+                        Ok(result) => break result,
+                        Err(_) if self.pause(&mut waits).await.is_ok() => {}
+                        Err(_) => return Handled::Left,
+                    }
+                };
+                let outcome = self.outcome(&command, began_at, result);
+                CommandSettled {
+                    command: &command,
+                    outcome: &outcome,
+                }
+                .emit();
+                match self.finish(&command, outcome).await {
+                    Some(outcome) => outcome,
+                    None => return Handled::Left,
+                }
+            }
+        };
+        self.deliver(&outcome).await
+    }
+
+    /// The answer to a command: an old one, a refusal, or what came of carrying it out. None when the shutdown came first.
+    async fn outcome_of(&self, command: &Command) -> Option<Outcome> {
+        match self.in_ledger(|| self.ledger.admit(command)).await? {
+            Admission::New => {}
+            Admission::Stale(newest) => {
+                return self.refuse(command, stale(command, newest)).await;
+            }
+            Admission::Known(stage) => return self.known(command, stage).await,
+        }
+        match self.run(command).await {
+            Ok(outcome) => self.finish(command, outcome).await,
+            Err(Halt::Outcome(result)) => {
+                let outcome = self.outcome(command, kit::now(), result);
+                self.finish(command, outcome).await
+            }
+            Err(Halt::Shutdown) => None,
+        }
+    }
+
+    async fn known(&self, command: &Command, stage: Stage) -> Option<Outcome> {
+        match stage {
+            Stage::Done { outcome } => {
+                CommandRepeated { command }.emit();
+                Some(outcome)
+            }
+            Stage::Begun { .. } => {
+                // Whoever began it in this process is waited for by the caller; what an earlier one began was settled at the
+                // start. What is left is a begin whose confirmation was lost with the disk.
+                let result = OutcomeResult::Interrupted;
+                let outcome = self.outcome(command, kit::now(), result);
+                self.finish(command, outcome).await
+            }
+        }
+    }
+
+    async fn refuse(&self, command: &Command, refused: Refused) -> Option<Outcome> {
+        let result = OutcomeResult::Refused {
+            refusal: refused.refusal,
+            reason: refused.reason,
+        };
+        let outcome = self.outcome(command, kit::now(), result);
+        self.finish(command, outcome).await
+    }
+
+    /// Waits for the command's turn, checks it, writes it down, and carries it out.
+    async fn run(&self, command: &Command) -> Result<Outcome, Halt> {
+        let turn = async {
+            let lock = self.locks.acquire(command.action.target()).await;
+            let slot = self.slots.acquire().await;
+            (lock, slot)
+        };
+        let _turn = self.before_deadline(command, turn).await?;
+        let work = self.prepared(command).await?;
+        let began_at = kit::now();
+        let previous = match &work {
+            Work::Update { previous, .. } => Some(*previous),
+            Work::Restart { .. } | Work::Create(_) | Work::Remove { .. } => None,
+        };
+        let entry = Entry {
+            command: command.clone(),
+            began_at,
+            stage: Stage::Begun { previous },
+        };
+        let begun = self.in_ledger(|| self.ledger.begin(entry.clone())).await;
+        match begun.ok_or(Halt::Shutdown)? {
+            Admission::New => {}
+            Admission::Stale(newest) => return Err(stale(command, newest).into()),
+            Admission::Known(Stage::Done { outcome }) => return Ok(outcome),
+            // A first try whose confirmation was lost wrote it: the engine was not asked since, or this would not run.
+            Admission::Known(Stage::Begun { .. }) => {}
+        }
+        // Waiting for the disk may have taken long.
+        self.unexpired(command)?;
+        CommandBegun { command }.emit();
+        let result = match execute::carry_out(&self.engine, &work, command.deadline).await {
+            Done::Certain(result) => result,
+            Done::Doubtful(error) => {
+                AnswerLost {
+                    command,
+                    error: &error,
+                }
+                .emit();
+                settle::watch(&self.engine, command, began_at, previous).await
+            }
+        };
+        Ok(self.outcome(command, began_at, result))
+    }
+
+    /// The work, as soon as the engine can be asked what it would be done to.
+    async fn prepared(&self, command: &Command) -> Result<Work, Halt> {
+        let mut waits = self.waits(command);
+        loop {
+            self.unexpired(command)?;
+            match self.prepare(command).await {
+                Ok(work) => {
+                    self.unexpired(command)?;
+                    return Ok(work);
+                }
+                Err(Unprepared::Refused(refused)) => return Err(refused.into()),
+                Err(Unprepared::Engine(error)) if error.is_missing() => {
+                    return Err(Halt::Outcome(OutcomeResult::Vanished));
+                }
+                Err(Unprepared::Engine(error)) if error.leaves_doubt() => {
+                    let wait = self.pause(&mut waits);
+                    self.before_deadline(command, wait).await??;
+                }
+                Err(Unprepared::Engine(error)) => {
+                    let error = error.to_string();
+                    return Err(Halt::Outcome(OutcomeResult::Failed { error }));
+                }
+            }
+        }
+    }
+
+    /// Everything that is checked, and everything the engine will be told.
+    async fn prepare(&self, command: &Command) -> Result<Work, Unprepared> {
+        let found = self.engine.inspect(command.action.target()).await?;
+        guard::check(&command.action, &found, self.ceiling)?;
+        Ok(match &command.action {
+            Action::Restart {
+                container, grace, ..
+            } => Work::Restart {
+                container: container.clone(),
+                grace: *grace,
+            },
+            Action::RemoveReplica {
+                container, grace, ..
+            } => Work::Remove {
+                container: container.clone(),
+                grace: *grace,
+            },
+            Action::UpdateLimits {
+                container,
+                name,
+                limits: wanted,
+            } => {
+                if let Some(memory) = wanted.memory {
+                    let used = self.engine.memory_in_use(container).await?;
+                    if memory < used {
+                        let reason =
+                            format!("{name} uses {used}, more than the {memory} it would get");
+                        return Err(Refused::new(Refusal::BelowUse, reason).into());
+                    }
+                }
+                Work::Update {
+                    container: container.clone(),
+                    body: limits::update(&found, wanted),
+                    previous: limits::of(&found),
+                }
+            }
+            Action::CreateReplica { name, .. } => {
+                let image = self.image(&found).await?;
+                Work::Create(Box::new(replica::replica(&found, image, name, command)?))
+            }
+        })
+    }
+
+    /// The reference people know, as long as it still means the template's image; else that image by its id.
+    async fn image(
+        &self,
+        template: &bollard::models::ContainerInspectResponse,
+    ) -> Result<String, EngineError> {
+        let Some(image) = replica::image_of(template) else {
+            return Ok(String::new());
+        };
+        match self.engine.image_id(&image.reference).await {
+            Ok(Some(id)) if id == image.id => Ok(image.reference),
+            Ok(_) => Ok(image.id),
+            Err(error) if error.is_missing() => Ok(image.id),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn unexpired(&self, command: &Command) -> Result<(), Halt> {
+        let now = kit::now();
+        if now <= command.deadline {
+            return Ok(());
+        }
+        let late = now.since(command.deadline);
+        let reason = format!("its deadline passed {:.1} s ago", late.as_secs_f64());
+        Err(Refused::new(Refusal::Expired, reason).into())
+    }
+
+    /// Does something that may wait, for as long as the command is valid and the process runs.
+    async fn before_deadline<T>(
+        &self,
+        command: &Command,
+        wait: impl Future<Output = T>,
+    ) -> Result<T, Halt> {
+        let left = command.deadline.since(kit::now());
+        tokio::select! {
+            done = wait => Ok(done),
+            () = self.shutdown.cancelled() => Err(Halt::Shutdown),
+            () = tokio::time::sleep(left) => {
+                let reason = "its deadline passed while it waited for its turn".to_owned();
+                Err(Refused::new(Refusal::Expired, reason).into())
+            }
+        }
+    }
+
+    fn outcome(&self, command: &Command, began_at: Timestamp, result: OutcomeResult) -> Outcome {
+        let here = kit::trace::traceparent(&tracing::Span::current());
+        Outcome {
+            command: command.id.clone(),
+            plan: command.plan.clone(),
+            node: self.node.clone(),
+            began_at,
+            at: kit::now(),
+            result,
+            traceparent: here.or_else(|| command.traceparent.clone()),
+        }
+    }
+
+    /// Writes the answer down; it does not change after this.
+    async fn finish(&self, command: &Command, outcome: Outcome) -> Option<Outcome> {
+        CommandAnswered {
+            command,
+            outcome: &outcome,
+        }
+        .emit(&self.meters);
+        let write = || self.ledger.finish(command.clone(), outcome.clone());
+        self.in_ledger(write).await?;
+        Some(outcome)
+    }
+
+    /// Publishes an answer, trying until the log takes it or the shutdown has come.
+    async fn deliver(&self, outcome: &Outcome) -> Handled {
+        let meta = self.meta.within(outcome.traceparent.clone());
+        let mut waits = Backoff::new(RETRY_BASE, RETRY_CAP, seed_of(outcome.command.as_str()));
+        loop {
+            let last = self.shutdown.is_cancelled();
+            let produced = self.bus.produce(wire::encode(outcome, &meta));
+            match tokio::time::timeout(LAST_TRY, produced).await {
+                Ok(Ok(_)) => {
+                    OutcomeProduced.emit(&self.meters);
+                    return Handled::Answered;
+                }
+                Ok(Err(error)) => OutcomeUndelivered {
+                    outcome,
+                    error: &error,
+                }
+                .emit(&self.meters),
+                // The log says itself what is wrong with it.
+                Err(_) => {}
+            }
+            if last {
+                return Handled::Left;
+            }
+            // After a shutdown one more try follows.
+            let _ = self.pause(&mut waits).await;
+        }
+    }
+
+    /// Uses the ledger, trying until it works or the shutdown has come: with a full disk nothing may be done, and nothing
+    /// be forgotten.
+    async fn in_ledger<T, F>(&self, work: impl Fn() -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, LedgerError>>,
+    {
+        let mut waits = Backoff::new(RETRY_BASE, RETRY_CAP, seed_of(self.node.as_str()));
+        loop {
+            match work().await {
+                Ok(done) => {
+                    self.ledger_health.up();
+                    return Some(done);
+                }
+                Err(error) => self.ledger_health.down(describe(&error)),
+            }
+            self.pause(&mut waits).await.ok()?;
+        }
+    }
+
+    fn waits(&self, command: &Command) -> Backoff {
+        Backoff::new(RETRY_BASE, RETRY_CAP, seed_of(command.id.as_str()))
+    }
+
+    async fn pause(&self, waits: &mut Backoff) -> Result<(), Halt> {
+        let wait = waits.next().unwrap_or(RETRY_CAP);
+        let slept = self.shutdown.run_until_cancelled(tokio::time::sleep(wait));
+        slept.await.ok_or(Halt::Shutdown)
+    }
+}
+
+fn stale(command: &Command, newest: Generation) -> Refused {
+    let reason = format!(
+        "it comes from the leader of generation {}, and generation {newest} has spoken",
+        command.generation
+    );
+    Refused::new(Refusal::StaleGeneration, reason)
+}
+
+fn describe(error: &LedgerError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

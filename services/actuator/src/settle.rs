@@ -1,0 +1,157 @@
+//! Finding out from the engine what became of a command whose answer was lost, because the connection broke or because
+//! this process ended in the middle. Nothing is ever run a second time to find out.
+
+use std::time::Duration;
+
+use units::{Action, Command, ContainerId, Limits, OutcomeResult, Timestamp};
+
+use crate::engine::{Engine, EngineError, GRACE_MAX, WRITE_WITHIN};
+use crate::execute::{Presence, abandon, presence, succeeded};
+use crate::limits;
+
+/// How often the engine is asked while it may still be at work.
+const POLL: Duration = Duration::from_millis(500);
+
+/// Looks until the engine's state proves what happened, or for as long as the engine may still be at work on it.
+pub(crate) async fn watch(
+    engine: &Engine,
+    command: &Command,
+    began_at: Timestamp,
+    previous: Option<Limits>,
+) -> OutcomeResult {
+    let grace = match &command.action {
+        Action::Restart { grace, .. } | Action::RemoveReplica { grace, .. } => *grace,
+        Action::UpdateLimits { .. } | Action::CreateReplica { .. } => Duration::ZERO,
+    };
+    let proof = async {
+        loop {
+            if let Ok(Some(result)) = look(engine, command, began_at, previous).await {
+                return result;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    match tokio::time::timeout(grace.min(GRACE_MAX) + WRITE_WITHIN, proof).await {
+        Ok(result) => result,
+        Err(_) => give_up(engine, command)
+            .await
+            .unwrap_or(OutcomeResult::Interrupted),
+    }
+}
+
+/// What became of a command that an earlier run of this process began.
+///
+/// # Errors
+/// When the engine cannot be asked.
+pub(crate) async fn after_restart(
+    engine: &Engine,
+    command: &Command,
+    began_at: Timestamp,
+    previous: Option<Limits>,
+) -> Result<OutcomeResult, EngineError> {
+    match look(engine, command, began_at, previous).await? {
+        Some(result) => Ok(result),
+        None => give_up(engine, command).await,
+    }
+}
+
+/// What the engine's state proves, if anything.
+async fn look(
+    engine: &Engine,
+    command: &Command,
+    began_at: Timestamp,
+    previous: Option<Limits>,
+) -> Result<Option<OutcomeResult>, EngineError> {
+    match &command.action {
+        Action::Restart { container, .. } => restarted(engine, container, began_at).await,
+        Action::UpdateLimits {
+            container, limits, ..
+        } => updated(engine, container, limits, previous).await,
+        Action::CreateReplica { .. } => created(engine, command).await,
+        Action::RemoveReplica { container, .. } => {
+            let gone = matches!(presence(engine, container).await?, Presence::Gone);
+            Ok(gone.then(succeeded))
+        }
+    }
+}
+
+async fn restarted(
+    engine: &Engine,
+    container: &ContainerId,
+    began_at: Timestamp,
+) -> Result<Option<OutcomeResult>, EngineError> {
+    let found = match presence(engine, container).await? {
+        Presence::There(found) => found,
+        Presence::Gone | Presence::Going => return Ok(Some(OutcomeResult::Vanished)),
+    };
+    let state = found.state.unwrap_or_default();
+    let started_at = state.started_at.as_deref().and_then(instant);
+    let is_new = started_at.is_some_and(|started_at| started_at >= began_at);
+    Ok((is_new && state.running == Some(true)).then(succeeded))
+}
+
+async fn updated(
+    engine: &Engine,
+    container: &ContainerId,
+    wanted: &Limits,
+    previous: Option<Limits>,
+) -> Result<Option<OutcomeResult>, EngineError> {
+    let found = match presence(engine, container).await? {
+        Presence::There(found) => found,
+        Presence::Gone | Presence::Going => return Ok(Some(OutcomeResult::Vanished)),
+    };
+    let has = limits::of(&found);
+    let is_so = (wanted.cpu.is_none() || wanted.cpu == has.cpu)
+        && (wanted.memory.is_none() || wanted.memory == has.memory);
+    Ok(is_so.then_some(OutcomeResult::Succeeded {
+        created: None,
+        previous,
+    }))
+}
+
+async fn created(engine: &Engine, command: &Command) -> Result<Option<OutcomeResult>, EngineError> {
+    for made in engine.made_by(&command.id).await? {
+        if let Presence::There(found) = presence(engine, &made).await?
+            && found.state.and_then(|state| state.running) == Some(true)
+        {
+            return Ok(Some(OutcomeResult::Succeeded {
+                created: Some(made),
+                previous: None,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// Nothing proves that it was done. A container made and never started would stand in the way of the next one.
+async fn give_up(engine: &Engine, command: &Command) -> Result<OutcomeResult, EngineError> {
+    let made_one = matches!(command.action, Action::CreateReplica { .. })
+        && abandon(engine, &command.id).await?;
+    Ok(match made_one {
+        true => OutcomeResult::Failed {
+            error: format!(
+                "interrupted before {} was started; it was removed again",
+                command.action.name()
+            ),
+        },
+        false => OutcomeResult::Interrupted,
+    })
+}
+
+fn instant(text: &str) -> Option<Timestamp> {
+    let instant: jiff::Timestamp = text.parse().ok()?;
+    Some(Timestamp::from_millis(instant.as_millisecond()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engines_instants_are_read() {
+        let read = instant("2026-11-23T11:00:00.123456789Z");
+        assert_eq!(read, Some(Timestamp::from_millis(1_795_431_600_123)));
+        assert!(instant("0001-01-01T00:00:00Z").is_some_and(|never| never < Timestamp::EPOCH));
+        assert_eq!(instant("soon"), None);
+    }
+}
