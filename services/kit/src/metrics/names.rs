@@ -122,6 +122,7 @@ metric_names! {
     Generation: Gauge, "homeostat_generation" [] None, "The generation this controller knows to lead; it only rises";
     Plans: Counter, "homeostat_plans" [action, phase] None, "Plans, by what they do and the phase they reached";
     Verdicts: Counter, "homeostat_verdicts" [action, verdict] None, "Plans judged, by whether they helped";
+    PlanViolations: Counter, "homeostat_plan_violations" [violation] None, "Plans and commands held back because they break an invariant";
     BreakerOpen: Gauge, "homeostat_breaker_open" [] None, "One when acting is stopped because too much turned sick at once";
     BudgetRemaining: Gauge, "homeostat_budget_remaining" [scope] None, "Actions that may still be taken in this hour";
     ServiceReplicas: Gauge, "homeostat_service_replicas" [service] None, "Replicas that run";

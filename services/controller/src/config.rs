@@ -1,0 +1,330 @@
+//! The controller's configuration: every constant of the decisions, by name.
+
+use kit::config::{HumanDuration, Invalid, Validate};
+use serde::{Deserialize, Serialize};
+use units::Mode;
+
+const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Section `[controller]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The ceiling over every container's `io.homeostat.mode`: `observe`, `suggest` or `act`.
+    pub max_mode: Mode,
+    /// Inventory or forecasts older than this are no ground to act on. Clocks of nodes must agree better than this.
+    pub telemetry_stale: HumanDuration,
+    /// Section `[controller.people]`.
+    pub people: People,
+    /// Section `[controller.heal]`.
+    pub heal: Heal,
+    /// Section `[controller.scale]`.
+    pub scale: Scale,
+    /// Section `[controller.budget]`.
+    pub budget: Budget,
+    /// Section `[controller.breaker]`.
+    pub breaker: Breaker,
+    /// Section `[controller.ledger]`.
+    pub ledger: Ledger,
+}
+
+/// People and deploys.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct People {
+    /// How long a change somebody else made to a service keeps the loop's hands off it.
+    pub hold: HumanDuration,
+}
+
+/// Restarting sick containers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Heal {
+    /// How long a container may take to stop before it is killed.
+    pub grace: HumanDuration,
+    /// A restart that has not begun after this is given up.
+    pub deadline: HumanDuration,
+    /// A memory runaway that is not critical is acted on once it has been open this long.
+    pub confirm_after: HumanDuration,
+    /// Least time between the first and second restart of a container; it doubles with each one more.
+    pub backoff: HumanDuration,
+    /// A container left alone this long starts again from the first backoff.
+    pub backoff_reset: HumanDuration,
+    /// Restarts of one container in an hour; then it is left to people.
+    pub hourly: u32,
+    /// A restart is judged this long after it was done.
+    pub verdict_within: HumanDuration,
+}
+
+/// Adding and removing replicas.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scale {
+    /// How long a new replica takes until it serves: load is looked at that far ahead.
+    pub startup: HumanDuration,
+    /// Forecasts in a row, 1 to 16, that must ask for more before more is added.
+    pub up_confirmations: u32,
+    /// The whole of this time must have asked for less before one is removed; at most 1 h.
+    pub down_window: HumanDuration,
+    /// After a removal that made things worse, none for this long.
+    pub down_hold: HumanDuration,
+    /// A load this share beside the target changes nothing, 0 to 0.5.
+    pub tolerance: f64,
+    /// From this share of time spent waiting for the CPU limit, above 0 up to 1, the load seen is taken as capped.
+    pub throttled: f64,
+    /// How long a replica may take to stop before it is killed.
+    pub grace: HumanDuration,
+    /// A change that has not begun after this is given up.
+    pub deadline: HumanDuration,
+    /// A change of replicas is judged at the latest this long after it was done.
+    pub verdict_within: HumanDuration,
+}
+
+/// How much may be done, all kinds of action together. One service has one plan at a time, always.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Budget {
+    /// Plans being carried out at once on one node.
+    pub node_concurrent: u32,
+    /// Plans being carried out at once everywhere.
+    pub global_concurrent: u32,
+    /// Steps in an hour for one service.
+    pub service_hourly: u32,
+    /// Steps in an hour everywhere.
+    pub global_hourly: u32,
+}
+
+/// The common-cause breaker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Breaker {
+    /// Critical signals that opened within this time of one another count as at once.
+    pub window: HumanDuration,
+    /// Fewest services sick at once that open it.
+    pub services_min: u32,
+    /// Share of the known services sick at once that opens it, when that is more; above 0 up to 1.
+    pub share: f64,
+    /// How long acting stops; again as long while it is not calm.
+    pub hold: HumanDuration,
+    /// A node silent for this long is taken as gone, and no longer as silent.
+    pub node_forgotten: HumanDuration,
+}
+
+/// What keeps losing is left alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ledger {
+    /// Verdicts in a row that did not help before a kind of action is left alone for a service.
+    pub losses: u32,
+    /// For how long; at most 1 h.
+    pub quarantine: HumanDuration,
+    /// Wait after a change of replicas that failed or did not help; it doubles with each one more.
+    pub backoff: HumanDuration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let core = control::Config::default();
+        Config {
+            max_mode: core.max_mode,
+            telemetry_stale: core.telemetry_stale.into(),
+            people: People::default(),
+            heal: Heal::default(),
+            scale: Scale::default(),
+            budget: Budget::default(),
+            breaker: Breaker::default(),
+            ledger: Ledger::default(),
+        }
+    }
+}
+
+/// A section, its type in the core, its keys that are durations and its other keys: defaults and conversion follow.
+macro_rules! section {
+    ($section:ident: durations [$($duration:ident),*] plain [$($plain:ident),*]) => {
+        impl Default for $section {
+            fn default() -> Self {
+                let core = control::config::$section::default();
+                $section {
+                    $($duration: core.$duration.into(),)*
+                    $($plain: core.$plain,)*
+                }
+            }
+        }
+
+        impl $section {
+            fn core(&self) -> control::config::$section {
+                control::config::$section {
+                    $($duration: self.$duration.get(),)*
+                    $($plain: self.$plain,)*
+                }
+            }
+        }
+    };
+}
+
+section!(Heal: durations [grace, deadline, confirm_after, backoff, backoff_reset, verdict_within] plain [hourly]);
+section!(Scale: durations [startup, down_window, down_hold, grace, deadline, verdict_within] plain [up_confirmations, tolerance, throttled]);
+section!(Budget: durations [] plain [node_concurrent, global_concurrent, service_hourly, global_hourly]);
+section!(Breaker: durations [window, hold, node_forgotten] plain [services_min, share]);
+section!(Ledger: durations [quarantine, backoff] plain [losses]);
+
+impl Default for People {
+    fn default() -> Self {
+        People {
+            hold: control::Config::default().people_hold.into(),
+        }
+    }
+}
+
+impl Config {
+    /// What the core decides by.
+    pub(crate) fn core(&self) -> control::Config {
+        control::Config {
+            max_mode: self.max_mode,
+            telemetry_stale: self.telemetry_stale.get(),
+            people_hold: self.people.hold.get(),
+            heal: self.heal.core(),
+            scale: self.scale.core(),
+            budget: self.budget.core(),
+            breaker: self.breaker.core(),
+            ledger: self.ledger.core(),
+        }
+    }
+
+    /// What the auditor holds every plan against.
+    pub(crate) fn bounds(&self) -> audit::Bounds {
+        audit::Bounds {
+            max_mode: self.max_mode,
+            node_concurrent: self.budget.node_concurrent,
+            global_concurrent: self.budget.global_concurrent,
+            service_hourly: self.budget.service_hourly,
+            global_hourly: self.budget.global_hourly,
+        }
+    }
+
+    fn durations(&self) -> [(&'static str, HumanDuration); 15] {
+        [
+            ("telemetry_stale", self.telemetry_stale),
+            ("heal.deadline", self.heal.deadline),
+            ("heal.backoff", self.heal.backoff),
+            ("heal.backoff_reset", self.heal.backoff_reset),
+            ("heal.verdict_within", self.heal.verdict_within),
+            ("scale.startup", self.scale.startup),
+            ("scale.down_window", self.scale.down_window),
+            ("scale.down_hold", self.scale.down_hold),
+            ("scale.deadline", self.scale.deadline),
+            ("scale.verdict_within", self.scale.verdict_within),
+            ("breaker.window", self.breaker.window),
+            ("breaker.hold", self.breaker.hold),
+            ("breaker.node_forgotten", self.breaker.node_forgotten),
+            ("ledger.quarantine", self.ledger.quarantine),
+            ("ledger.backoff", self.ledger.backoff),
+        ]
+    }
+}
+
+impl Validate for Config {
+    fn problems(&self) -> Vec<Invalid> {
+        let hour = SECOND * 3_600;
+        let mut problems = Vec::new();
+        for (key, duration) in self.durations() {
+            if duration.get() < SECOND {
+                problems.push(
+                    Invalid::new(key, format!("{duration} is too short"))
+                        .suggest("write 1s or more"),
+                );
+            }
+        }
+        for (key, duration) in [
+            ("scale.down_window", self.scale.down_window),
+            ("scale.verdict_within", self.scale.verdict_within),
+            ("heal.verdict_within", self.heal.verdict_within),
+            ("heal.backoff_reset", self.heal.backoff_reset),
+            ("scale.down_hold", self.scale.down_hold),
+            ("ledger.quarantine", self.ledger.quarantine),
+            ("people.hold", self.people.hold),
+        ] {
+            if duration.get() > hour {
+                problems.push(
+                    Invalid::new(key, format!("{duration} is longer than is looked back"))
+                        .suggest("write 1h or less"),
+                );
+            }
+        }
+        for (key, share, low, high) in [
+            ("scale.tolerance", self.scale.tolerance, 0.0, 0.5),
+            ("scale.throttled", self.scale.throttled, 0.01, 1.0),
+            ("breaker.share", self.breaker.share, 0.01, 1.0),
+        ] {
+            if !(low..=high).contains(&share) {
+                problems.push(
+                    Invalid::new(key, format!("{share} is out of range"))
+                        .suggest(format!("write a share from {low} to {high}")),
+                );
+            }
+        }
+        if !(1..=16).contains(&self.scale.up_confirmations) {
+            let message = format!(
+                "{} forecasts in a row are not kept",
+                self.scale.up_confirmations
+            );
+            problems.push(
+                Invalid::new("scale.up_confirmations", message)
+                    .suggest("write a number from 1 to 16"),
+            );
+        }
+        for (key, count) in [
+            ("heal.hourly", self.heal.hourly),
+            ("budget.node_concurrent", self.budget.node_concurrent),
+            ("budget.global_concurrent", self.budget.global_concurrent),
+            ("budget.service_hourly", self.budget.service_hourly),
+            ("budget.global_hourly", self.budget.global_hourly),
+            ("breaker.services_min", self.breaker.services_min),
+            ("ledger.losses", self.ledger.losses),
+        ] {
+            if count == 0 {
+                problems.push(
+                    Invalid::new(key, "0 would stop everything")
+                        .suggest("write 1 or more; to stop acting set max_mode = \"observe\""),
+                );
+            }
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_valid_is_the_cores_and_only_observes() {
+        let config = Config::default();
+        assert_eq!(config.problems(), Vec::new());
+        assert_eq!(config.core(), control::Config::default());
+        assert_eq!(config.max_mode, Mode::Observe);
+    }
+
+    #[test]
+    fn every_mistake_is_named_with_its_key() {
+        let mut config = Config::default();
+        config.scale.down_window = HumanDuration::from_secs(7_200);
+        config.heal.backoff = HumanDuration::from_millis(1);
+        config.breaker.share = 0.0;
+        config.scale.up_confirmations = 0;
+        config.budget.global_hourly = 0;
+        let keys: Vec<String> = config
+            .problems()
+            .into_iter()
+            .map(|problem| problem.key)
+            .collect();
+        let expected = [
+            "heal.backoff",
+            "scale.down_window",
+            "breaker.share",
+            "scale.up_confirmations",
+            "budget.global_hourly",
+        ];
+        assert_eq!(keys, expected);
+    }
+}

@@ -1,0 +1,251 @@
+//! One leadership: from the claim to the loss of the partition.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use audit::Auditor;
+use control::{Core, Effect, Event};
+use kit::Context;
+use tracing::field::Empty;
+use units::{
+    Generation, JournalEntry, Phase, Plan, PlanEntry, PlanId, Signal, Timestamp, Verdict,
+    VerdictKind,
+};
+
+use crate::Error;
+use crate::config::Config;
+use crate::events::{CommandRefused, Leading, Meters, PlanRefused, SignalHeard};
+use crate::reader::{Input, Readers};
+use crate::writer::Writer;
+
+/// Time is told to the core at least this often, and gauges are set.
+const TICK: Duration = Duration::from_secs(1);
+/// What a drain may take to write what was decided.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Why a leadership ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// A newer leader has claimed; the group will take the partition away.
+    Superseded(Generation),
+}
+
+/// A leader at work.
+pub(crate) struct Session {
+    core: Core,
+    auditor: Auditor,
+    readers: Readers,
+    writer: Writer,
+    meters: Meters,
+    generation: Generation,
+    /// Plans the auditor refused; their commands are not sent.
+    refused: BTreeSet<PlanId>,
+    tick: tokio::time::Interval,
+}
+
+impl Session {
+    /// Begins to read. Nothing is decided until all of it has been read.
+    pub(crate) fn new(
+        config: &Config,
+        context: &Context,
+        meters: &Meters,
+        generation: Generation,
+    ) -> Self {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        Session {
+            core: Core::new(config.core()),
+            auditor: Auditor::new(config.bounds()),
+            readers: Readers::start(config, context, meters),
+            writer: Writer::new(context.clone(), meters.clone()),
+            meters: meters.clone(),
+            generation,
+            refused: BTreeSet::new(),
+            tick,
+        }
+    }
+
+    /// Works until a newer leader shows. Dropping the future between any two steps loses nothing the topics do not hold.
+    pub(crate) async fn work(&mut self) -> Result<End, Error> {
+        loop {
+            let due = self.until_deadline();
+            tokio::select! {
+                () = self.writer.step() => {}
+                input = self.readers.inputs.recv(), if !self.writer.is_full() => match input {
+                    Some(Input::Event(event)) => self.event(event),
+                    Some(Input::Claim(claimed)) if claimed > self.generation => return Ok(End::Superseded(claimed)),
+                    Some(Input::Claim(_)) => {}
+                    Some(Input::CaughtUp) => self.caught_up(),
+                    Some(Input::Failed { topic, source }) => return Err(Error::Read { topic, source }),
+                    // The readers tell before they end, so there is nothing left to hear.
+                    None => std::future::pending::<()>().await,
+                },
+                _ = self.tick.tick(), if !self.writer.is_full() => self.time(),
+                () = tokio::time::sleep(due), if !self.writer.is_full() => self.time(),
+            }
+        }
+    }
+
+    /// Writes what was decided, as far as the log takes it in time.
+    pub(crate) async fn drain(&mut self) {
+        let write = async {
+            while !self.writer.is_empty() {
+                self.writer.step().await;
+            }
+        };
+        if tokio::time::timeout(DRAIN, write).await.is_err() {
+            tracing::warn!("ending with decisions unwritten; the next leader decides anew");
+        }
+    }
+
+    fn until_deadline(&self) -> Duration {
+        let now = kit::now();
+        self.core
+            .deadline()
+            .map_or(TICK, |at| at.since(now))
+            .clamp(Duration::from_millis(5), TICK)
+    }
+
+    fn time(&mut self) {
+        let now = kit::now();
+        self.auditor.forget(now);
+        self.handle(now, Event::Tick);
+        self.meters.show(&self.core.status());
+    }
+
+    fn caught_up(&mut self) {
+        self.readers.behind = self.readers.behind.saturating_sub(1);
+        if self.readers.behind > 0 {
+            return;
+        }
+        let now = kit::now();
+        Leading {
+            generation: self.generation,
+        }
+        .emit(&self.meters);
+        self.handle(now, Event::Recovered);
+        self.handle(now, Event::Leading(self.generation));
+    }
+
+    fn event(&mut self, event: Event) {
+        let now = kit::now();
+        match event {
+            Event::Signal(signal) if self.readers.behind == 0 => self.signal(now, *signal),
+            Event::Journal(entry) => {
+                self.auditor.observe_entry(&entry);
+                self.handle(now, Event::Journal(entry));
+            }
+            Event::Inventory(inventory) => {
+                self.auditor.observe_inventory(&inventory);
+                self.handle(now, Event::Inventory(inventory));
+            }
+            Event::Signal(_)
+            | Event::Forecast(_)
+            | Event::Container(_)
+            | Event::Outcome(_)
+            | Event::Recovered
+            | Event::Leading(_)
+            | Event::Following
+            | Event::Tick => self.handle(now, event),
+        }
+    }
+
+    /// Takes a signal within its own trace, so that a plan it leads to goes on from here.
+    fn signal(&mut self, now: Timestamp, mut signal: Signal) {
+        let span = tracing::info_span!("decide", signal = %signal.id, service = Empty);
+        if let Some(service) = &signal.subject.service {
+            span.record("service", service.as_str());
+        }
+        if let Some(traceparent) = &signal.traceparent {
+            kit::trace::follow(&span, traceparent);
+        }
+        if let Some(here) = kit::trace::traceparent(&span) {
+            signal.traceparent = Some(here);
+        }
+        span.in_scope(|| {
+            SignalHeard {
+                signal: &signal,
+                now,
+            }
+            .emit(&self.meters);
+            self.handle(now, Event::Signal(Box::new(signal)));
+        });
+    }
+
+    fn handle(&mut self, now: Timestamp, event: Event) {
+        let effects = self.core.handle(now, event);
+        for effect in effects {
+            self.effect(now, effect);
+        }
+    }
+
+    /// Queues an effect, unless the auditor finds that it must not be.
+    fn effect(&mut self, now: Timestamp, effect: Effect) {
+        match effect {
+            Effect::Journal(entry) => {
+                let entry = self.audited(now, *entry);
+                self.auditor.observe_entry(&entry);
+                self.writer.push(Effect::Journal(Box::new(entry)));
+            }
+            Effect::Command(command) if self.refused.contains(&command.plan) => {}
+            Effect::Command(command) => {
+                let violations = self.auditor.check_command(&command, now);
+                if violations.is_empty() {
+                    self.writer.push(Effect::Command(command));
+                } else {
+                    CommandRefused {
+                        command: &command,
+                        violations: &violations,
+                    }
+                    .emit(&self.meters);
+                }
+            }
+        }
+    }
+
+    /// The entry as it may be written: a plan that breaks an invariant is written as failed, and the core is told.
+    fn audited(&mut self, now: Timestamp, entry: JournalEntry) -> JournalEntry {
+        let JournalEntry::Plan(entry) = entry else {
+            return entry;
+        };
+        if entry.phase != Phase::Decided {
+            return JournalEntry::Plan(entry);
+        }
+        let violations = self.auditor.check(&entry.plan, now);
+        if violations.is_empty() {
+            return JournalEntry::Plan(entry);
+        }
+        PlanRefused {
+            plan: &entry.plan,
+            violations: &violations,
+        }
+        .emit(&self.meters);
+        self.refused.insert(entry.plan.id.clone());
+        let said: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        let failed = JournalEntry::Plan(Box::new(failed(now, entry.plan, &said.join("; "))));
+        // The core learns it as any other entry; it answers with nothing that concerns this plan.
+        let after = self
+            .core
+            .handle(now, Event::Journal(Box::new(failed.clone())));
+        for effect in after {
+            self.effect(now, effect);
+        }
+        failed
+    }
+}
+
+fn failed(now: Timestamp, plan: Plan, why: &str) -> PlanEntry {
+    let reason = format!("not sent, because it breaks an invariant: {why}");
+    let verdict = Verdict {
+        kind: VerdictKind::Unknown,
+        at: now,
+        reason,
+    };
+    PlanEntry {
+        at: now,
+        plan,
+        phase: Phase::Failed,
+        outcomes: Vec::new(),
+        verdict: Some(verdict),
+    }
+}
