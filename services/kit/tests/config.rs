@@ -288,6 +288,23 @@ fn variables_and_flags_are_checked_like_the_file() {
 }
 
 #[test]
+fn what_is_wrong_inside_a_variable_stands_at_the_variable() {
+    let case = Case::new("")
+        .env(
+            "HOMEOSTAT__NOTIFIER__NAMED__OPS",
+            "{ url = 5, retires = 1 }",
+        )
+        .env("HOMEOSTAT__NOTIFIER__NAMED__DEV", "http://x");
+    assert_eq!(
+        case.fails(),
+        "HOMEOSTAT__NOTIFIER__NAMED__DEV: notifier.named.dev: expected a table, found \"http://x\"\n\
+         HOMEOSTAT__NOTIFIER__NAMED__OPS: notifier.named.ops.retires: unknown key\n  \
+         help: did you mean `HOMEOSTAT__NOTIFIER__NAMED__OPS__RETRIES`?\n\
+         HOMEOSTAT__NOTIFIER__NAMED__OPS: notifier.named.ops.url: expected a string, found 5"
+    );
+}
+
+#[test]
 fn variables_win_over_the_file_and_flags_over_both() {
     let case = Case::new("[control]\ntick = \"1s\"\nbudget_per_hour = 1\nservices = [\"a\"]\n")
         .env("HOMEOSTAT__CONTROL__TICK", "2s")

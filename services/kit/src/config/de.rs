@@ -104,13 +104,13 @@ impl<'a> De<'a> {
     }
 
     fn text<'de, V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, Fault> {
-        match &self.node.kind {
-            // Only a quoted text is more than itself: `007` and `true` are texts where a text is asked for.
-            Kind::Raw(text) if !text.trim_start().starts_with(['"', '\'']) => {
-                visitor.visit_str(text)
-            }
-            _ => self.any(visitor),
+        // Only a quoted text is more than itself: `007` and `true` are texts where a text is asked for.
+        if let Kind::Raw(text) = &self.node.kind
+            && !text.trim_start().starts_with(['"', '\''])
+        {
+            return visitor.visit_str(text);
         }
+        self.any(visitor)
     }
 
     /// A variable may hold `["a", "b"]` or `a,b`.
@@ -137,23 +137,19 @@ impl<'a> De<'a> {
         keys: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        match &self.node.kind {
-            Kind::Raw(text) => self.interpreted(text, |it| match it.node.kind {
-                Kind::Raw(_) => it.any(visitor),
-                _ => it.structure(keys, visitor),
-            }),
-            Kind::Table(entries) => {
-                for entry in entries {
-                    let path = self.path.key(&entry.key);
-                    if !keys.contains(&entry.key.as_str()) && !self.findings.is_dead(&path) {
-                        self.findings.bury(path.clone());
-                        self.findings.unknown.borrow_mut().push((path, keys));
-                    }
-                }
-                self.any(visitor)
-            }
-            _ => self.any(visitor),
+        if let Kind::Raw(text) = &self.node.kind {
+            return self.interpreted(text, |it| it.structure(keys, visitor));
         }
+        if let Kind::Table(entries) = &self.node.kind {
+            for entry in entries {
+                let path = self.path.key(&entry.key);
+                if !keys.contains(&entry.key.as_str()) && !self.findings.is_dead(&path) {
+                    self.findings.bury(path.clone());
+                    self.findings.unknown.borrow_mut().push((path, keys));
+                }
+            }
+        }
+        self.any(visitor)
     }
 
     fn choice<'de, V: Visitor<'de>>(
@@ -167,17 +163,17 @@ impl<'a> De<'a> {
                 choices,
                 content: None,
             }),
-            Kind::Raw(text) => match interpret(text, &self.node.origin) {
-                node @ Node {
-                    kind: Kind::Table(_),
-                    ..
-                } => self.standing_in(node, |it| it.choice(choices, visitor)),
-                _ => visitor.visit_enum(Choice {
+            Kind::Raw(text) => {
+                let node = interpret(text, &self.node.origin);
+                if matches!(node.kind, Kind::Table(_)) {
+                    return self.standing_in(node, |it| it.choice(choices, visitor));
+                }
+                visitor.visit_enum(Choice {
                     name: text.trim().to_owned(),
                     choices,
                     content: None,
-                }),
-            },
+                })
+            }
             Kind::Table(entries) if entries.len() == 1 => visitor.visit_enum(Choice {
                 name: entries[0].key.clone(),
                 choices,
@@ -217,11 +213,13 @@ impl<'de> Deserializer<'de> for De<'_> {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         let path = self.path.clone();
-        let read = match &self.node.kind {
-            Kind::Raw(text) if name == secret::TOKEN && !text.trim_start().starts_with('{') => {
-                visitor.visit_str(text)
-            }
-            _ => visitor.visit_newtype_struct(self),
+        let read = if let Kind::Raw(text) = &self.node.kind
+            && name == secret::TOKEN
+            && !text.trim_start().starts_with('{')
+        {
+            visitor.visit_str(text)
+        } else {
+            visitor.visit_newtype_struct(self)
         };
         read.map_err(|fault| fault.at(&path))
     }
@@ -321,13 +319,11 @@ impl<'de, 'a, I: Iterator<Item = &'a Entry>> MapAccess<'de> for Entries<'a, I> {
             let path = value.path.clone();
             self.value = Some(value);
             // A key no field has is told by its name; any other refusal is of the key itself.
-            return seed
-                .deserialize(key)
-                .map(Some)
-                .map_err(|fault| match fault.what {
-                    What::UnknownKey(..) => fault,
-                    _ => fault.at(&path),
-                });
+            let read = seed.deserialize(key).map(Some);
+            return read.map_err(|fault| match matches!(fault.what, What::UnknownKey(..)) {
+                true => fault,
+                false => fault.at(&path),
+            });
         }
         Ok(None)
     }

@@ -47,10 +47,12 @@ where
         .chain(of_values.iter().filter(worth))
         .cloned()
         .collect();
-    match value {
-        Some(value) if problems.is_empty() => Ok(Loaded::new(value, Origins::of(&root))),
-        _ => Err(Problems::new(problems)),
+    if let Some(value) = value
+        && problems.is_empty()
+    {
+        return Ok(Loaded::new(value, Origins::of(&root)));
     }
+    Err(Problems::new(problems))
 }
 
 /// The tree of all sources.
@@ -146,16 +148,12 @@ fn deserialise<T: DeserializeOwned>(
 /// Notes what serde could not read, and says which value to leave out.
 fn report(root: &Node, findings: &Findings, fault: Fault, problems: &mut Vec<Problem>) -> Path {
     let at = fault.at.clone().unwrap_or_default();
-    let origin_of = |path: &Path| {
-        let found = root.find(path);
-        found.map_or(Origin::Default, |(node, _)| node.origin.clone())
-    };
     let (key, message, suggestion) = match &fault.what {
         What::UnknownKey(key, keys) => {
             let path = at.key(key);
-            let known = root.find(&path).is_some();
             problems.push(unknown_key(root, &path, keys));
-            return if known { path } else { at };
+            // A key that is not in the file stands in a variable's text, which is left out as a whole.
+            return if root.find(&path).is_some() { path } else { at };
         }
         // Its cause was reported: something it was made of was left out.
         What::MissingKey(key) if findings.is_dead(&at.key(key)) => return at,
@@ -187,7 +185,7 @@ fn report(root: &Node, findings: &Findings, fault: Fault, problems: &mut Vec<Pro
         }
     };
     problems.push(Problem {
-        origin: origin_of(&at),
+        origin: Origins::of(root).get(&at),
         key: key.to_string(),
         message,
         suggestion,
@@ -208,7 +206,9 @@ fn is_suggested(problems: &[Problem], path: &Path) -> bool {
 }
 
 fn unknown_key(root: &Node, path: &Path, keys: &'static [&'static str]) -> Problem {
-    let origin = root.find(path).map_or(Origin::Default, |it| it.1.clone());
+    // A table within a variable's text has no place of its own but the variable's.
+    let found = root.find(path).map(|it| it.1.clone());
+    let origin = found.unwrap_or_else(|| Origins::of(root).get(path));
     let parent = path.parent().unwrap_or_default();
     let last = match path.steps().last() {
         Some(Step::Key(key)) => key.as_str(),

@@ -135,16 +135,21 @@ impl Node {
         let mut node = self;
         let mut at = &self.origin;
         for step in path.steps() {
-            match (step, &node.kind) {
-                (Step::Key(key), Kind::Table(entries)) => {
+            match step {
+                Step::Key(key) => {
+                    let Kind::Table(entries) = &node.kind else {
+                        return None;
+                    };
                     let entry = entries.iter().find(|it| it.key == *key)?;
                     (node, at) = (&entry.value, &entry.origin);
                 }
-                (Step::Index(index), Kind::Array(items)) => {
+                Step::Index(index) => {
+                    let Kind::Array(items) = &node.kind else {
+                        return None;
+                    };
                     node = items.get(*index)?;
                     at = &node.origin;
                 }
-                _ => return None,
             }
         }
         Some((node, at))
@@ -207,7 +212,11 @@ impl Node {
                 let index: usize = key.parse().map_err(|_| Blocked)?;
                 items.get_mut(index).ok_or(Blocked)?
             }
-            _ => return Err(Blocked),
+            (Kind::Table(_), Step::Index(_))
+            | (
+                Kind::Bool(_) | Kind::Integer(_) | Kind::Float(_) | Kind::Text(_) | Kind::Raw(_),
+                Step::Key(_) | Step::Index(_),
+            ) => return Err(Blocked),
         };
         child.overlay(rest, text, origin)
     }
@@ -272,10 +281,11 @@ pub(super) fn interpret(text: &str, origin: &Origin) -> Node {
 }
 
 pub(super) fn same_line(a: &Origin, b: &Origin) -> bool {
-    match (a, b) {
-        (Origin::File { line: a, .. }, Origin::File { line: b, .. }) => a == b,
-        _ => false,
-    }
+    let line = |origin: &Origin| match origin {
+        Origin::File { line, .. } => Some(*line),
+        Origin::WholeFile(_) | Origin::Env(_) | Origin::Flag(_) | Origin::Default => None,
+    };
+    line(a).is_some() && line(a) == line(b)
 }
 
 /// Turns byte offsets into places.
