@@ -22,7 +22,7 @@ pub(crate) enum Work {
     },
     Update {
         container: ContainerId,
-        body: ContainerUpdateBody,
+        body: Box<ContainerUpdateBody>,
         previous: Limits,
     },
     Create(Box<Replica>),

@@ -296,7 +296,7 @@ impl Handler {
                 }
                 Work::Update {
                     container: container.clone(),
-                    body: limits::update(&found, wanted),
+                    body: Box::new(limits::update(&found, wanted)),
                     previous: limits::of(&found),
                 }
             }
