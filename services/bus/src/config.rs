@@ -15,6 +15,24 @@ const SESSION_TIMEOUT_MAX_MS: u32 = 300_000;
 /// Compressions librdkafka knows.
 const COMPRESSIONS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
+/// What homeostat itself sets for librdkafka, because its guarantees hang on it or because it has a setting of its own.
+const RESERVED_PROPERTIES: [&str; 14] = [
+    "acks",
+    "auto.offset.reset",
+    "bootstrap.servers",
+    "compression.type",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "group.id",
+    "heartbeat.interval.ms",
+    "message.timeout.ms",
+    "partition.assignment.strategy",
+    "partitioner",
+    "session.timeout.ms",
+];
+
 /// Which log is used and how.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
@@ -199,7 +217,17 @@ impl KafkaConfig {
             );
             problems.push(problem("kafka.session_timeout_ms", &text));
         }
+        for name in RESERVED_PROPERTIES.iter().filter(|name| self.properties.contains_key(**name)) {
+            let key = format!("kafka.properties.\"{name}\"");
+            problems.push(problem(&key, "is set by homeostat itself; remove it"));
+        }
         problems
+    }
+
+    /// The values that must not be shown.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
+        let secret = self.properties.iter().filter(|(name, value)| is_secret(name) && !value.is_empty());
+        secret.map(|(_, value)| value.as_str())
     }
 }
 
@@ -248,7 +276,8 @@ mod tests {
         config.kafka.replication_factor = 0;
         config.kafka.session_timeout_ms = 10;
         assert!(config.problems().is_empty());
+        config.kafka.properties.insert("acks".to_owned(), "1".to_owned());
         config.backend = BackendKind::Kafka;
-        assert_eq!(config.problems().len(), 4);
+        assert_eq!(config.problems().len(), 5);
     }
 }

@@ -99,18 +99,15 @@ pub(super) fn consumer(config: &KafkaConfig, group: &str) -> ClientConfig {
     client
 }
 
-/// A setting that librdkafka refused. The value is not repeated: it may be a secret.
-pub(super) fn config_error(error: KafkaError) -> BusError {
-    match error {
-        KafkaError::ClientConfig(_, description, name, _) => BusError::Config {
-            key: format!("kafka.properties.\"{name}\""),
-            problem: description,
-        },
-        other => BusError::Config {
-            key: "kafka".to_owned(),
-            problem: other.to_string(),
-        },
-    }
+/// A setting that librdkafka refused. It repeats values, so secrets are taken out of what it says.
+pub(super) fn config_error(config: &KafkaConfig, error: KafkaError) -> BusError {
+    let (key, problem) = match error {
+        KafkaError::ClientConfig(_, description, name, _) => (format!("kafka.properties.\"{name}\""), description),
+        KafkaError::ClientCreation(description) => ("kafka.properties".to_owned(), description),
+        other => ("kafka.properties".to_owned(), other.to_string()),
+    };
+    let problem = config.secrets().fold(problem, |text, secret| text.replace(secret, "(not shown)"));
+    BusError::Config { key, problem }
 }
 
 pub(super) fn unreachable(config: &KafkaConfig, error: KafkaError) -> BusError {

@@ -49,7 +49,7 @@ impl Kafka {
     pub(crate) fn new(config: &KafkaConfig) -> Result<Self, BusError> {
         let producer = client::producer(config)
             .create_with_context(LogContext)
-            .map_err(client::config_error)?;
+            .map_err(|error| client::config_error(config, error))?;
         Ok(Self {
             config: config.clone(),
             producer,

@@ -47,7 +47,7 @@ impl KafkaSubscription {
         let feed = Arc::new(Feed::new());
         let consumer: FeedConsumer = client::consumer(config, group)
             .create_with_context(FeedContext(Arc::clone(&feed)))
-            .map_err(client::config_error)?;
+            .map_err(|error| client::config_error(config, error))?;
         for topic in topics {
             client::find_topic(consumer.client(), config, topic)?;
         }

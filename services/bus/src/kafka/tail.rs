@@ -47,7 +47,7 @@ impl KafkaTail {
         let consumer: FeedConsumer = client::consumer(config, GROUP)
             .set("enable.partition.eof", "true")
             .create_with_context(FeedContext(Arc::clone(&feed)))
-            .map_err(client::config_error)?;
+            .map_err(|error| client::config_error(config, error))?;
         let partitions = client::find_topic(consumer.client(), config, topic)?;
         let failed = |error: KafkaError| BusError::Consume {
             what: format!("topic {topic}"),

@@ -21,7 +21,7 @@ pub(super) async fn ensure(config: &KafkaConfig, specs: &[TopicSpec]) -> Result<
     }
     let admin: AdminClient<LogContext> = client::admin(config)
         .create_with_context(LogContext)
-        .map_err(client::config_error)?;
+        .map_err(|error| client::config_error(config, error))?;
     let existing = create(&admin, config, specs).await?;
     compare_policies(&admin, config, &existing).await?;
     let (config, specs) = (config.clone(), specs.to_vec());

@@ -441,3 +441,6 @@ fn open_error(dir: &Path, file: &Path, error: DatabaseError) -> BusError {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,7 +85,7 @@ pub(super) struct Writer {
 impl Writer {
     /// Runs until it is closed or every handle on the log is gone.
     pub(super) fn run(mut self) {
-        let mut sweep_at = Instant::now() + SWEEP_EVERY;
+        let mut sweep_at = Instant::now();
         loop {
             let idle_until = if self.store.is_open() {
                 sweep_at
@@ -145,6 +145,7 @@ impl Writer {
     /// Writes one transaction and answers everyone in it.
     fn write(&mut self, ops: Vec<Op>, sweep_due: bool) -> Swept {
         let was_open = self.store.is_open();
+        let asked = !ops.is_empty();
         let mut waiting = Vec::with_capacity(ops.len());
         let mut room = Vec::with_capacity(ops.len());
         // A damaged page makes the store panic. That is this write's failure, not the end of the thread.
@@ -160,7 +161,10 @@ impl Writer {
         match outcome {
             Ok((changed, swept)) => {
                 self.states.extend(changed);
-                self.store.set_failure(None);
+                // Opening the file again is no proof that it can be written to.
+                if asked {
+                    self.store.set_failure(None);
+                }
                 answer(waiting);
                 swept
             }
