@@ -68,6 +68,17 @@ impl Bus {
         }
     }
 
+    /// How many partitions a topic has: what [`crate::partition_of`] needs to tell where a key's records go.
+    ///
+    /// # Errors
+    /// When the topic is unknown or no broker answers.
+    pub async fn partitions(&self, topic: &str) -> Result<u32, BusError> {
+        match &self.0 {
+            Backend::Embedded(log) => log.partitions(topic),
+            Backend::Kafka(log) => log.partitions(topic).await,
+        }
+    }
+
     /// Appends a record and returns its place once it is durable: on the delivery report with all in-sync replicas, or
     /// after the fsync. Callers that want throughput overlap several calls; those for one key must not overlap if their
     /// order matters.

@@ -142,6 +142,11 @@ impl Embedded {
         Ok(())
     }
 
+    pub(crate) fn partitions(&self, topic: &str) -> Result<u32, BusError> {
+        self.check_open()?;
+        Ok(self.topic(topic)?.partition_count())
+    }
+
     pub(crate) async fn produce(&self, record: NewRecord) -> Result<Position, BusError> {
         self.check_open()?;
         let topic = self.topic(&record.topic)?;

@@ -63,6 +63,11 @@ impl Kafka {
         topics::ensure(&self.config, specs).await
     }
 
+    pub(crate) async fn partitions(&self, topic: &str) -> Result<u32, BusError> {
+        self.check_open()?;
+        self.find(&Arc::from(topic)).await
+    }
+
     pub(crate) async fn produce(&self, record: NewRecord) -> Result<Position, BusError> {
         self.check_open()?;
         self.check_place(&record).await?;

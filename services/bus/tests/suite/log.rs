@@ -16,6 +16,7 @@ pub(crate) async fn keeps_order_per_key_and_agrees_on_partitions(bus: &Bus) {
     const KEYS: u32 = 7;
     const EACH: u32 = 40;
     let topic = topic(bus, "order", PARTITIONS).await;
+    assert_eq!(bus.partitions(topic).await.unwrap(), PARTITIONS);
     let writers = (0..KEYS).map(|key| async move {
         let records = (0..EACH)
             .map(|number| record(topic, key.to_string(), number.to_string()))
@@ -323,6 +324,9 @@ pub(crate) async fn what_does_not_exist_is_an_error_that_names_it(bus: &Bus) {
             .await
             .unwrap_err(),
         within("reading", bus.read_latest(missing))
+            .await
+            .unwrap_err(),
+        within("counting", bus.partitions(missing))
             .await
             .unwrap_err(),
     ];
