@@ -104,6 +104,7 @@ metric_names! {
 
     // The collector.
     Samples: Counter, "homeostat_samples" [] None, "Rows of container measurements taken";
+    SamplesLost: Counter, "homeostat_samples_lost" [] None, "Rows of container measurements dropped because the log did not take them";
     CollectorContainers: Gauge, "homeostat_collector_containers" [state] None, "Containers this collector sees, by state";
     TickDuration: Histogram(WORK_BUCKETS_SECONDS), "homeostat_tick_duration_seconds" [] Seconds, "Time to read all containers once";
     TickOverruns: Counter, "homeostat_tick_overruns" [] None, "Ticks that were skipped because the one before had not ended";
@@ -116,6 +117,9 @@ metric_names! {
     SignalsOpen: Gauge, "homeostat_signals_open" [kind, severity] None, "Signals open now";
     Signals: Counter, "homeostat_signals" [kind, phase] None, "Signals published, by phase";
     Forecasts: Counter, "homeostat_forecasts" [] None, "Forecasts published";
+    UntrackedContainers: Gauge, "homeostat_untracked_containers" [] None, "Containers given up or not taken in for want of room, since the state began";
+    CheckpointTimestamp: Gauge, "homeostat_checkpoint_timestamp_seconds" [] Seconds, "When the state of the detectors was last written to the log";
+    CheckpointSize: Gauge, "homeostat_checkpoint_size_bytes" [] Bytes, "Size of the states written with the last checkpoint";
 
     // The controller.
     Leader: Gauge, "homeostat_leader" [] None, "One when this controller leads, else zero";
