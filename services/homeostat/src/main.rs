@@ -1,2 +1,25 @@
-//! The homeostat binary.
-fn main() {}
+//! The homeostat binary: command line and wiring. What each role does is in its own crate; this one only puts them
+//! together, reads the configuration they share, and shows what the console knows.
+
+mod ask;
+mod cli;
+mod config;
+mod demo;
+mod exit;
+mod process;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return exit::usage(&error),
+    };
+    match cli::dispatch(cli) {
+        Ok(()) => exit::OK.into(),
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,190 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use units::Mode;
+
+use crate::exit::Failure;
+use crate::process::Role;
+use crate::table::Output;
+use crate::{ask, config, demo, process};
+
+const AFTER_HELP: &str = "\
+Exit status: 0 done; 1 tried and failed; 2 wrong command line or configuration, nothing was done;
+3 the console, or what it was asked for, is not there.
+
+Settings come from the file of --config, then HOMEOSTAT__SECTION__KEY variables, then --set; `homeostat config show`
+tells each with where it came from.";
+
+/// Keeps containers on plain Docker hosts healthy and right-sized.
+#[derive(Debug, Parser)]
+#[command(name = "homeostat", version, about, after_help = AFTER_HELP, propagate_version = true)]
+pub(crate) struct Cli {
+    /// Configuration file (TOML).
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "HOMEOSTAT_CONFIG",
+        value_name = "FILE"
+    )]
+    config: Option<PathBuf>,
+    /// One setting, such as `--set collector.interval=2s`; may be given again.
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = setting)]
+    set: Vec<(String, String)>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run every role in this process over the log on this machine's disk.
+    Up(Up),
+    /// Read this node's containers and write what they do to the log.
+    Collector,
+    /// Find what is out of the ordinary and say why.
+    Analytics,
+    /// Decide what to do about it.
+    Controller,
+    /// Carry decisions out on this node's engine.
+    Actuator,
+    /// Tell people.
+    Notifier,
+    /// Serve the page and the API that the verbs below ask.
+    Console,
+    /// The fleet at a glance.
+    Status(Ask),
+    /// Every service: what is allowed, what runs, its load.
+    Services(Ask),
+    /// What is out of the ordinary now.
+    Signals(Signals),
+    /// What was done or suggested, why, and whether it helped.
+    Actions(Ask),
+    /// One signal in full: evidence, earlier ones, what was done.
+    Explain(Explain),
+    /// Check or show the configuration.
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// Print the completion script of a shell.
+    Completion {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Run the demonstration on a stack of containers made for it.
+    Demo(demo::Options),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// The most that is done: labels may allow less, never more.
+    #[arg(long, value_enum, default_value_t = ModeArg::Observe)]
+    mode: ModeArg,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ModeArg {
+    /// Touch nothing, show signals.
+    Observe,
+    /// Say what would be done.
+    Suggest,
+    /// Do it.
+    Act,
+}
+
+impl ModeArg {
+    fn mode(self) -> Mode {
+        match self {
+            ModeArg::Observe => Mode::Observe,
+            ModeArg::Suggest => Mode::Suggest,
+            ModeArg::Act => Mode::Act,
+        }
+    }
+}
+
+/// How to ask the console.
+#[derive(Debug, Args)]
+pub(crate) struct Ask {
+    /// Where the console is.
+    #[arg(
+        long,
+        env = "HOMEOSTAT_CONSOLE",
+        default_value = "http://127.0.0.1:8600",
+        value_name = "URL"
+    )]
+    pub(crate) console: String,
+    /// For people or for programs.
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Signals {
+    /// Those that are over too.
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    ask: Ask,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The signal's id, or as much of its beginning as is clear.
+    signal: String,
+    #[command(flatten)]
+    ask: Ask,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigVerb {
+    /// Report every error with where it is and what to write.
+    Check,
+    /// Every setting with where it came from; secrets are masked.
+    Show {
+        /// For people or for programs.
+        #[arg(long, short, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+}
+
+/// Carries out what the command line asks for.
+pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let sources = config::Sources {
+        file: cli.config,
+        flags: cli.set,
+    };
+    match cli.verb {
+        Verb::Up(up) => process::up(config::load_up(sources, up.mode.mode())?),
+        Verb::Collector => process::run(Role::Collector, config::load(sources)?),
+        Verb::Analytics => process::run(Role::Analytics, config::load(sources)?),
+        Verb::Controller => process::run(Role::Controller, config::load(sources)?),
+        Verb::Actuator => process::run(Role::Actuator, config::load(sources)?),
+        Verb::Notifier => process::run(Role::Notifier, config::load(sources)?),
+        Verb::Console => process::run(Role::Console, config::load(sources)?),
+        Verb::Status(asked) => ask::status(&asked),
+        Verb::Services(asked) => ask::services(&asked),
+        Verb::Signals(asked) if asked.all => ask::signals(&asked.ask, ask::Which::All),
+        Verb::Signals(asked) => ask::signals(&asked.ask, ask::Which::Open),
+        Verb::Actions(asked) => ask::actions(&asked),
+        Verb::Explain(asked) => ask::explain(&asked.ask, &asked.signal),
+        Verb::Config(ConfigVerb::Check) => config::check(sources),
+        Verb::Config(ConfigVerb::Show { output }) => config::show(sources, output),
+        Verb::Completion { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "homeostat",
+                &mut std::io::stdout(),
+            );
+            Ok(())
+        }
+        Verb::Demo(options) => demo::run(sources, options),
+    }
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| {
+        format!("{text:?} has no '='; write KEY=VALUE as in collector.interval=2s")
+    })?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
