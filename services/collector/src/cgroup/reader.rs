@@ -1,0 +1,625 @@
+//! Descriptors that stay open for a container's life, read in place once a tick.
+//!
+//! Opening the files anew costs two to three times as much as reading them. A file that has vanished, or that the kernel was
+//! built without, is closed at its first failure and not tried again: the process behind the reader is known to the engine,
+//! which says when there is a new one.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use units::{Metric, MetricRow};
+
+use super::layout::{Host, LocateError, Place, Places};
+use super::parse;
+
+/// A file longer than this is taken as unreadable: `memory.stat` has 2 KiB, `io.stat` of a host with a hundred disks 10 KiB.
+const FILE_BYTES_MAX: usize = 256 * 1024;
+const BUFFER_BYTES_START: usize = 16 * 1024;
+/// The kernel hands out such files by the page and ends one early only for want of room for the next record, all of which are
+/// far shorter than a quarter page. What is shorter than this is therefore the whole file, and the read that would say so is saved.
+const COMPLETE_BELOW_BYTES: usize = 3 * 1024;
+
+/// Where every file is read to, one after the other.
+pub(crate) struct Buffer(Vec<u8>);
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Buffer(vec![0; BUFFER_BYTES_START])
+    }
+}
+
+/// A file kept open, until it fails.
+#[derive(Debug)]
+struct Kept(Option<File>);
+
+impl Kept {
+    fn open(path: &Path) -> Kept {
+        Kept(File::open(path).ok())
+    }
+
+    const fn none() -> Kept {
+        Kept(None)
+    }
+
+    /// The whole file as of now; closes it when it cannot be read.
+    fn read<'b>(&mut self, buffer: &'b mut Buffer) -> Option<&'b [u8]> {
+        let file = self.0.as_ref()?;
+        match read_whole(file, buffer) {
+            Some(len) => Some(&buffer.0[..len]),
+            None => {
+                self.0 = None;
+                None
+            }
+        }
+    }
+}
+
+fn read_whole(file: &File, buffer: &mut Buffer) -> Option<usize> {
+    let mut len = 0;
+    loop {
+        if len == buffer.0.len() {
+            if len >= FILE_BYTES_MAX {
+                return None;
+            }
+            buffer.0.resize(len * 2, 0);
+        }
+        let read = match file.read_at(&mut buffer.0[len..], len as u64) {
+            Ok(read) => read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(_) => return None,
+        };
+        len += read;
+        if read == 0 || (read < COMPLETE_BELOW_BYTES && len < buffer.0.len()) {
+            return Some(len);
+        }
+    }
+}
+
+/// Whether the limits are read anew; they change seldom, and reading them costs as much as anything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LimitFiles {
+    /// Read them now.
+    Read,
+    /// Say again what they said.
+    Recall,
+}
+
+/// Whose network a container uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Network {
+    /// One of its own: its counters are the container's.
+    Own,
+    /// The host's or another container's: the counters are not its own and are left absent.
+    Shared,
+}
+
+/// The open files of one container.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    cpu: Cpu,
+    memory: Memory,
+    io: Io,
+    pids: Pids,
+    pressure: [Kept; 3],
+    net: Kept,
+}
+
+#[derive(Debug)]
+struct Cpu {
+    /// v1 only.
+    usage: Kept,
+    /// v1 only.
+    times: Kept,
+    stat: Kept,
+    limit: CpuLimit,
+    limit_cores: Option<f64>,
+}
+
+#[derive(Debug)]
+enum CpuLimit {
+    V1 { quota: Kept, period: Kept },
+    V2 { max: Kept },
+    None,
+}
+
+#[derive(Debug)]
+struct Memory {
+    dialect: Dialect,
+    usage: Kept,
+    stat: Kept,
+    events: Kept,
+    /// v1 only: hits of the limit.
+    failures: Kept,
+    /// v2 only.
+    swap: Kept,
+    limit: Kept,
+    limit_bytes: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Dialect {
+    V1,
+    V2,
+}
+
+#[derive(Debug)]
+enum Io {
+    V1 { bytes: Kept, operations: Kept },
+    V2 { stat: Kept },
+    None,
+}
+
+#[derive(Debug)]
+struct Pids {
+    current: Kept,
+    max: Kept,
+    limit: Option<f64>,
+}
+
+impl Reader {
+    /// Opens the files of the container `id` whose first process is `pid`.
+    ///
+    /// # Errors
+    /// When its cgroup cannot be found. A file that is missing there is left out.
+    pub(crate) fn open(
+        host: &Host,
+        pid: i64,
+        id: &str,
+        network: Network,
+    ) -> Result<Reader, LocateError> {
+        let places = host.locate(pid, id)?;
+        let net = match network {
+            Network::Own => Kept::open(&host.process_file(pid, "net/dev")),
+            Network::Shared => Kept::none(),
+        };
+        Ok(Reader::at(&places, net))
+    }
+
+    fn at(places: &Places, net: Kept) -> Reader {
+        let unified = |name: &str| match &places.unified {
+            Some(directory) => Kept::open(&directory.join(name)),
+            None => Kept::none(),
+        };
+        Reader {
+            cpu: Cpu::open(places.cpu.as_ref(), places.cpuacct.as_deref()),
+            memory: Memory::open(places.memory.as_ref()),
+            io: Io::open(places.io.as_ref()),
+            pids: Pids::open(places.pids.as_ref()),
+            pressure: [
+                unified("cpu.pressure"),
+                unified("memory.pressure"),
+                unified("io.pressure"),
+            ],
+            net,
+        }
+    }
+
+    /// Reads everything that can still be read into `row`.
+    pub(crate) fn read(&mut self, limits: LimitFiles, buffer: &mut Buffer, row: &mut MetricRow) {
+        self.cpu.read(limits, buffer, row);
+        self.memory.read(limits, buffer, row);
+        self.io.read(buffer, row);
+        self.pids.read(limits, buffer, row);
+        self.read_pressure(buffer, row);
+        if let Some(text) = self.net.read(buffer) {
+            parse::net_dev(text, row);
+        }
+    }
+
+    fn read_pressure(&mut self, buffer: &mut Buffer, row: &mut MetricRow) {
+        const METRICS: [(Metric, Option<Metric>); 3] = [
+            (Metric::PsiCpuSome, None),
+            (Metric::PsiMemorySome, Some(Metric::PsiMemoryFull)),
+            (Metric::PsiIoSome, Some(Metric::PsiIoFull)),
+        ];
+        for (file, (some, full)) in self.pressure.iter_mut().zip(METRICS) {
+            if let Some(text) = file.read(buffer) {
+                parse::pressure(text, some, full, row);
+            }
+        }
+    }
+}
+
+impl Cpu {
+    fn open(cpu: Option<&Place>, cpuacct: Option<&Path>) -> Cpu {
+        let accounted = |name: &str| match cpuacct {
+            Some(directory) => Kept::open(&directory.join(name)),
+            None => Kept::none(),
+        };
+        let limit = match cpu {
+            Some(Place::V1(directory)) => CpuLimit::V1 {
+                quota: Kept::open(&directory.join("cpu.cfs_quota_us")),
+                period: Kept::open(&directory.join("cpu.cfs_period_us")),
+            },
+            Some(Place::V2(directory)) => CpuLimit::V2 {
+                max: Kept::open(&directory.join("cpu.max")),
+            },
+            None => CpuLimit::None,
+        };
+        Cpu {
+            usage: accounted("cpuacct.usage"),
+            times: accounted("cpuacct.stat"),
+            stat: open_in(cpu, "cpu.stat", "cpu.stat"),
+            limit,
+            limit_cores: None,
+        }
+    }
+
+    fn read(&mut self, limits: LimitFiles, buffer: &mut Buffer, row: &mut MetricRow) {
+        if let Some(text) = self.stat.read(buffer) {
+            parse::cpu_stat(text, row);
+        }
+        // After cpu.stat: where cpuacct is on v1 and cpu on v2, v1's account is the one that is kept.
+        if let Some(text) = self.usage.read(buffer) {
+            parse::cpuacct_usage(text, row);
+        }
+        if let Some(text) = self.times.read(buffer) {
+            parse::cpuacct_stat(text, row);
+        }
+        match limits {
+            LimitFiles::Read => self.limit_cores = self.limit.read(buffer),
+            LimitFiles::Recall => {}
+        }
+        row.set_opt(Metric::CpuLimit, self.limit_cores);
+    }
+}
+
+impl CpuLimit {
+    fn read(&mut self, buffer: &mut Buffer) -> Option<f64> {
+        match self {
+            CpuLimit::V1 { quota, period } => {
+                /// More digits than a 64-bit number has.
+                const DIGITS_MAX: usize = 24;
+                let text = quota.read(buffer)?;
+                let mut kept = [0; DIGITS_MAX];
+                let len = text.len().min(DIGITS_MAX);
+                kept[..len].copy_from_slice(&text[..len]);
+                parse::cfs_limit(&kept[..len], period.read(buffer)?)
+            }
+            CpuLimit::V2 { max } => parse::cpu_max(max.read(buffer)?),
+            CpuLimit::None => None,
+        }
+    }
+}
+
+impl Memory {
+    fn open(place: Option<&Place>) -> Memory {
+        let only_v1 = |name: &str| match place {
+            Some(Place::V1(directory)) => Kept::open(&directory.join(name)),
+            Some(Place::V2(_)) | None => Kept::none(),
+        };
+        let only_v2 = |name: &str| match place {
+            Some(Place::V2(directory)) => Kept::open(&directory.join(name)),
+            Some(Place::V1(_)) | None => Kept::none(),
+        };
+        Memory {
+            dialect: match place {
+                Some(Place::V1(_)) => Dialect::V1,
+                Some(Place::V2(_)) | None => Dialect::V2,
+            },
+            usage: open_in(place, "memory.usage_in_bytes", "memory.current"),
+            stat: open_in(place, "memory.stat", "memory.stat"),
+            events: open_in(place, "memory.oom_control", "memory.events"),
+            failures: only_v1("memory.failcnt"),
+            swap: only_v2("memory.swap.current"),
+            limit: open_in(place, "memory.limit_in_bytes", "memory.max"),
+            limit_bytes: None,
+        }
+    }
+
+    fn read(&mut self, limits: LimitFiles, buffer: &mut Buffer, row: &mut MetricRow) {
+        let usage = self.usage.read(buffer).and_then(parse::number);
+        row.set_opt(Metric::MemoryUsage, usage.map(|bytes| bytes as f64));
+        if let Some(text) = self.stat.read(buffer) {
+            match self.dialect {
+                Dialect::V1 => parse::memory_stat_v1(text, usage, row),
+                Dialect::V2 => parse::memory_stat_v2(text, usage, row),
+            }
+        }
+        if let Some(text) = self.events.read(buffer) {
+            parse::memory_events(text, row);
+        }
+        if let Some(hits) = self.failures.read(buffer).and_then(parse::number) {
+            row.set(Metric::MemoryFailures, hits as f64);
+        }
+        if let Some(bytes) = self.swap.read(buffer).and_then(parse::number) {
+            row.set(Metric::MemorySwap, bytes as f64);
+        }
+        match limits {
+            LimitFiles::Read => self.limit_bytes = self.limit.read(buffer).and_then(parse::limit),
+            LimitFiles::Recall => {}
+        }
+        row.set_opt(Metric::MemoryLimit, self.limit_bytes);
+    }
+}
+
+impl Io {
+    fn open(place: Option<&Place>) -> Io {
+        match place {
+            Some(Place::V1(directory)) => Io::V1 {
+                bytes: open_first(directory, "blkio.throttle.io_service_bytes"),
+                operations: open_first(directory, "blkio.throttle.io_serviced"),
+            },
+            Some(Place::V2(directory)) => Io::V2 {
+                stat: Kept::open(&directory.join("io.stat")),
+            },
+            None => Io::None,
+        }
+    }
+
+    fn read(&mut self, buffer: &mut Buffer, row: &mut MetricRow) {
+        match self {
+            Io::V1 { bytes, operations } => {
+                if let Some(text) = bytes.read(buffer) {
+                    parse::blkio(text, Metric::IoReadBytes, Metric::IoWriteBytes, row);
+                }
+                if let Some(text) = operations.read(buffer) {
+                    parse::blkio(text, Metric::IoReadOps, Metric::IoWriteOps, row);
+                }
+            }
+            Io::V2 { stat } => {
+                if let Some(text) = stat.read(buffer) {
+                    parse::io_stat(text, row);
+                }
+            }
+            Io::None => {}
+        }
+    }
+}
+
+impl Pids {
+    fn open(place: Option<&Place>) -> Pids {
+        Pids {
+            current: open_in(place, "pids.current", "pids.current"),
+            max: open_in(place, "pids.max", "pids.max"),
+            limit: None,
+        }
+    }
+
+    fn read(&mut self, limits: LimitFiles, buffer: &mut Buffer, row: &mut MetricRow) {
+        if let Some(tasks) = self.current.read(buffer).and_then(parse::number) {
+            row.set(Metric::Pids, tasks as f64);
+        }
+        match limits {
+            LimitFiles::Read => self.limit = self.max.read(buffer).and_then(parse::limit),
+            LimitFiles::Recall => {}
+        }
+        row.set_opt(Metric::PidsLimit, self.limit);
+    }
+}
+
+fn open_in(place: Option<&Place>, v1: &str, v2: &str) -> Kept {
+    match place {
+        Some(Place::V1(directory)) => Kept::open(&directory.join(v1)),
+        Some(Place::V2(directory)) => Kept::open(&directory.join(v2)),
+        None => Kept::none(),
+    }
+}
+
+/// The file that counts the subtree too, or the plain one of older kernels.
+fn open_first(directory: &Path, name: &str) -> Kept {
+    let recursive: PathBuf = directory.join(format!("{name}_recursive"));
+    if recursive.exists() {
+        Kept::open(&recursive)
+    } else {
+        Kept::open(&directory.join(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const V1: &[(&str, &str)] = &[
+        ("cpuacct.usage", "2500000000\n"),
+        ("cpuacct.stat", "user 150\nsystem 100\n"),
+        (
+            "cpu.stat",
+            "nr_periods 50\nnr_throttled 10\nthrottled_time 750000000\n",
+        ),
+        ("cpu.cfs_quota_us", "50000\n"),
+        ("cpu.cfs_period_us", "100000\n"),
+        ("memory.usage_in_bytes", "10485760\n"),
+        ("memory.limit_in_bytes", "67108864\n"),
+        ("memory.failcnt", "3\n"),
+        (
+            "memory.oom_control",
+            "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
+        ),
+        (
+            "memory.stat",
+            "cache 1\nrss 2\ntotal_cache 4194304\ntotal_rss 5242880\ntotal_swap 4096\ntotal_pgmajfault 7\ntotal_inactive_file 2097152\n",
+        ),
+        (
+            "blkio.throttle.io_service_bytes",
+            "8:0 Read 4096\n8:0 Write 8192\nTotal 12288\n",
+        ),
+        (
+            "blkio.throttle.io_serviced",
+            "8:0 Read 1\n8:0 Write 2\nTotal 3\n",
+        ),
+        ("pids.current", "4\n"),
+        ("pids.max", "max\n"),
+    ];
+
+    const V2: &[(&str, &str)] = &[
+        (
+            "cpu.stat",
+            "usage_usec 2500000\nuser_usec 1500000\nsystem_usec 1000000\nnr_periods 50\nnr_throttled 10\nthrottled_usec 750000\n",
+        ),
+        ("cpu.max", "50000 100000\n"),
+        ("memory.current", "10485760\n"),
+        ("memory.max", "67108864\n"),
+        ("memory.events", "low 0\nhigh 0\nmax 3\noom 1\noom_kill 1\n"),
+        (
+            "memory.stat",
+            "anon 5242880\nfile 4194304\ninactive_file 2097152\npgmajfault 7\n",
+        ),
+        ("memory.swap.current", "4096\n"),
+        (
+            "io.stat",
+            "8:0 rbytes=4096 wbytes=8192 rios=1 wios=2 dbytes=0 dios=0\n",
+        ),
+        ("pids.current", "4\n"),
+        ("pids.max", "max\n"),
+    ];
+
+    const PRESSURE: &[(&str, &str)] = &[
+        (
+            "cpu.pressure",
+            "some avg10=0.00 avg60=0.00 avg300=0.00 total=1000000\n",
+        ),
+        (
+            "memory.pressure",
+            "some avg10=0.00 avg60=0.00 avg300=0.00 total=2000000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=500000\n",
+        ),
+        (
+            "io.pressure",
+            "some avg10=0.00 avg60=0.00 avg300=0.00 total=3000000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=1500000\n",
+        ),
+    ];
+
+    fn write(directory: &Path, files: &[(&str, &str)]) {
+        for (name, text) in files {
+            fs::write(directory.join(name), text).unwrap();
+        }
+    }
+
+    fn read(reader: &mut Reader) -> MetricRow {
+        let mut row = MetricRow::default();
+        reader.read(LimitFiles::Read, &mut Buffer::default(), &mut row);
+        row
+    }
+
+    fn assert_common(row: &MetricRow) {
+        let expected = [
+            (Metric::CpuUsage, 2.5),
+            (Metric::CpuUser, 1.5),
+            (Metric::CpuSystem, 1.0),
+            (Metric::CpuPeriods, 50.0),
+            (Metric::CpuThrottledPeriods, 10.0),
+            (Metric::CpuThrottled, 0.75),
+            (Metric::CpuLimit, 0.5),
+            (Metric::MemoryUsage, 10_485_760.0),
+            (Metric::MemoryWorkingSet, 8_388_608.0),
+            (Metric::MemoryRss, 5_242_880.0),
+            (Metric::MemoryCache, 4_194_304.0),
+            (Metric::MemorySwap, 4096.0),
+            (Metric::MemoryLimit, 67_108_864.0),
+            (Metric::MemoryFailures, 3.0),
+            (Metric::OomKills, 1.0),
+            (Metric::MajorFaults, 7.0),
+            (Metric::IoReadBytes, 4096.0),
+            (Metric::IoWriteBytes, 8192.0),
+            (Metric::IoReadOps, 1.0),
+            (Metric::IoWriteOps, 2.0),
+            (Metric::Pids, 4.0),
+        ];
+        for (metric, value) in expected {
+            assert_eq!(row.get(metric), Some(value), "{metric}");
+        }
+        assert_eq!(row.get(Metric::PidsLimit), None);
+    }
+
+    fn assert_pressure(row: &MetricRow) {
+        let expected = [
+            (Metric::PsiCpuSome, 1.0),
+            (Metric::PsiMemorySome, 2.0),
+            (Metric::PsiMemoryFull, 0.5),
+            (Metric::PsiIoSome, 3.0),
+            (Metric::PsiIoFull, 1.5),
+        ];
+        for (metric, value) in expected {
+            assert_eq!(row.get(metric), Some(value), "{metric}");
+        }
+    }
+
+    fn v1_places(directory: &Path) -> Places {
+        let place = Some(Place::V1(directory.to_owned()));
+        Places {
+            cpu: place.clone(),
+            cpuacct: Some(directory.to_owned()),
+            memory: place.clone(),
+            io: place.clone(),
+            pids: place,
+            unified: None,
+        }
+    }
+
+    #[test]
+    fn the_same_container_reads_the_same_on_v1_v2_and_hybrid() {
+        let v1 = tempfile::tempdir().unwrap();
+        write(v1.path(), V1);
+        let row = read(&mut Reader::at(&v1_places(v1.path()), Kept::none()));
+        assert_common(&row);
+        assert_eq!(row.get(Metric::PsiCpuSome), None);
+
+        let v2 = tempfile::tempdir().unwrap();
+        write(v2.path(), V2);
+        write(v2.path(), PRESSURE);
+        let place = Some(Place::V2(v2.path().to_owned()));
+        let places = Places {
+            cpu: place.clone(),
+            cpuacct: None,
+            memory: place.clone(),
+            io: place.clone(),
+            pids: place,
+            unified: Some(v2.path().to_owned()),
+        };
+        let row = read(&mut Reader::at(&places, Kept::none()));
+        assert_common(&row);
+        assert_pressure(&row);
+
+        let unified = tempfile::tempdir().unwrap();
+        write(unified.path(), PRESSURE);
+        // The root of a hybrid host's v2 tree has a cpu.stat too; v1's is the one with the throttling.
+        fs::write(unified.path().join("cpu.stat"), "usage_usec 1\n").unwrap();
+        let places = Places {
+            unified: Some(unified.path().to_owned()),
+            ..v1_places(v1.path())
+        };
+        let row = read(&mut Reader::at(&places, Kept::none()));
+        assert_common(&row);
+        assert_pressure(&row);
+    }
+
+    #[test]
+    fn a_reader_sees_new_values_and_recalls_limits() {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), V1);
+        let mut reader = Reader::at(&v1_places(directory.path()), Kept::none());
+        read(&mut reader);
+        write(
+            directory.path(),
+            &[("pids.current", "9\n"), ("cpu.cfs_quota_us", "-1\n")],
+        );
+        let mut row = MetricRow::default();
+        reader.read(LimitFiles::Recall, &mut Buffer::default(), &mut row);
+        assert_eq!(row.get(Metric::Pids), Some(9.0));
+        assert_eq!(row.get(Metric::CpuLimit), Some(0.5));
+        assert_eq!(read(&mut reader).get(Metric::CpuLimit), None);
+    }
+
+    #[test]
+    fn a_file_that_fails_is_closed() {
+        let directory = tempfile::tempdir().unwrap();
+        // A directory opens, and fails to be read: as a vanished cgroup file does.
+        let mut kept = Kept::open(directory.path());
+        assert!(kept.0.is_some());
+        assert_eq!(kept.read(&mut Buffer::default()), None);
+        assert!(kept.0.is_none());
+    }
+
+    #[test]
+    fn files_longer_than_the_buffer_are_read_whole_up_to_the_bound() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("long");
+        let mut buffer = Buffer::default();
+        fs::write(&path, vec![b'x'; 100_000]).unwrap();
+        assert_eq!(Kept::open(&path).read(&mut buffer).unwrap().len(), 100_000);
+        fs::write(&path, vec![b'x'; FILE_BYTES_MAX + 1]).unwrap();
+        assert_eq!(Kept::open(&path).read(&mut buffer), None);
+    }
+}

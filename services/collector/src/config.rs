@@ -1,0 +1,168 @@
+//! The collector's configuration.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kit::config::{HumanDuration, Invalid, Validate};
+use serde::{Deserialize, Serialize};
+use units::NodeId;
+
+const DOCKER_DEFAULT: &str = "unix:///var/run/docker.sock";
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+const INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+/// Section `[collector]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Name of this node, in every record. Absent: the host name. Give the actuator the same.
+    pub node: Option<String>,
+    /// The engine: `unix://` and a path. Absent: `DOCKER_HOST`, else `unix:///var/run/docker.sock`.
+    pub docker: Option<String>,
+    /// Time between two samples of a container, 100 ms to 1 min.
+    pub interval: HumanDuration,
+    /// Time between two inventories when nothing changes, 100 ms to 1 min; others take several missing ones as a lost node.
+    pub inventory_interval: HumanDuration,
+    /// Directory of the positions in container logs. Absent: memory only, and lines written while the collector is down are
+    /// not read.
+    pub state_dir: Option<PathBuf>,
+    /// Whether container logs are read.
+    pub logs: Logs,
+    /// Where the host's `/proc`, `/sys` and the engine's data are, when this runs in a container. Absent: `HOST_ROOT`, else `/`.
+    pub host_root: Option<PathBuf>,
+}
+
+/// Whether container logs are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Logs {
+    /// They are.
+    On,
+    /// They are not.
+    Off,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            node: None,
+            docker: None,
+            interval: HumanDuration::from_secs(1),
+            inventory_interval: HumanDuration::from_secs(2),
+            state_dir: None,
+            logs: Logs::On,
+            host_root: None,
+        }
+    }
+}
+
+impl Config {
+    /// The node's name: the configured one, else the host's.
+    pub(crate) fn node_id(&self) -> std::io::Result<NodeId> {
+        if let Some(name) = &self.node {
+            return Ok(NodeId::from(name.as_str()));
+        }
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname")?;
+        Ok(NodeId::from(name.trim()))
+    }
+
+    /// The engine's address.
+    pub(crate) fn docker_address(&self) -> String {
+        let from_environment = || {
+            std::env::var("DOCKER_HOST")
+                .ok()
+                .filter(|it| !it.is_empty())
+        };
+        self.docker
+            .clone()
+            .or_else(from_environment)
+            .unwrap_or_else(|| DOCKER_DEFAULT.to_owned())
+    }
+
+    /// Where the host's files are.
+    pub(crate) fn host_root(&self) -> PathBuf {
+        let from_environment = || std::env::var_os("HOST_ROOT").filter(|it| !it.is_empty());
+        self.host_root
+            .clone()
+            .or_else(|| from_environment().map(PathBuf::from))
+            .unwrap_or_else(|| PathBuf::from("/"))
+    }
+}
+
+impl Validate for Config {
+    fn problems(&self) -> Vec<Invalid> {
+        let mut problems = Vec::new();
+        if self
+            .node
+            .as_deref()
+            .is_some_and(|name| name.trim().is_empty())
+        {
+            problems.push(
+                Invalid::new("node", "the node's name is empty")
+                    .suggest("leave it out to use the host name"),
+            );
+        }
+        if let Some(address) = &self.docker
+            && !address.starts_with("unix://")
+        {
+            // The cgroup files are read on this host, so an engine elsewhere could not be sampled.
+            let message = format!("{address:?} is no address of this host's engine");
+            problems
+                .push(Invalid::new("docker", message).suggest("write unix:///var/run/docker.sock"));
+        }
+        let intervals = [
+            ("interval", self.interval),
+            ("inventory_interval", self.inventory_interval),
+        ];
+        for (key, interval) in intervals {
+            if !(INTERVAL_MIN..=INTERVAL_MAX).contains(&interval.get()) {
+                problems.push(
+                    Invalid::new(key, format!("{interval} is too short or too long"))
+                        .suggest("write a duration from 100ms to 1m, such as 1s"),
+                );
+            }
+        }
+        if self.host_root.as_deref().is_some_and(Path::is_relative) {
+            problems.push(
+                Invalid::new("host_root", "the path is relative")
+                    .suggest("write where the host's root is mounted, such as /host"),
+            );
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_valid() {
+        let config = Config::default();
+        assert!(config.problems().is_empty());
+        assert!(!config.node_id().unwrap().as_str().is_empty());
+    }
+
+    #[test]
+    fn each_mistake_is_named_with_its_key() {
+        let config = Config {
+            node: Some(" ".to_owned()),
+            docker: Some("tcp://10.0.0.1:2375".to_owned()),
+            interval: HumanDuration::from_millis(1),
+            inventory_interval: HumanDuration::from_secs(3600),
+            host_root: Some("host".into()),
+            ..Config::default()
+        };
+        let keys: Vec<_> = config.problems().into_iter().map(|it| it.key).collect();
+        assert_eq!(
+            keys,
+            [
+                "node",
+                "docker",
+                "interval",
+                "inventory_interval",
+                "host_root"
+            ]
+        );
+    }
+}

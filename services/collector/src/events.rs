@@ -1,0 +1,313 @@
+//! What is worth a line in the log or a number in the metrics: one structure for each, which gives both.
+
+use std::path::Path;
+use std::time::Duration;
+
+use kit::metrics::{Counter, Counters, Gauges, Histogram, MetricName, Metrics};
+use units::{ContainerId, ContainerName, ContainerState};
+
+use crate::cgroup::LocateError;
+use crate::docker::DockerError;
+use crate::logs::{Loss, PositionError};
+
+/// The series this role writes, looked up once.
+#[derive(Clone)]
+pub(crate) struct Instruments {
+    samples: Counter,
+    samples_lost: Counter,
+    tick_duration: Histogram,
+    tick_overruns: Counter,
+    containers: Gauges,
+    log_lines: Counter,
+    log_bytes: Counter,
+    log_lost_lines: Counters,
+    records_produced: Counters,
+    records_failed: Counters,
+}
+
+impl Instruments {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Instruments {
+            samples: metrics.counter(MetricName::Samples).with(&[]),
+            samples_lost: metrics.counter(MetricName::SamplesLost).with(&[]),
+            tick_duration: metrics.histogram(MetricName::TickDuration).with(&[]),
+            tick_overruns: metrics.counter(MetricName::TickOverruns).with(&[]),
+            containers: metrics.gauge(MetricName::CollectorContainers),
+            log_lines: metrics.counter(MetricName::LogLines).with(&[]),
+            log_bytes: metrics.counter(MetricName::LogBytes).with(&[]),
+            log_lost_lines: metrics.counter(MetricName::LogLostLines),
+            records_produced: metrics.counter(MetricName::RecordsProduced),
+            records_failed: metrics.counter(MetricName::RecordsFailed),
+        }
+    }
+}
+
+/// All containers were read once.
+pub(crate) struct Ticked {
+    pub(crate) rows: usize,
+    pub(crate) took: Duration,
+}
+
+impl Ticked {
+    pub(crate) fn emit(&self, to: &Instruments) {
+        to.samples.inc_by(self.rows as u64);
+        to.tick_duration.observe(self.took.as_secs_f64());
+        tracing::trace!(rows = self.rows, took = ?self.took, "containers read");
+    }
+}
+
+/// Ticks were skipped because the one before took too long, or the machine stood still.
+pub(crate) struct TicksMissed {
+    pub(crate) ticks: u64,
+}
+
+impl TicksMissed {
+    pub(crate) fn emit(&self, to: &Instruments) {
+        to.tick_overruns.inc_by(self.ticks);
+        tracing::debug!(ticks = self.ticks, "ticks skipped");
+    }
+}
+
+/// A container's cgroup could not be opened.
+pub(crate) struct Unreadable<'a> {
+    pub(crate) container: &'a ContainerName,
+    pub(crate) error: &'a LocateError,
+}
+
+impl Unreadable<'_> {
+    pub(crate) fn emit(&self) {
+        tracing::warn!(container = %self.container, error = %kit::boot::chain(self.error),
+            "cannot read the container's usage; its samples have its state only");
+    }
+}
+
+/// How many containers there are, by state.
+pub(crate) struct Counted {
+    pub(crate) by_state: [(ContainerState, usize); ContainerState::ALL.len()],
+}
+
+impl Counted {
+    pub(crate) fn emit(&self, to: &Instruments) {
+        for (state, count) in self.by_state {
+            to.containers
+                .with(&[("state", state.as_str())])
+                .set(count as f64);
+        }
+    }
+}
+
+/// The engine answered, for the first time or again.
+pub(crate) struct EngineFound<'a> {
+    pub(crate) address: &'a str,
+    pub(crate) version: &'a str,
+    pub(crate) containers: usize,
+}
+
+impl EngineFound<'_> {
+    pub(crate) fn emit(&self) {
+        tracing::info!(
+            docker = self.address,
+            version = self.version,
+            containers = self.containers,
+            "reading containers"
+        );
+    }
+}
+
+/// A single request failed while the engine goes on answering others.
+pub(crate) struct RequestFailed<'a> {
+    pub(crate) error: &'a DockerError,
+}
+
+impl RequestFailed<'_> {
+    pub(crate) fn emit(&self) {
+        tracing::debug!(error = %kit::boot::chain(self.error), "request to the engine failed");
+    }
+}
+
+/// The log confirmed a record.
+pub(crate) struct Delivered<'a> {
+    pub(crate) topic: &'a str,
+}
+
+impl Delivered<'_> {
+    pub(crate) fn emit(&self, to: &Instruments) {
+        to.records_produced.with(&[("topic", self.topic)]).inc();
+    }
+}
+
+/// The log did not take a record; it is tried again.
+pub(crate) struct DeliveryFailed<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) error: &'a bus::BusError,
+    /// Attempts so far, this one included.
+    pub(crate) attempts: u32,
+}
+
+impl DeliveryFailed<'_> {
+    pub(crate) fn emit(&self, to: &Instruments) {
+        to.records_failed
+            .with(&[("topic", self.topic), ("reason", "produce")])
+            .inc();
+        // Once when it starts failing; that it works again shows in the dependency's state.
+        if self.attempts == 1 {
+            tracing::warn!(topic = self.topic, error = %kit::boot::chain(self.error),
+                "cannot append to the log; trying again");
+        }
+    }
+}
+
+/// A record that can never be appended was given up.
+pub(crate) struct Refused<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) rows: u64,
+    pub(crate) problem: &'a dyn std::error::Error,
+}
+
+impl Refused<'_> {
+    pub(crate) fn emit(&self, to: &Instruments) {
+        to.records_failed
+            .with(&[("topic", self.topic), ("reason", "refused")])
+            .inc();
+        tracing::error!(topic = self.topic, rows = self.rows, error = %kit::boot::chain(self.problem),
+            "a record was given up");
+    }
+}
+
+/// Samples were dropped because the log did not take them in time.
+pub(crate) struct SamplesLost {
+    pub(crate) rows: u64,
+}
+
+impl SamplesLost {
+    pub(crate) fn emit(&self, to: &Instruments) {
+        to.samples_lost.inc_by(self.rows);
+    }
+}
+
+/// The log is behind and the oldest that waits is being dropped; said once each time it begins.
+pub(crate) struct LosingBegan<'a> {
+    pub(crate) topic: &'a str,
+}
+
+impl LosingBegan<'_> {
+    pub(crate) fn emit(&self) {
+        tracing::warn!(
+            topic = self.topic,
+            "the log does not keep up; dropping the oldest of what waits until it does"
+        );
+    }
+}
+
+/// The log has caught up after something was dropped.
+pub(crate) struct LosingEnded<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) dropped: u64,
+}
+
+impl LosingEnded<'_> {
+    pub(crate) fn emit(&self) {
+        tracing::warn!(
+            topic = self.topic,
+            dropped = self.dropped,
+            "the log keeps up again; this much was dropped"
+        );
+    }
+}
+
+/// An event was dropped because the log did not take it in time.
+pub(crate) struct EventLost;
+
+impl EventLost {
+    pub(crate) fn emit(&self, to: &Instruments) {
+        let labels = [("topic", wire::topic::EVENTS), ("reason", "dropped")];
+        to.records_failed.with(&labels).inc();
+    }
+}
+
+/// Lines were read from a log file.
+pub(crate) struct LinesRead {
+    pub(crate) lines: usize,
+    pub(crate) bytes: u64,
+}
+
+impl LinesRead {
+    pub(crate) fn emit(&self, to: &Instruments) {
+        to.log_lines.inc_by(self.lines as u64);
+        to.log_bytes.inc_by(self.bytes);
+    }
+}
+
+/// Lines are known to be missing from a container's log.
+pub(crate) struct LinesLost<'a> {
+    pub(crate) container: &'a ContainerName,
+    pub(crate) loss: Loss,
+}
+
+impl LinesLost<'_> {
+    pub(crate) fn emit(&self, to: &Instruments) {
+        to.log_lost_lines
+            .with(&[("reason", self.loss.as_str())])
+            .inc();
+        match self.loss {
+            Loss::Rotation => tracing::warn!(container = %self.container,
+                "log lines were lost: the file was rotated away before it was read; raise max-size or max-file of its log driver"),
+            Loss::Truncation => tracing::warn!(container = %self.container,
+                "log lines may be lost: the file was cut before it was read to its end; set max-file of its log driver to 2 or more"),
+            Loss::Malformed => tracing::debug!(container = %self.container,
+                "a line of the log file is not what the engine writes"),
+        }
+    }
+}
+
+/// A line was longer than is kept.
+pub(crate) struct LineCut<'a> {
+    pub(crate) container: &'a ContainerName,
+    pub(crate) bytes: u64,
+}
+
+impl LineCut<'_> {
+    pub(crate) fn emit(&self) {
+        tracing::debug!(container = %self.container, bytes = self.bytes, "the end of a very long log line was dropped");
+    }
+}
+
+/// A container's log file cannot be read.
+pub(crate) struct LogUnreadable<'a> {
+    pub(crate) container: &'a ContainerName,
+    pub(crate) path: &'a Path,
+    pub(crate) error: &'a std::io::Error,
+}
+
+impl LogUnreadable<'_> {
+    pub(crate) fn emit(&self) {
+        tracing::warn!(container = %self.container, path = %self.path.display(), error = %self.error,
+            "cannot read the container's log; run the collector as root, or set collector.logs to \"off\"");
+    }
+}
+
+/// A container's output goes to a driver that is not read.
+pub(crate) struct LogDriverUnread<'a> {
+    pub(crate) container: &'a ContainerName,
+    pub(crate) id: &'a ContainerId,
+    pub(crate) driver: &'a str,
+}
+
+impl LogDriverUnread<'_> {
+    pub(crate) fn emit(&self) {
+        tracing::info!(container = %self.container, id = self.id.short(), driver = self.driver,
+            "the container's log is not read; only the json-file driver is");
+    }
+}
+
+/// Log positions could not be written.
+pub(crate) struct PositionsUnsaved<'a> {
+    pub(crate) error: &'a PositionError,
+}
+
+impl PositionsUnsaved<'_> {
+    pub(crate) fn emit(&self) {
+        tracing::warn!(error = %kit::boot::chain(self.error),
+            "log positions are not saved; a restart would read lines again");
+    }
+}

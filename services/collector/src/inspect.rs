@@ -1,0 +1,376 @@
+//! From the engine's description of a container to ours.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use bollard::models::{
+    ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, HostConfig, MountPoint,
+};
+use units::{
+    Bytes, ContainerId, ContainerName, ContainerRecord, ContainerState, HealthState, LABEL_PLAN,
+    LABEL_REPLICA_OF, Limits, Millicores, PlanId, Policy, ServiceId, Timestamp,
+};
+
+use crate::cgroup::Network;
+
+const DEFAULT_CPU_PERIOD_US: i64 = 100_000;
+const NANO_CPUS_PER_MILLICORE: i64 = 1_000_000;
+
+/// A container as the engine describes it now.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Details {
+    /// What others are told.
+    pub(crate) record: ContainerRecord,
+    /// Its first process; present while it runs.
+    pub(crate) pid: Option<i64>,
+    /// Whose network it uses.
+    pub(crate) network: Network,
+    /// Where its output goes.
+    pub(crate) log: LogSource,
+    /// The signal that asks it to end, when it is not the usual one.
+    pub(crate) stop_signal: Option<String>,
+}
+
+/// Where a container's output goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LogSource {
+    /// Lines of JSON in this file of the host and its rotated predecessors.
+    JsonFile(PathBuf),
+    /// Nowhere.
+    Discarded,
+    /// To a driver that is not read.
+    Other {
+        /// The driver's name.
+        driver: String,
+    },
+}
+
+impl Details {
+    /// Reads the answer to an inspect request; `None` when it does not even name the container.
+    /// `engine_root` is where the engine keeps its data, on the host.
+    pub(crate) fn read(answer: ContainerInspectResponse, engine_root: &str) -> Option<Details> {
+        let id = ContainerId::from(answer.id.as_deref()?);
+        let name = ContainerName::from(answer.name.as_deref()?.trim_start_matches('/'));
+        let config = answer.config.unwrap_or_default();
+        let host = answer.host_config.unwrap_or_default();
+        let mounts = answer.mounts.unwrap_or_default();
+        let state = answer.state.unwrap_or_default();
+        let labels: BTreeMap<String, String> =
+            config.labels.unwrap_or_default().into_iter().collect();
+        let (policy, label_problems) = Policy::from_labels(&labels);
+        let status = container_state(state.status);
+        let runs = matches!(status, ContainerState::Running | ContainerState::Paused);
+        let label = |key: &str| {
+            labels
+                .get(key)
+                .map(String::as_str)
+                .filter(|it| !it.is_empty())
+        };
+        let log = log_source(&host, answer.log_path.as_deref(), &id, engine_root);
+        let record = ContainerRecord {
+            service: ServiceId::from_labels(&labels, &name),
+            image: config.image.unwrap_or_default(),
+            state: status,
+            health: health_state(state.health.and_then(|health| health.status)),
+            restarts: answer
+                .restart_count
+                .and_then(|n| u64::try_from(n).ok())
+                .unwrap_or(0),
+            created_at: answer.created.as_deref().and_then(instant),
+            started_at: state.started_at.as_deref().and_then(instant),
+            finished_at: state
+                .finished_at
+                .as_deref()
+                .and_then(instant)
+                .filter(|_| !runs),
+            exit_code: match status {
+                ContainerState::Running | ContainerState::Paused | ContainerState::Created => None,
+                ContainerState::Restarting | ContainerState::Exited | ContainerState::Dead => {
+                    state.exit_code
+                }
+            },
+            limits: limits(&host),
+            policy,
+            label_problems,
+            replica_of: label(LABEL_REPLICA_OF).map(ContainerId::from),
+            made_by: label(LABEL_PLAN).map(PlanId::from),
+            copy_obstacles: copy_obstacles(&host, &mounts),
+            id,
+            name,
+        };
+        Some(Details {
+            record,
+            pid: state.pid.filter(|pid| *pid > 0 && runs),
+            network: network(&host),
+            log,
+            stop_signal: config.stop_signal.filter(|signal| !signal.is_empty()),
+        })
+    }
+}
+
+/// The engine's times are RFC 3339 with nanoseconds; the year 1 stands for "never".
+pub(crate) fn instant(text: &str) -> Option<Timestamp> {
+    let instant: jiff::Timestamp = text.parse().ok()?;
+    let ms = instant.as_millisecond();
+    (ms > 0).then(|| Timestamp::from_millis(ms))
+}
+
+fn container_state(status: Option<ContainerStateStatusEnum>) -> ContainerState {
+    use ContainerStateStatusEnum as Status;
+    match status {
+        Some(Status::RUNNING | Status::STOPPING) => ContainerState::Running,
+        Some(Status::PAUSED) => ContainerState::Paused,
+        Some(Status::RESTARTING) => ContainerState::Restarting,
+        Some(Status::EXITED) => ContainerState::Exited,
+        Some(Status::REMOVING | Status::DEAD) => ContainerState::Dead,
+        Some(Status::CREATED | Status::EMPTY) | None => ContainerState::Created,
+    }
+}
+
+fn health_state(status: Option<HealthStatusEnum>) -> HealthState {
+    match status {
+        Some(HealthStatusEnum::STARTING) => HealthState::Starting,
+        Some(HealthStatusEnum::HEALTHY) => HealthState::Healthy,
+        Some(HealthStatusEnum::UNHEALTHY) => HealthState::Unhealthy,
+        Some(HealthStatusEnum::NONE | HealthStatusEnum::EMPTY) | None => HealthState::None,
+    }
+}
+
+fn limits(host: &HostConfig) -> Limits {
+    let positive = |value: Option<i64>| value.filter(|value| *value > 0);
+    let by_nano = positive(host.nano_cpus).map(|nano| nano / NANO_CPUS_PER_MILLICORE);
+    let by_quota = positive(host.cpu_quota).map(|quota_us| {
+        let period_us = positive(host.cpu_period).unwrap_or(DEFAULT_CPU_PERIOD_US);
+        quota_us.saturating_mul(1000) / period_us
+    });
+    let millicores = by_nano.or(by_quota).and_then(|it| u64::try_from(it).ok());
+    let memory = positive(host.memory).and_then(|bytes| u64::try_from(bytes).ok());
+    Limits {
+        cpu: millicores.map(Millicores),
+        memory: memory.map(Bytes),
+    }
+}
+
+fn network(host: &HostConfig) -> Network {
+    match host.network_mode.as_deref() {
+        Some(mode) if mode == "host" || mode.starts_with("container:") => Network::Shared,
+        Some(_) | None => Network::Own,
+    }
+}
+
+fn log_source(
+    host: &HostConfig,
+    log_path: Option<&str>,
+    id: &ContainerId,
+    engine_root: &str,
+) -> LogSource {
+    let driver = host
+        .log_config
+        .as_ref()
+        .and_then(|config| config.typ.as_deref());
+    match driver {
+        // A container that was never started has no path yet; this is the one it will get. Knowing it before the start is
+        // what lets the file be opened before a container of a few milliseconds is removed again.
+        Some("json-file") => LogSource::JsonFile(match log_path {
+            Some(path) if !path.is_empty() => PathBuf::from(path),
+            Some(_) | None => PathBuf::from(format!("{engine_root}/containers/{id}/{id}-json.log")),
+        }),
+        Some("none" | "") | None => LogSource::Discarded,
+        Some(driver) => LogSource::Other {
+            driver: driver.to_owned(),
+        },
+    }
+}
+
+/// Why a second container of the same kind cannot simply be made beside this one.
+fn copy_obstacles(host: &HostConfig, mounts: &[MountPoint]) -> Vec<String> {
+    let mut obstacles = Vec::new();
+    if host.privileged == Some(true) {
+        obstacles.push("it is privileged".to_owned());
+    }
+    let namespaces = [
+        ("network", &host.network_mode),
+        ("process", &host.pid_mode),
+        ("IPC", &host.ipc_mode),
+        ("UTS", &host.uts_mode),
+    ];
+    for (what, mode) in namespaces {
+        match mode.as_deref() {
+            Some("host") => obstacles.push(format!("it uses the host's {what} namespace")),
+            Some(mode) if mode.starts_with("container:") => {
+                obstacles.push(format!("it uses another container's {what} namespace"));
+            }
+            Some(_) | None => {}
+        }
+    }
+    for mount in mounts {
+        obstacles.extend(mount_obstacle(mount));
+    }
+    if host
+        .devices
+        .as_ref()
+        .is_some_and(|devices| !devices.is_empty())
+        || host
+            .device_requests
+            .as_ref()
+            .is_some_and(|requests| !requests.is_empty())
+    {
+        obstacles.push("it uses devices of the host".to_owned());
+    }
+    for (port, host_port) in fixed_ports(host) {
+        obstacles.push(format!(
+            "its port {port} has the fixed host port {host_port}"
+        ));
+    }
+    obstacles.sort();
+    obstacles
+}
+
+fn mount_obstacle(mount: &MountPoint) -> Option<String> {
+    let source = mount.source.as_deref().unwrap_or("?");
+    match mount.typ.as_deref() {
+        Some("bind") => Some(format!("it has a bind mount of {source}")),
+        Some("volume") => match mount.driver.as_deref() {
+            Some("local" | "") | None => Some(format!(
+                "it has the local volume {}",
+                mount.name.as_deref().unwrap_or(source)
+            )),
+            Some(_) => None,
+        },
+        Some("tmpfs" | "image") => None,
+        Some(other) => Some(format!("it has a mount of type {other}")),
+        None => None,
+    }
+}
+
+fn fixed_ports(host: &HostConfig) -> impl Iterator<Item = (&str, &str)> {
+    let bindings = host.port_bindings.iter().flatten();
+    bindings.flat_map(|(port, bindings)| {
+        bindings.iter().flatten().filter_map(move |binding| {
+            let host_port = binding.host_port.as_deref()?;
+            (!host_port.is_empty() && host_port != "0").then_some((port.as_str(), host_port))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const ID: &str = "4bf5122f344554c53bde2ebb8cd2b7e3d1600ad631c385a5d7cce23c7785459a";
+
+    fn read(answer: serde_json::Value) -> Details {
+        Details::read(serde_json::from_value(answer).unwrap(), "/var/lib/docker").unwrap()
+    }
+
+    #[test]
+    fn a_running_container() {
+        let details = read(json!({
+            "Id": ID, "Name": "/web-1", "RestartCount": 2, "Created": "2026-01-02T03:04:05.5Z",
+            "LogPath": "/data/web.log",
+            "State": {"Status": "running", "Pid": 42, "ExitCode": 0, "StartedAt": "2026-01-02T03:04:06.000000001Z",
+                "FinishedAt": "0001-01-01T00:00:00Z", "Health": {"Status": "healthy"}},
+            "HostConfig": {"NanoCpus": 500_000_000, "Memory": 67108864, "NetworkMode": "default", "IpcMode": "private",
+                "LogConfig": {"Type": "json-file", "Config": {}}, "AutoRemove": true},
+            "Config": {"Image": "shop/web:7", "Labels": {"io.homeostat.service": "web", "io.homeostat.mode": "act",
+                "io.homeostat.plan": "web-scale_out-5", "io.homeostat.replica-of": "abc"}},
+        }));
+        let record = &details.record;
+        assert_eq!(
+            (record.name.as_str(), record.service.as_str()),
+            ("web-1", "web")
+        );
+        assert_eq!(record.state, ContainerState::Running);
+        assert_eq!(record.health, HealthState::Healthy);
+        assert_eq!(record.limits.cpu, Some(Millicores(500)));
+        assert_eq!(record.limits.memory, Some(Bytes(67_108_864)));
+        assert_eq!((record.finished_at, record.exit_code), (None, None));
+        assert_eq!(
+            record.started_at,
+            Some(Timestamp::from_millis(1_767_323_046_000))
+        );
+        assert_eq!(record.made_by, Some(PlanId::from("web-scale_out-5")));
+        assert_eq!(record.replica_of, Some(ContainerId::from("abc")));
+        assert!(
+            record.copy_obstacles.is_empty(),
+            "{:?}",
+            record.copy_obstacles
+        );
+        assert!(
+            record.label_problems.is_empty(),
+            "{:?}",
+            record.label_problems
+        );
+        assert_eq!(details.pid, Some(42));
+        assert_eq!(details.network, Network::Own);
+        assert_eq!(details.log, LogSource::JsonFile("/data/web.log".into()));
+    }
+
+    #[test]
+    fn an_ended_container_has_an_exit_code_and_no_process() {
+        let details = read(json!({
+            "Id": ID, "Name": "/job",
+            "State": {"Status": "exited", "Pid": 0, "ExitCode": 137, "StartedAt": "2026-01-02T03:04:06Z",
+                "FinishedAt": "2026-01-02T03:05:06Z"},
+            "HostConfig": {"CpuQuota": 150_000, "CpuPeriod": 100_000, "LogConfig": {"Type": "journald"}},
+        }));
+        assert_eq!(details.record.exit_code, Some(137));
+        assert_eq!(details.pid, None);
+        assert_eq!(details.record.limits.cpu, Some(Millicores(1500)));
+        assert_eq!(
+            details.log,
+            LogSource::Other {
+                driver: "journald".to_owned()
+            }
+        );
+        assert_eq!(
+            details.record.finished_at,
+            Some(Timestamp::from_millis(1_767_323_106_000))
+        );
+    }
+
+    #[test]
+    fn a_container_never_started_will_log_where_the_engine_puts_it() {
+        let details = read(json!({
+            "Id": ID, "Name": "/new", "LogPath": "", "State": {"Status": "created"},
+            "HostConfig": {"LogConfig": {"Type": "json-file"}},
+        }));
+        let expected = format!("/var/lib/docker/containers/{ID}/{ID}-json.log");
+        assert_eq!(details.log, LogSource::JsonFile(expected.into()));
+    }
+
+    #[test]
+    fn what_stands_in_the_way_of_a_copy_is_named() {
+        let details = read(json!({
+            "Id": ID, "Name": "/db", "State": {"Status": "running"},
+            "HostConfig": {"Privileged": true, "NetworkMode": "container:abc", "PidMode": "host",
+                "Devices": [{"PathOnHost": "/dev/kvm"}],
+                "PortBindings": {"80/tcp": [{"HostIp": "", "HostPort": "8080"}], "81/tcp": [{"HostPort": ""}], "82/tcp": null}},
+            "Mounts": [
+                {"Type": "bind", "Source": "/etc/db", "Destination": "/etc"},
+                {"Type": "volume", "Name": "data", "Driver": "local", "Destination": "/data"},
+                {"Type": "volume", "Name": "shared", "Driver": "nfs", "Destination": "/shared"},
+                {"Type": "tmpfs", "Destination": "/tmp"}],
+        }));
+        assert_eq!(
+            details.record.copy_obstacles,
+            [
+                "it has a bind mount of /etc/db",
+                "it has the local volume data",
+                "it is privileged",
+                "it uses another container's network namespace",
+                "it uses devices of the host",
+                "it uses the host's process namespace",
+                "its port 80/tcp has the fixed host port 8080",
+            ]
+        );
+        assert_eq!(details.network, Network::Shared);
+    }
+
+    #[test]
+    fn an_answer_without_a_name_is_no_container() {
+        let answer = serde_json::from_value(json!({"Id": ID})).unwrap();
+        assert_eq!(Details::read(answer, "/var/lib/docker"), None);
+    }
+}

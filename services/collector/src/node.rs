@@ -1,0 +1,384 @@
+//! Keeps up with the engine: who is there, what happens to them, and the node's heartbeat.
+
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{Stream, StreamExt};
+use kit::backoff::{Backoff, seed_of};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use units::{ContainerEvent, ContainerId, ContainerState, EventKind, NodeId, NodeInventory};
+
+use crate::containers::{Action, Containers, EngineEvent};
+use crate::docker::{Client, DockerError};
+use crate::events::{EngineFound, LogDriverUnread, RequestFailed};
+use crate::inspect::{Details, LogSource};
+use crate::logs;
+use crate::outbox::{Outbox, Parcel};
+use crate::roster::{Engine, Roster};
+
+const CONNECT_BASE: Duration = Duration::from_millis(200);
+const CONNECT_CAP: Duration = Duration::from_secs(10);
+/// Changes are told at once, but not more often than this.
+const INVENTORY_SPACING: Duration = Duration::from_millis(200);
+/// Every container is inspected anew once in this time: events say what happened, not all that changed.
+const REFRESH_ROUND_SECS: usize = 30;
+
+/// What the node's keeper works with.
+pub(crate) struct Keeper {
+    pub(crate) node: NodeId,
+    pub(crate) address: String,
+    pub(crate) cgroup: &'static str,
+    pub(crate) inventory_interval: Duration,
+    pub(crate) health: kit::health::Dependency,
+    pub(crate) outbox: Outbox,
+    pub(crate) roster: watch::Sender<Arc<Roster>>,
+    /// Absent when logs are not read.
+    pub(crate) logs: Option<mpsc::Sender<logs::Command>>,
+    pub(crate) meta: wire::Meta,
+}
+
+/// The table and what is published from it.
+pub(crate) struct Node {
+    keeper: Keeper,
+    containers: Containers,
+    /// Where events go on after a gap.
+    last_event_ns: Option<i64>,
+    refreshed: Option<ContainerId>,
+    drivers_said: BTreeSet<ContainerId>,
+    inventory_sent: Option<Instant>,
+    changed: Changed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Changed {
+    Yes,
+    No,
+}
+
+enum Event {
+    Shutdown,
+    Engine(Result<EngineEvent, DockerError>),
+    InventoryDue,
+    RefreshDue,
+}
+
+/// Why following the engine ended.
+enum Ended {
+    Shutdown,
+    Lost(DockerError),
+}
+
+impl Node {
+    pub(crate) fn new(keeper: Keeper) -> Self {
+        Node {
+            containers: Containers::new(keeper.node.clone()),
+            keeper,
+            last_event_ns: None,
+            refreshed: None,
+            drivers_said: BTreeSet::new(),
+            inventory_sent: None,
+            changed: Changed::Yes,
+        }
+    }
+
+    /// Follows the engine until `shutdown`, through its absences. While it is away no inventory is sent: what the node holds is
+    /// not known then, and saying the last of it again would hide that.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        let mut waits = Backoff::new(
+            CONNECT_BASE,
+            CONNECT_CAP,
+            seed_of(self.keeper.node.as_str()),
+        );
+        loop {
+            let connect = Client::connect(&self.keeper.address, self.keeper.cgroup);
+            let error = match shutdown.run_until_cancelled(connect).await {
+                None => return,
+                Some(Err(error)) => error,
+                Some(Ok(client)) => {
+                    let found_at = Instant::now();
+                    match self.follow(&client, &shutdown).await {
+                        Ended::Shutdown => return,
+                        Ended::Lost(error) => {
+                            if found_at.elapsed() > CONNECT_CAP {
+                                waits.reset();
+                            }
+                            error
+                        }
+                    }
+                }
+            };
+            self.keeper.health.down(kit::boot::chain(&error));
+            self.keeper
+                .roster
+                .send_replace(Arc::new(self.containers.roster(Engine::Away)));
+            let wait = waits.next().unwrap_or(CONNECT_CAP);
+            if shutdown
+                .run_until_cancelled(tokio::time::sleep(wait))
+                .await
+                .is_none()
+            {
+                return;
+            }
+        }
+    }
+
+    async fn follow(&mut self, client: &Client, shutdown: &CancellationToken) -> Ended {
+        // Asked for before the list is: what happens in between is in the events.
+        let since_ns = self
+            .last_event_ns
+            .unwrap_or_else(|| kit::now().as_millis().saturating_mul(1_000_000));
+        let mut events = pin!(client.events(since_ns));
+        let listed = match shutdown.run_until_cancelled(client.list()).await {
+            None => return Ended::Shutdown,
+            Some(Err(error)) => return Ended::Lost(error),
+            Some(Ok(listed)) => listed,
+        };
+        EngineFound {
+            address: &self.keeper.address,
+            version: &client.engine.version,
+            containers: listed.len(),
+        }
+        .emit();
+        self.take_list(listed).await;
+        self.last_event_ns.get_or_insert(since_ns);
+        self.keeper.health.up();
+        self.tell_sampler();
+        let mut refresh = tokio::time::interval(Duration::from_secs(1));
+        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let outcome = match self.next(&mut events, client, &mut refresh, shutdown).await {
+                Event::Shutdown => return Ended::Shutdown,
+                Event::Engine(Err(error)) => Err(error),
+                Event::Engine(Ok(event)) => self.take_event(client, &event).await,
+                Event::InventoryDue => {
+                    self.send_inventory(client).await;
+                    Ok(())
+                }
+                Event::RefreshDue => self.refresh(client).await,
+            };
+            if let Err(error) = outcome {
+                return Ended::Lost(error);
+            }
+        }
+    }
+
+    async fn next(
+        &self,
+        events: &mut (impl Stream<Item = Result<EngineEvent, DockerError>> + Unpin),
+        client: &Client,
+        refresh: &mut Interval,
+        shutdown: &CancellationToken,
+    ) -> Event {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Event::Shutdown,
+            () = tokio::time::sleep_until(self.inventory_due()) => Event::InventoryDue,
+            event = events.next() => {
+                Event::Engine(event.unwrap_or_else(|| Err(client.events_ended())))
+            }
+            _ = refresh.tick() => Event::RefreshDue,
+        }
+    }
+
+    fn inventory_due(&self) -> Instant {
+        let after = match self.changed {
+            Changed::Yes => INVENTORY_SPACING,
+            Changed::No => self.keeper.inventory_interval,
+        };
+        self.inventory_sent
+            .map_or_else(Instant::now, |sent| sent + after)
+    }
+
+    /// The engine said all it has: at the start, or after a gap.
+    async fn take_list(&mut self, listed: Vec<Details>) {
+        let first = self.last_event_ns.is_none();
+        let now = kit::now();
+        let gone = self.containers.replace(listed);
+        for details in &gone {
+            let told = self
+                .containers
+                .tell_of(&details.record, now, EventKind::Removed);
+            self.publish(&told).await;
+            self.to_logs(logs::Command::Removed(details.record.id.clone()))
+                .await;
+        }
+        let present: Vec<Details> = self.containers.iter().cloned().collect();
+        let ids = present
+            .iter()
+            .map(|details| details.record.id.clone())
+            .collect();
+        self.to_logs(logs::Command::KeepOnly(ids)).await;
+        for details in &present {
+            if !first {
+                let told = self
+                    .containers
+                    .tell_of(&details.record, now, EventKind::Gap);
+                self.publish(&told).await;
+            }
+            let seen = if first {
+                logs::Seen::AtStart
+            } else {
+                logs::Seen::Later
+            };
+            self.open_log(details, seen).await;
+        }
+        self.changed = Changed::Yes;
+    }
+
+    async fn take_event(
+        &mut self,
+        client: &Client,
+        event: &EngineEvent,
+    ) -> Result<(), DockerError> {
+        self.last_event_ns = self.last_event_ns.max(Some(event.at_ns));
+        if !self.containers.is_news(event) {
+            return Ok(());
+        }
+        if let Some(told) = self.containers.tell(event) {
+            self.publish(&told).await;
+        }
+        // Before the inspect: a container that lives for milliseconds is gone after it, and with it its log.
+        if event.action == Action::Start
+            && let Some(details) = self.containers.get(&event.id).cloned()
+        {
+            self.open_started_log(&details).await;
+        }
+        if event.action.needs_inspect() {
+            self.inspect(client, &event.id).await?;
+        } else {
+            self.containers.note(event);
+        }
+        match event.action {
+            Action::Destroy => {
+                self.drivers_said.remove(&event.id);
+                self.to_logs(logs::Command::Removed(event.id.clone())).await;
+            }
+            Action::Die => self.to_logs(logs::Command::Ended(event.id.clone())).await,
+            Action::Start | Action::Rename => {
+                if let Some(details) = self.containers.get(&event.id).cloned() {
+                    self.open_log(&details, logs::Seen::Later).await;
+                }
+            }
+            Action::Create
+            | Action::Kill
+            | Action::OutOfMemory
+            | Action::Health(_)
+            | Action::Pause
+            | Action::Unpause
+            | Action::Update => {}
+        }
+        self.changed = Changed::Yes;
+        self.tell_sampler();
+        Ok(())
+    }
+
+    async fn inspect(&mut self, client: &Client, id: &ContainerId) -> Result<Changed, DockerError> {
+        let changed = match client.inspect(id).await? {
+            Some(details) => self.containers.learn(details),
+            None => self.containers.forget(id).is_some(),
+        };
+        Ok(if changed { Changed::Yes } else { Changed::No })
+    }
+
+    /// Inspects the next few containers of the round.
+    async fn refresh(&mut self, client: &Client) -> Result<(), DockerError> {
+        let count = self.containers.len().div_ceil(REFRESH_ROUND_SECS);
+        for id in self.containers.ids_after(self.refreshed.as_ref(), count) {
+            match self.inspect(client, &id).await {
+                Ok(Changed::Yes) => {
+                    self.changed = Changed::Yes;
+                    self.tell_sampler();
+                }
+                Ok(Changed::No) => {}
+                Err(error) => {
+                    RequestFailed { error: &error }.emit();
+                    return Err(error);
+                }
+            }
+            self.refreshed = Some(id);
+        }
+        Ok(())
+    }
+
+    fn tell_sampler(&self) {
+        self.keeper
+            .roster
+            .send_replace(Arc::new(self.containers.roster(Engine::Answering)));
+    }
+
+    async fn send_inventory(&mut self, client: &Client) {
+        let inventory = NodeInventory {
+            node: self.keeper.node.clone(),
+            at: kit::now(),
+            capacity: client.capacity,
+            engine: client.engine.clone(),
+            containers: self.containers.records(),
+        };
+        let record = wire::encode(&inventory, &self.keeper.meta);
+        self.keeper.outbox.send(Parcel::Inventory(record)).await;
+        self.inventory_sent = Some(Instant::now());
+        self.changed = Changed::No;
+    }
+
+    async fn publish(&self, event: &ContainerEvent) {
+        let record = wire::encode(event, &self.keeper.meta);
+        self.keeper.outbox.send(Parcel::Event(record)).await;
+    }
+
+    /// As the engine says it is about to run, before it was inspected.
+    async fn open_started_log(&mut self, details: &Details) {
+        let mut running = details.clone();
+        running.record.state = ContainerState::Running;
+        self.open_log(&running, logs::Seen::Later).await;
+    }
+
+    async fn open_log(&mut self, details: &Details, seen: logs::Seen) {
+        let record = &details.record;
+        let path = match &details.log {
+            LogSource::JsonFile(path) => path.clone(),
+            LogSource::Discarded => return,
+            LogSource::Other { driver } => {
+                if self.keeper.logs.is_some() && self.drivers_said.insert(record.id.clone()) {
+                    LogDriverUnread {
+                        container: &record.name,
+                        id: &record.id,
+                        driver,
+                    }
+                    .emit();
+                }
+                return;
+            }
+        };
+        let run = match record.state {
+            ContainerState::Created => return,
+            ContainerState::Running | ContainerState::Paused | ContainerState::Restarting => {
+                logs::Run::Live
+            }
+            ContainerState::Exited | ContainerState::Dead => logs::Run::Ended,
+        };
+        let identity = logs::Identity {
+            node: self.keeper.node.clone(),
+            id: record.id.clone(),
+            name: record.name.clone(),
+            service: record.service.clone(),
+        };
+        self.to_logs(logs::Command::Open {
+            identity,
+            path,
+            run,
+            seen,
+        })
+        .await;
+    }
+
+    async fn to_logs(&self, command: logs::Command) {
+        if let Some(logs) = &self.keeper.logs {
+            // The tailer ends only with the process.
+            let _ = logs.send(command).await;
+        }
+    }
+}
