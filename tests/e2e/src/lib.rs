@@ -5,6 +5,7 @@
     reason = "this crate is test code; a failed expectation ends the test"
 )]
 
+pub mod docker_proxy;
 pub mod homeostat;
 pub mod stack;
 pub mod wait;
