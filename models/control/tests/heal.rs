@@ -1,0 +1,490 @@
+//! Restarts: when, when not, and what is said of them.
+#![allow(clippy::unwrap_used)]
+
+mod world;
+
+use control::Event;
+use units::{
+    ActionKind, BreakerEntry, ContainerState, EventKind, HealthState, JournalEntry, Mode, Outcome,
+    OutcomeResult, Phase, Refusal, Severity, SignalKind, VerdictKind,
+};
+use world::{World, acting, policy, secs};
+
+fn single() -> World {
+    World::new(acting())
+        .with("a", "web-1", "web", policy(None))
+        .leading()
+}
+
+#[test]
+fn nothing_is_decided_before_the_history_is_read_and_the_election_won() {
+    let mut world = World::new(acting()).with("a", "web-1", "web", policy(None));
+    world.tell_inventory();
+    world.open(SignalKind::Hang, "web-1", Severity::Critical);
+    assert_eq!(world.core.deadline(), None);
+    world.tell(Event::Recovered);
+    world.pass(secs(5));
+    assert!(world.commands.is_empty(), "it does not lead");
+    world.tell(Event::Leading(units::Generation(1)));
+    assert_eq!(world.sent(), ["restart web-1"]);
+    world.tell(Event::Following);
+    assert_eq!(world.core.deadline(), None);
+}
+
+#[test]
+fn a_hang_is_answered_with_one_restart_that_is_judged_to_have_helped() {
+    let mut world = single();
+    let hang = world.open(SignalKind::Hang, "web-1", Severity::Critical);
+    assert_eq!(world.sent(), ["restart web-1"]);
+    let decided = world.last().clone();
+    assert_eq!(decided.phase, Phase::Decided);
+    assert_eq!(decided.plan.cause.signals, [hang.id.clone()]);
+    assert_eq!(decided.plan.alternatives.len(), 2);
+    world.pass(secs(2));
+    world.actuate();
+    assert_eq!(world.last().phase, Phase::Executed);
+    world.pass(secs(3));
+    world.resolve(&hang);
+    world.pass(secs(56));
+    assert_eq!(
+        world.last().phase,
+        Phase::Executed,
+        "not before its time: it may open again"
+    );
+    world.pass(secs(2));
+    let verdict = world.last().verdict.clone().unwrap();
+    assert_eq!(verdict.kind, VerdictKind::Helped, "{}", verdict.reason);
+    assert_eq!(world.commands.len(), 1);
+}
+
+#[test]
+fn without_opt_in_nothing_is_done_and_suggest_says_it_once() {
+    for (mode, ceiling, said) in [
+        (Mode::Observe, Mode::Act, 0),
+        (Mode::Act, Mode::Observe, 0),
+        (Mode::Suggest, Mode::Act, 1),
+        (Mode::Act, Mode::Suggest, 1),
+    ] {
+        let config = control::Config {
+            max_mode: ceiling,
+            ..acting()
+        };
+        let policy = units::Policy {
+            mode,
+            ..policy(None)
+        };
+        let mut world = World::new(config)
+            .with("a", "web-1", "web", policy)
+            .leading();
+        let hang = world.open(SignalKind::Hang, "web-1", Severity::Critical);
+        world.pass(secs(120));
+        world.say(units::Signal {
+            phase: units::SignalPhase::Update,
+            at: world.now,
+            ..hang
+        });
+        world.take_over();
+        world.pass(secs(120));
+        assert!(world.commands.is_empty());
+        assert_eq!(
+            world.in_phase(Phase::Suggested).len(),
+            said,
+            "{mode} under {ceiling}"
+        );
+    }
+}
+
+#[test]
+fn restarts_back_off_and_then_are_left_to_people() {
+    let mut config = acting();
+    config.ledger.losses = 100;
+    let mut world = World::new(config)
+        .with("a", "web-1", "web", policy(None))
+        .leading();
+    for _ in 0..3_000 {
+        let open = world
+            .signals
+            .last()
+            .is_none_or(|signal| signal.phase == units::SignalPhase::Resolve);
+        if open {
+            world.open(SignalKind::Hang, "web-1", Severity::Critical);
+        }
+        if !world.actuate().is_empty() {
+            let hang = world.signals.last().unwrap().clone();
+            world.pass(secs(2));
+            world.resolve(&hang);
+            world.pass(secs(8));
+        }
+        world.pass(secs(1));
+    }
+    let times: Vec<units::Timestamp> = world
+        .commands
+        .iter()
+        .map(|command| command.issued_at)
+        .collect();
+    let gaps: Vec<u64> = times
+        .windows(2)
+        .map(|pair| pair[1].since(pair[0]).as_secs())
+        .collect();
+    assert_eq!(times.len(), 5, "five an hour, {gaps:?}");
+    assert!(
+        gaps.windows(2).all(|pair| pair[1] > pair[0]),
+        "waits grow: {gaps:?}"
+    );
+    assert!(gaps[0] >= 30 && gaps[3] >= 240, "{gaps:?}");
+    let said = world.in_phase(Phase::Suggested);
+    assert!(
+        said.last()
+            .unwrap()
+            .plan
+            .cause
+            .reason
+            .contains("restarted 5 times in the last hour")
+    );
+}
+
+#[test]
+fn what_opens_again_did_not_help_and_three_such_are_enough() {
+    let mut world = single();
+    let mut opened = 0;
+    while world.in_phase(Phase::Judged).len() < 3 {
+        world.pass(secs(300));
+        let hang = world.open(SignalKind::Hang, "web-1", Severity::Critical);
+        opened += 1;
+        world.pass(secs(1));
+        world.actuate();
+        assert!(opened < 10);
+        if world.last().phase == Phase::Executed {
+            world.resolve(&hang);
+            world.pass(secs(10));
+            let again = world.open(SignalKind::Hang, "web-1", Severity::Critical);
+            assert_eq!(
+                world
+                    .in_phase(Phase::Judged)
+                    .last()
+                    .unwrap()
+                    .verdict
+                    .as_ref()
+                    .unwrap()
+                    .kind,
+                VerdictKind::NoEffect
+            );
+            world.pass(secs(1));
+            world.actuate();
+            world.resolve(&again);
+        }
+    }
+    let judged = world.in_phase(Phase::Judged);
+    let last = &judged.last().unwrap().verdict.as_ref().unwrap().reason;
+    assert!(
+        last.contains("restart did not help web 3 times in a row"),
+        "{last}"
+    );
+}
+
+#[test]
+fn a_crash_loop_is_said_once_and_not_restarted() {
+    let mut world = single();
+    world.container("web-1").state = ContainerState::Restarting;
+    world.open(SignalKind::CrashLoop, "web-1", Severity::Critical);
+    world.container("web-1").state = ContainerState::Running;
+    world.open(SignalKind::Unhealthy, "web-1", Severity::Critical);
+    world.pass(secs(300));
+    world.take_over();
+    world.pass(secs(300));
+    assert!(world.commands.is_empty());
+    let said = world.in_phase(Phase::Suggested);
+    assert_eq!(said.len(), 1);
+    assert!(said[0].plan.steps.is_empty());
+    assert!(said[0].plan.cause.reason.contains("left to people"));
+}
+
+#[test]
+fn replicas_of_a_service_are_restarted_one_after_the_other() {
+    let mut world = World::new(acting())
+        .with("a", "web-1", "web", policy(None))
+        .with("b", "web-2", "web", policy(None))
+        .with("c", "db-1", "db", policy(None))
+        .leading();
+    let first = world.open(SignalKind::Unhealthy, "web-1", Severity::Critical);
+    world.open(SignalKind::Unhealthy, "web-2", Severity::Critical);
+    world.pass(secs(1));
+    assert_eq!(world.sent(), ["restart web-1"]);
+    world.actuate();
+    world.resolve(&first);
+    world.pass(secs(30));
+    assert_eq!(
+        world.sent(),
+        ["restart web-1"],
+        "the first has not been judged"
+    );
+    world.pass(secs(31));
+    assert_eq!(world.sent(), ["restart web-1", "restart web-2"]);
+}
+
+#[test]
+fn a_memory_runaway_waits_for_confirmation_unless_critical() {
+    let mut world = single();
+    world.open(SignalKind::MemoryRunaway, "web-1", Severity::Warning);
+    world.pass(secs(29));
+    assert!(world.commands.is_empty());
+    world.pass(secs(2));
+    assert_eq!(world.sent(), ["restart web-1"]);
+}
+
+#[test]
+fn the_last_serving_replica_with_a_runaway_waits_for_the_one_that_starts() {
+    let mut world = World::new(acting())
+        .with("a", "web-1", "web", policy(None))
+        .with("b", "web-2", "web", policy(None))
+        .leading();
+    world.container("web-2").health = HealthState::Starting;
+    world.tell_inventory();
+    world.open(SignalKind::MemoryRunaway, "web-1", Severity::Critical);
+    world.pass(secs(10));
+    assert!(world.commands.is_empty());
+    world.container("web-2").health = HealthState::Healthy;
+    world.pass(secs(2));
+    assert_eq!(world.sent(), ["restart web-1"]);
+}
+
+#[test]
+fn paused_stopped_and_silent_containers_are_left_alone() {
+    let mut world = single();
+    world.container("web-1").state = ContainerState::Paused;
+    world.tell_inventory();
+    world.open(SignalKind::Hang, "web-1", Severity::Critical);
+    world.pass(secs(100));
+    assert!(world.commands.is_empty());
+}
+
+#[test]
+fn while_somebody_is_at_it_the_loop_waits_but_not_for_its_own_doing() {
+    let mut world = single();
+    world.happen("web-1", EventKind::Updated);
+    world.open(SignalKind::Hang, "web-1", Severity::Critical);
+    world.pass(secs(59));
+    assert!(world.commands.is_empty());
+    world.pass(secs(2));
+    assert_eq!(world.sent(), ["restart web-1"]);
+    // The engine tells of the restart; that is no person's work.
+    world.happen(
+        "web-1",
+        EventKind::Stopping {
+            signal: Some("15".to_owned()),
+        },
+    );
+    world.happen(
+        "web-1",
+        EventKind::Died {
+            exit_code: Some(137),
+        },
+    );
+    world.actuate();
+    world.happen("web-1", EventKind::Started);
+    let old = world.signals.last().unwrap().clone();
+    world.resolve(&old);
+    world.pass(secs(65));
+    world.open(SignalKind::Unhealthy, "web-1", Severity::Critical);
+    world.pass(secs(1));
+    assert_eq!(world.commands.len(), 2);
+}
+
+#[test]
+fn evidence_from_before_the_last_start_is_no_reason() {
+    let mut world = single();
+    let hang = world.open(SignalKind::Hang, "web-1", Severity::Critical);
+    world.pass(secs(1));
+    world.actuate();
+    world.pass(secs(200));
+    assert_eq!(world.commands.len(), 1, "nothing new was told of it");
+    world.say(units::Signal {
+        phase: units::SignalPhase::Update,
+        at: world.now,
+        ..hang
+    });
+    world.pass(secs(1));
+    assert_eq!(world.commands.len(), 2);
+}
+
+#[test]
+fn many_sick_at_once_stop_the_loop_until_it_is_calm() {
+    let mut world = World::new(acting());
+    for service in ["web", "db", "queue", "mail"] {
+        world = world.with("a", &format!("{service}-1"), service, policy(None));
+    }
+    let mut world = world.leading();
+    world.container("mail-1").policy.mode = Mode::Observe;
+    world.tell_inventory();
+    let mut open = Vec::new();
+    for name in ["mail-1", "db-1", "queue-1"] {
+        open.push(world.open(SignalKind::Hang, name, Severity::Critical));
+    }
+    assert_eq!(
+        world.sent(),
+        ["restart db-1"],
+        "the third is what makes it many"
+    );
+    let opened: Vec<&BreakerEntry> = breakers(&world);
+    assert_eq!(opened.len(), 1);
+    assert!(opened[0].open_until.is_some());
+    assert_eq!(opened[0].services.len(), 3);
+    world.actuate();
+    assert_eq!(world.last().phase, Phase::Executed, "what runs is finished");
+    world.pass(secs(121));
+    assert_eq!(
+        breakers(&world).len(),
+        2,
+        "it is not calm: once more as long"
+    );
+    for signal in &open[..2] {
+        world.resolve(signal);
+    }
+    world.take_over();
+    world.pass(secs(121));
+    let said = breakers(&world);
+    assert_eq!(said.len(), 3);
+    assert_eq!(said[2].open_until, None);
+    assert_eq!(world.sent(), ["restart db-1", "restart queue-1"]);
+}
+
+fn breakers(world: &World) -> Vec<&BreakerEntry> {
+    let entries = world.journal.iter().filter_map(|entry| match entry {
+        JournalEntry::Breaker(entry) => Some(entry),
+        JournalEntry::Plan(_) => None,
+    });
+    entries.collect()
+}
+
+#[test]
+fn silent_nodes_stop_the_loop() {
+    let mut world = World::new(acting())
+        .with("a", "web-1", "web", policy(None))
+        .with("b", "db-1", "db", policy(None))
+        .leading();
+    world.pass(secs(30));
+    world.now = world.now + secs(12);
+    world.tell(Event::Tick);
+    let opened = breakers(&world);
+    assert_eq!(opened.len(), 1);
+    assert!(
+        opened[0]
+            .reason
+            .contains("2 of 2 nodes have said nothing for 10 s"),
+        "{}",
+        opened[0].reason
+    );
+    world.open(SignalKind::Hang, "web-1", Severity::Critical);
+    assert!(world.commands.is_empty());
+    world.pass(secs(125));
+    assert_eq!(breakers(&world).len(), 2);
+    assert_eq!(world.sent(), ["restart web-1"]);
+}
+
+#[test]
+fn budgets_hold_and_are_said_once() {
+    let mut config = acting();
+    config.budget.global_hourly = 1;
+    let mut world = World::new(config)
+        .with("a", "web-1", "web", policy(None))
+        .with("b", "db-1", "db", policy(None))
+        .leading();
+    let first = world.open(SignalKind::Hang, "web-1", Severity::Critical);
+    world.actuate();
+    world.resolve(&first);
+    world.open(SignalKind::Hang, "db-1", Severity::Critical);
+    world.pass(secs(1_000));
+    assert_eq!(world.sent(), ["restart web-1"]);
+    let said = world.in_phase(Phase::Suggested);
+    assert_eq!(said.len(), 1);
+    assert!(
+        said[0]
+            .plan
+            .cause
+            .reason
+            .contains("1 of 1 steps in the last hour")
+    );
+    world.pass(secs(2_700));
+    assert_eq!(world.sent(), ["restart web-1", "restart db-1"]);
+}
+
+#[test]
+fn a_new_leader_sends_again_what_has_no_outcome_under_its_own_generation() {
+    let mut world = single();
+    world.open(SignalKind::Hang, "web-1", Severity::Critical);
+    let first = world.commands[0].clone();
+    world.pass(secs(5));
+    world.take_over();
+    assert_eq!(world.commands.len(), 2);
+    let again = &world.commands[1];
+    assert_eq!(
+        (&again.id, again.generation.0),
+        (&first.id, first.generation.0 + 1)
+    );
+    world.actuate();
+    assert_eq!(world.done.len(), 1, "one command, however often it is sent");
+    world.take_over();
+    assert_eq!(world.commands.len(), 2, "it has its outcome");
+    assert_eq!(world.last().phase, Phase::Executed);
+}
+
+#[test]
+fn a_plan_past_its_deadline_without_an_outcome_failed() {
+    let mut world = single();
+    world.open(SignalKind::Hang, "web-1", Severity::Critical);
+    world.now = world.now + secs(61);
+    world.take_over();
+    assert_eq!(world.commands.len(), 1, "too late to send it again");
+    assert_eq!(world.in_phase(Phase::Failed).len(), 1);
+}
+
+#[test]
+fn duplicates_and_old_news_change_nothing() {
+    let mut world = single();
+    let hang = world.open(SignalKind::Hang, "web-1", Severity::Critical);
+    let outcomes = world.actuate();
+    world.resolve(&hang);
+    let written = world.journal.len();
+    for _ in 0..3 {
+        world.tell(Event::Signal(Box::new(hang.clone())));
+        world.tell(Event::Outcome(Box::new(outcomes[0].clone())));
+        for entry in world.journal.clone() {
+            world.tell(Event::Journal(Box::new(entry)));
+        }
+    }
+    assert_eq!(world.journal.len(), written);
+    assert_eq!(world.commands.len(), 1);
+}
+
+#[test]
+fn a_refusal_that_will_not_change_ends_the_trying() {
+    let mut world = single();
+    let hang = world.open(SignalKind::Hang, "web-1", Severity::Critical);
+    let command = world.commands[0].clone();
+    world.answer(Outcome {
+        command: command.id,
+        plan: command.plan,
+        node: command.node,
+        began_at: world.now,
+        at: world.now,
+        result: OutcomeResult::Refused {
+            refusal: Refusal::NotOptedIn,
+            reason: "ceiling".to_owned(),
+        },
+        traceparent: None,
+    });
+    assert_eq!(world.last().phase, Phase::Failed);
+    world.resolve(&hang);
+    world.pass(secs(1_000));
+    world.open(SignalKind::Hang, "web-1", Severity::Critical);
+    world.pass(secs(10));
+    assert_eq!(world.count(ActionKind::Restart), 1);
+    assert!(
+        world
+            .last()
+            .plan
+            .cause
+            .reason
+            .contains("is left alone until")
+    );
+}

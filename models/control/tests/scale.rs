@@ -1,0 +1,232 @@
+//! Replicas: added quickly, removed patiently, within what the labels allow.
+#![allow(clippy::unwrap_used)]
+
+mod world;
+
+use units::{
+    ActionKind, ContainerState, EventKind, HealthState, Phase, Severity, SignalKind, Subject,
+    VerdictKind,
+};
+use world::{World, acting, policy, secs};
+
+/// One replica of 250 millicores, 1..4 at 70 %.
+fn single() -> World {
+    World::new(acting())
+        .with("a", "web-1", "web", policy(Some((1, 4))))
+        .leading()
+}
+
+/// Grown to two by load, and judged.
+fn grown() -> World {
+    let mut world = single();
+    world.carry("web", 230.0, 0.0, 3);
+    world.actuate();
+    world.carry("web", 230.0, 0.0, 10);
+    assert_eq!(world.last().phase, Phase::Judged);
+    assert_eq!(world.replicas("web"), 2);
+    world
+}
+
+#[test]
+fn two_forecasts_in_agreement_add_what_the_load_needs() {
+    let mut world = single();
+    world.carry("web", 100.0, 0.0, 5);
+    world.carry("web", 240.0, 0.0, 1);
+    assert!(world.commands.is_empty(), "one forecast is not enough");
+    world.carry("web", 240.0, 0.0, 1);
+    assert_eq!(world.sent(), ["add replica web-1-r1"]);
+    let plan = &world.last().plan;
+    assert!(
+        plan.cause.reason.contains("web uses 240m of CPU"),
+        "{}",
+        plan.cause.reason
+    );
+    world.carry("web", 240.0, 0.0, 5);
+    assert_eq!(world.commands.len(), 1, "the one to come counts");
+    world.actuate();
+    world.carry("web", 240.0, 0.0, 10);
+    let verdict = world.last().verdict.clone().unwrap();
+    assert_eq!(verdict.kind, VerdictKind::Helped, "{}", verdict.reason);
+    assert_eq!(world.commands.len(), 1);
+}
+
+#[test]
+fn waiting_for_the_limit_proves_that_more_is_asked_for() {
+    let mut world = single();
+    world.carry("web", 180.0, 0.4, 2);
+    assert_eq!(
+        world.sent(),
+        ["add replica web-1-r1"],
+        "180m of 175m, but throttled"
+    );
+    world.actuate();
+    // Twice the replicas carry twice as much, and still all they can.
+    world.carry("web", 450.0, 0.4, 8);
+    let helped = world.in_phase(Phase::Judged);
+    assert!(
+        helped[0]
+            .verdict
+            .as_ref()
+            .unwrap()
+            .reason
+            .contains("carries 450m of CPU instead of 180m")
+    );
+    assert_eq!(
+        world.count(ActionKind::CreateReplica),
+        3,
+        "at most twice as many in a step"
+    );
+    world.actuate();
+    world.carry("web", 900.0, 0.4, 300);
+    assert_eq!(world.replicas("web"), 4, "never more than the labels allow");
+}
+
+#[test]
+fn a_load_near_the_target_changes_nothing() {
+    let mut world = grown();
+    let before = world.commands.len();
+    for load in [330.0, 345.0, 365.0, 380.0] {
+        world.carry("web", load, 0.0, 40);
+    }
+    assert_eq!(world.commands.len(), before);
+}
+
+#[test]
+fn replicas_that_do_not_serve_yet_count_and_broken_ones_are_undone() {
+    let mut world = single();
+    world.carry("web", 240.0, 0.0, 2);
+    world.actuate();
+    world.container("web-1-r1").health = HealthState::Starting;
+    world.carry("web", 245.0, 0.3, 100);
+    assert_eq!(
+        world.count(ActionKind::CreateReplica),
+        1,
+        "no second one while the first starts"
+    );
+    world.container("web-1-r1").state = ContainerState::Exited;
+    world.carry("web", 245.0, 0.3, 25);
+    let judged = world.in_phase(Phase::Judged);
+    assert_eq!(judged[0].verdict.as_ref().unwrap().kind, VerdictKind::Worse);
+    assert_eq!(
+        world.count(ActionKind::RemoveReplica),
+        1,
+        "{:?}",
+        world.sent()
+    );
+    let undo = world.in_phase(Phase::Decided).last().unwrap().plan.clone();
+    assert_eq!(undo.undo_of.as_ref(), Some(&judged[0].plan.id));
+}
+
+#[test]
+fn one_goes_after_a_whole_window_of_less_and_only_one_we_made() {
+    let mut world = grown();
+    world.carry("web", 100.0, 0.0, 280);
+    assert_eq!(world.count(ActionKind::RemoveReplica), 0);
+    world.carry("web", 100.0, 0.0, 40);
+    assert_eq!(world.sent().last().unwrap(), "remove replica web-1-r1");
+    world.actuate();
+    world.carry("web", 100.0, 0.0, 1_000);
+    assert_eq!(
+        world.count(ActionKind::RemoveReplica),
+        1,
+        "web-1 is not ours to remove"
+    );
+    assert_eq!(
+        world.last().verdict.as_ref().unwrap().kind,
+        VerdictKind::Helped
+    );
+}
+
+#[test]
+fn a_gap_in_the_forecasts_begins_the_window_anew() {
+    let mut world = grown();
+    world.carry("web", 100.0, 0.0, 250);
+    world.pass(secs(30));
+    world.carry("web", 100.0, 0.0, 280);
+    assert_eq!(world.count(ActionKind::RemoveReplica), 0);
+    world.carry("web", 100.0, 0.0, 40);
+    assert_eq!(world.count(ActionKind::RemoveReplica), 1);
+}
+
+#[test]
+fn a_removal_that_brings_overload_is_undone_and_not_repeated_soon() {
+    let mut world = grown();
+    world.carry("web", 100.0, 0.0, 310);
+    world.actuate();
+    assert_eq!(world.replicas("web"), 1);
+    world.carry("web", 110.0, 0.0, 10);
+    let overload = world.open_about(
+        SignalKind::Overload,
+        Subject::service("web".into()),
+        Severity::Critical,
+    );
+    let worse = world
+        .in_phase(Phase::Judged)
+        .last()
+        .unwrap()
+        .verdict
+        .clone()
+        .unwrap();
+    assert_eq!(worse.kind, VerdictKind::Worse);
+    assert_eq!(world.sent().last().unwrap(), "add replica web-1-r1");
+    assert!(world.last().plan.undo_of.is_some());
+    world.actuate();
+    world.resolve(&overload);
+    world.carry("web", 100.0, 0.0, 600);
+    assert_eq!(world.count(ActionKind::RemoveReplica), 1);
+    world.take_over();
+    world.carry("web", 100.0, 0.0, 200);
+    assert_eq!(
+        world.count(ActionKind::RemoveReplica),
+        1,
+        "held, also by the next leader"
+    );
+    world.carry("web", 100.0, 0.0, 150);
+    assert_eq!(world.count(ActionKind::RemoveReplica), 2, "15 min are over");
+}
+
+#[test]
+fn a_deploy_is_not_load() {
+    let mut world = single();
+    world.carry("web", 100.0, 0.0, 5);
+    world.happen("web-1", EventKind::Created);
+    world.carry("web", 240.0, 0.0, 55);
+    assert!(world.commands.is_empty());
+    world.carry("web", 100.0, 0.0, 60);
+    assert!(world.commands.is_empty());
+}
+
+#[test]
+fn what_cannot_be_copied_is_said_once_an_hour() {
+    let mut world = single();
+    world.container("web-1").copy_obstacles = vec!["it publishes host port 80".to_owned()];
+    world.tell_inventory();
+    world.carry("web", 240.0, 0.0, 3_000);
+    assert!(world.commands.is_empty());
+    let said = world.in_phase(Phase::Suggested);
+    assert_eq!(said.len(), 1);
+    assert!(
+        said[0]
+            .plan
+            .cause
+            .reason
+            .contains("it publishes host port 80")
+    );
+    world.carry("web", 240.0, 0.0, 700);
+    assert_eq!(world.in_phase(Phase::Suggested).len(), 2);
+}
+
+#[test]
+fn old_forecasts_move_nothing() {
+    let mut world = single();
+    world.load("web", 240.0, 0.0);
+    world.pass(secs(11));
+    world.tell_inventory();
+    let stale = world.forecasts[0].clone();
+    for step in 1..5_u64 {
+        let mut forecast = stale.clone();
+        forecast.at = stale.at + std::time::Duration::from_millis(step);
+        world.tell(control::Event::Forecast(Box::new(forecast)));
+    }
+    assert!(world.commands.is_empty());
+}

@@ -1,0 +1,314 @@
+//! Anything may happen in any order: signals come and go, outcomes are lost, doubled and late, people step in, nodes fall silent, the
+//! controller is killed and begins again from the topics. After every step the auditor finds nothing (the world asks it of every plan and
+//! command), no command runs twice, and once the faults stop the loop comes to rest with what is sick healed.
+#![allow(clippy::unwrap_used)]
+
+mod world;
+
+use std::collections::BTreeSet;
+
+use control::Event;
+use proptest::prelude::*;
+use units::{
+    EventKind, HealthState, JournalEntry, Mode, Outcome, Phase, Severity, Signal, SignalKind,
+    SignalPhase, Subject, VerdictKind,
+};
+use world::{World, acting, policy, secs};
+
+const NAMES: [&str; 6] = ["web-1", "web-2", "web-3", "db-1", "api-1", "shy-1"];
+
+#[derive(Debug, Clone)]
+enum Op {
+    Pass(u64),
+    Open(usize, u8, bool),
+    Resolve(usize),
+    Repeat(usize),
+    Load(f64, f64),
+    Overload,
+    Sicken(usize),
+    Person(usize, u8),
+    /// Every actuator works; these answers are lost for now.
+    Work {
+        lose: u8,
+    },
+    Late,
+    Doubled(usize),
+    Kill,
+    KillMidway,
+    SlowEngine,
+    Echo,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => (1_u64..40).prop_map(Op::Pass),
+        4 => (0..NAMES.len(), 0_u8..4, any::<bool>()).prop_map(|(name, kind, critical)| Op::Open(name, kind, critical)),
+        4 => (0_usize..64).prop_map(Op::Resolve),
+        1 => (0_usize..64).prop_map(Op::Repeat),
+        6 => (0.0..900.0_f64, 0.0..0.6_f64).prop_map(|(load, throttled)| Op::Load(load, throttled)),
+        1 => Just(Op::Overload),
+        1 => (0..NAMES.len()).prop_map(Op::Sicken),
+        1 => (0..NAMES.len(), 0_u8..5).prop_map(|(name, kind)| Op::Person(name, kind)),
+        5 => (0_u8..4).prop_map(|lose| Op::Work { lose }),
+        2 => Just(Op::Late),
+        1 => (0_usize..64).prop_map(Op::Doubled),
+        1 => Just(Op::Kill),
+        1 => Just(Op::KillMidway),
+        1 => Just(Op::SlowEngine),
+        1 => Just(Op::Echo),
+    ]
+}
+
+struct Simulation {
+    world: World,
+    lost: Vec<Outcome>,
+}
+
+fn begin() -> Simulation {
+    let mut config = acting();
+    config.scale.down_window = secs(30);
+    config.scale.verdict_within = secs(30);
+    config.heal.verdict_within = secs(20);
+    config.people_hold = secs(20);
+    config.breaker.hold = secs(20);
+    let mut shy = policy(Some((1, 3)));
+    shy.mode = Mode::Observe;
+    let world = World::new(config)
+        .with("a", "web-1", "web", policy(Some((2, 5))))
+        .with("a", "web-2", "web", policy(Some((2, 5))))
+        .with("b", "web-3", "web", policy(Some((2, 5))))
+        .with("b", "db-1", "db", policy(None))
+        .with("c", "api-1", "api", policy(Some((1, 3))))
+        .with("c", "shy-1", "shy", shy)
+        .leading();
+    Simulation {
+        world,
+        lost: Vec::new(),
+    }
+}
+
+impl Simulation {
+    fn step(&mut self, op: &Op) {
+        let world = &mut self.world;
+        match op {
+            Op::Pass(seconds) => world.pass(secs(*seconds)),
+            Op::Open(name, kind, critical) => {
+                let kind = [
+                    SignalKind::Hang,
+                    SignalKind::Unhealthy,
+                    SignalKind::MemoryRunaway,
+                    SignalKind::CrashLoop,
+                ][usize::from(*kind)];
+                let severity = if *critical {
+                    Severity::Critical
+                } else {
+                    Severity::Warning
+                };
+                world.open(kind, NAMES[*name], severity);
+            }
+            Op::Resolve(index) => {
+                if let Some(signal) = pick(&world.signals, *index) {
+                    world.resolve(&signal);
+                }
+            }
+            Op::Repeat(index) => {
+                if let Some(signal) = pick(&world.signals, *index) {
+                    world.tell(Event::Signal(Box::new(signal)));
+                }
+            }
+            Op::Load(load, throttled) => {
+                for service in ["web", "api", "shy"] {
+                    world.carry(service, *load, *throttled, 2);
+                }
+            }
+            Op::Overload => {
+                world.open_about(
+                    SignalKind::Overload,
+                    Subject::service("web".into()),
+                    Severity::Critical,
+                );
+            }
+            Op::Sicken(name) => {
+                world.container(NAMES[*name]).health = HealthState::Unhealthy;
+                world.tell_inventory();
+            }
+            Op::Person(name, kind) => {
+                let kind = match kind {
+                    0 => EventKind::Created,
+                    1 => EventKind::Stopping { signal: None },
+                    2 => EventKind::Paused,
+                    3 => EventKind::Updated,
+                    _ => EventKind::Renamed { from: "x".into() },
+                };
+                world.happen(NAMES[*name], kind);
+            }
+            Op::Work { lose } => {
+                let outcomes = world.engine();
+                for (index, outcome) in outcomes.into_iter().enumerate() {
+                    if index < usize::from(*lose) {
+                        self.lost.push(outcome);
+                    } else {
+                        world.answer(outcome);
+                    }
+                }
+                world.tell_inventory();
+            }
+            Op::Late => {
+                while let Some(outcome) = self.lost.pop() {
+                    world.answer(outcome);
+                }
+            }
+            Op::Doubled(index) => {
+                if let Some(outcome) = pick(&world.outcomes, *index) {
+                    world.tell(Event::Outcome(Box::new(outcome)));
+                }
+            }
+            Op::Kill => world.take_over(),
+            Op::KillMidway => {
+                // The last command never went out: the leader died after the journal took the plan.
+                let last = world.commands.pop();
+                world.take_over();
+                if let Some(command) = last
+                    && !world.commands.iter().any(|sent| sent.id == command.id)
+                {
+                    // The new leader did not send it again, so it had gone out after all.
+                    world.commands.push(command);
+                }
+            }
+            Op::SlowEngine => {
+                world.now = world.now + secs(12);
+                world.tell(Event::Tick);
+            }
+            Op::Echo => {
+                for entry in world.journal.clone() {
+                    let effects = world.tell(Event::Journal(Box::new(entry)));
+                    assert_eq!(effects, Vec::new(), "its own entries are no news");
+                }
+            }
+        }
+        self.check();
+    }
+
+    fn check(&self) {
+        let world = &self.world;
+        let mut commands = BTreeSet::new();
+        for entry in world.entries() {
+            match entry.phase {
+                Phase::Suggested => assert_eq!(entry.plan.mode, Mode::Suggest),
+                Phase::Decided | Phase::Executed | Phase::Failed | Phase::Judged => {
+                    assert_eq!(entry.plan.mode, Mode::Act);
+                    assert_ne!(entry.plan.service.as_str(), "shy", "it did not opt in");
+                }
+            }
+            if entry.phase == Phase::Decided {
+                for command in entry.plan.commands() {
+                    assert!(commands.insert(command.id), "one id, one step");
+                }
+            }
+            assert_eq!(entry.phase == Phase::Judged, entry.verdict.is_some());
+        }
+        for name in NAMES {
+            world.place(name);
+        }
+    }
+
+    /// No more faults: whatever is sick is healed by a restart, everything answers, and the load is what the replicas carry.
+    fn converge(&mut self) {
+        while let Some(outcome) = self.lost.pop() {
+            self.world.answer(outcome);
+        }
+        for _ in 0..500 {
+            self.world.pass(secs(5));
+            for service in ["web", "api", "shy"] {
+                self.world.load(service, 120.0, 0.0);
+            }
+            self.world.actuate();
+            for signal in open_signals(&self.world) {
+                self.world.resolve(&signal);
+            }
+            self.check();
+        }
+        let unfinished: Vec<_> = {
+            let mut newest = std::collections::BTreeMap::new();
+            for entry in self.world.entries() {
+                newest.insert(entry.plan.id.clone(), entry.phase);
+            }
+            newest
+                .into_iter()
+                .filter(|(_, phase)| !phase.is_final())
+                .collect()
+        };
+        assert_eq!(unfinished, Vec::new(), "every plan comes to its end");
+        assert!(!self.world.core.status().breaker_open);
+        // And it still acts: a new hang is answered.
+        let before = self.world.commands.len();
+        self.world.pass(secs(3_700));
+        self.world
+            .open(SignalKind::Hang, "db-1", Severity::Critical);
+        self.world.pass(secs(2));
+        assert_eq!(
+            self.world.commands.len(),
+            before + 1,
+            "{:#?}",
+            self.world.entries().last()
+        );
+    }
+}
+
+fn pick<T: Clone>(from: &[T], index: usize) -> Option<T> {
+    if from.is_empty() {
+        None
+    } else {
+        from.get(index % from.len()).cloned()
+    }
+}
+
+fn open_signals(world: &World) -> Vec<Signal> {
+    let mut newest = std::collections::BTreeMap::new();
+    for signal in &world.signals {
+        let known: Option<&Signal> = newest.get(&signal.id).copied();
+        if known.is_none_or(|known| known.phase != SignalPhase::Resolve) {
+            newest.insert(signal.id.clone(), signal);
+        }
+    }
+    newest
+        .into_values()
+        .filter(|signal| signal.phase != SignalPhase::Resolve)
+        .cloned()
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_invariants_hold_whatever_happens(ops in prop::collection::vec(op(), 1..120)) {
+        let mut simulation = begin();
+        for op in &ops {
+            simulation.step(op);
+        }
+        simulation.converge();
+    }
+
+    /// Killing the controller at any one moment changes nothing that it does: state is what the topics say.
+    #[test]
+    fn a_restarted_controller_decides_the_same(ops in prop::collection::vec(op(), 1..60), kill in 0_usize..60) {
+        let mut steady = begin();
+        let mut killed = begin();
+        for (index, op) in ops.iter().filter(|op| !matches!(op, Op::Kill | Op::KillMidway)).enumerate() {
+            steady.step(op);
+            killed.step(op);
+            if index == kill {
+                killed.world.take_over();
+            }
+        }
+        let plans = |simulation: &Simulation| -> Vec<(String, &'static str, Option<VerdictKind>)> {
+            let entries = simulation.world.journal.iter().map(|entry| match entry {
+                JournalEntry::Plan(entry) => (entry.plan.id.to_string(), entry.phase.as_str(), entry.verdict.as_ref().map(|it| it.kind)),
+                JournalEntry::Breaker(entry) => (entry.at.to_string(), "breaker", None),
+            });
+            entries.collect()
+        };
+        prop_assert_eq!(plans(&steady), plans(&killed));
+    }
+}

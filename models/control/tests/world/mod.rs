@@ -1,0 +1,478 @@
+//! A small world: nodes with containers, the topics as lists, an actuator that runs each command once, and a core at the helm.
+#![allow(dead_code, unreachable_pub, missing_docs)] // Each test binary uses its part.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use audit::{Auditor, Bounds};
+use control::{Config, Core, Effect, Event};
+use units::{
+    Action, ActionKind, Command, CommandId, Confidence, ContainerEvent, ContainerId, ContainerName,
+    ContainerRecord, ContainerState, EngineInfo, EventKind, Forecast, ForecastPoint, Generation,
+    HealthState, JournalEntry, Limits, LoadMetric, Millicores, Mode, NodeCapacity, NodeId,
+    NodeInventory, Outcome, OutcomeResult, Phase, PlanEntry, Policy, Ratio, Refusal, ScalePolicy,
+    ScaleTarget, ServiceId, Severity, Signal, SignalId, SignalKind, SignalPhase, Subject,
+    Timestamp,
+};
+
+pub fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub fn acting() -> Config {
+    Config {
+        max_mode: Mode::Act,
+        ..Config::default()
+    }
+}
+
+pub fn bounds(config: &Config) -> Bounds {
+    Bounds {
+        max_mode: config.max_mode,
+        node_concurrent: config.budget.node_concurrent,
+        global_concurrent: config.budget.global_concurrent,
+        service_hourly: config.budget.service_hourly,
+        global_hourly: config.budget.global_hourly,
+    }
+}
+
+pub fn policy(scale: Option<(u32, u32)>) -> Policy {
+    Policy {
+        mode: Mode::Act,
+        heal: true,
+        scale: scale.map(|(min, max)| ScalePolicy {
+            min,
+            max,
+            target: ScaleTarget::Cpu(Ratio::saturating(0.7)),
+        }),
+        ..Policy::default()
+    }
+}
+
+pub struct World {
+    pub now: Timestamp,
+    pub config: Config,
+    pub core: Core,
+    pub auditor: Auditor,
+    pub generation: Generation,
+    pub nodes: BTreeMap<NodeId, Vec<ContainerRecord>>,
+    pub journal: Vec<JournalEntry>,
+    pub commands: Vec<Command>,
+    pub signals: Vec<Signal>,
+    pub outcomes: Vec<Outcome>,
+    pub forecasts: Vec<Forecast>,
+    pub events: Vec<ContainerEvent>,
+    pub inventories: BTreeMap<NodeId, NodeInventory>,
+    /// The actuators' ledger.
+    pub done: BTreeMap<CommandId, Outcome>,
+    pub heard: Generation,
+}
+
+impl World {
+    /// Nobody leads yet.
+    pub fn new(config: Config) -> Self {
+        World {
+            now: Timestamp::from_millis(1_700_000_000_000),
+            core: Core::new(config.clone()),
+            auditor: Auditor::new(bounds(&config)),
+            config,
+            generation: Generation(0),
+            nodes: BTreeMap::new(),
+            journal: Vec::new(),
+            commands: Vec::new(),
+            signals: Vec::new(),
+            outcomes: Vec::new(),
+            forecasts: Vec::new(),
+            events: Vec::new(),
+            inventories: BTreeMap::new(),
+            done: BTreeMap::new(),
+            heard: Generation(0),
+        }
+    }
+
+    pub fn with(mut self, node: &str, name: &str, service: &str, policy: Policy) -> Self {
+        let created = self.now - secs(86_400);
+        self.nodes
+            .entry(NodeId::from(node))
+            .or_default()
+            .push(ContainerRecord {
+                id: ContainerId::new(format!("id-{name}")),
+                name: ContainerName::from(name),
+                service: ServiceId::from(service),
+                image: "image:1".to_owned(),
+                state: ContainerState::Running,
+                health: HealthState::Healthy,
+                restarts: 0,
+                created_at: Some(created),
+                started_at: Some(created),
+                finished_at: None,
+                exit_code: None,
+                limits: Limits::default(),
+                policy,
+                label_problems: Vec::new(),
+                replica_of: None,
+                made_by: None,
+                copy_obstacles: Vec::new(),
+            });
+        self
+    }
+
+    pub fn leading(mut self) -> Self {
+        self.tell_inventory();
+        self.take_over();
+        self
+    }
+
+    /// A new core reads the topics and leads: what a restarted controller does.
+    pub fn take_over(&mut self) {
+        self.generation = Generation(self.generation.0 + 1);
+        self.core = Core::new(self.config.clone());
+        let history = [
+            self.outcomes
+                .iter()
+                .cloned()
+                .map(|it| Event::Outcome(Box::new(it)))
+                .collect::<Vec<_>>(),
+            self.events
+                .iter()
+                .cloned()
+                .map(|it| Event::Container(Box::new(it)))
+                .collect(),
+            self.journal
+                .iter()
+                .cloned()
+                .map(|it| Event::Journal(Box::new(it)))
+                .collect(),
+            self.inventories
+                .values()
+                .cloned()
+                .map(|it| Event::Inventory(Box::new(it)))
+                .collect(),
+            self.forecasts
+                .iter()
+                .cloned()
+                .map(|it| Event::Forecast(Box::new(it)))
+                .collect(),
+            self.signals
+                .iter()
+                .cloned()
+                .map(|it| Event::Signal(Box::new(it)))
+                .collect(),
+        ];
+        for event in history.into_iter().flatten() {
+            assert_eq!(
+                self.core.handle(self.now, event),
+                Vec::new(),
+                "nothing is decided while reading"
+            );
+        }
+        self.tell(Event::Recovered);
+        self.tell(Event::Leading(self.generation));
+    }
+
+    /// Tells the core, audits what it wants, and writes it to the topics.
+    pub fn tell(&mut self, event: Event) -> Vec<Effect> {
+        let effects = self.core.handle(self.now, event);
+        for effect in &effects {
+            match effect {
+                Effect::Journal(entry) => {
+                    if let JournalEntry::Plan(entry) = &**entry
+                        && entry.phase == Phase::Decided
+                    {
+                        let found = self.auditor.check(&entry.plan, self.now);
+                        assert_eq!(found, Vec::new(), "{:#?}", entry.plan);
+                    }
+                    self.auditor.observe_entry(entry);
+                    self.journal.push((**entry).clone());
+                }
+                Effect::Command(command) => {
+                    let found = self.auditor.check_command(command, self.now);
+                    assert_eq!(found, Vec::new(), "{command:#?}");
+                    self.commands.push((**command).clone());
+                }
+            }
+        }
+        effects
+    }
+
+    /// Time goes by; nodes speak every second, and the core is ticked at each deadline.
+    pub fn pass(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while self.now < end {
+            let next = (self.now + secs(1)).min(end);
+            while let Some(at) = self
+                .core
+                .deadline()
+                .filter(|at| *at > self.now && *at < next)
+            {
+                self.now = at;
+                self.tell(Event::Tick);
+            }
+            self.now = next;
+            self.tell_inventory();
+            self.tell(Event::Tick);
+        }
+    }
+
+    /// A moment later, because a node does not speak twice in the same millisecond.
+    pub fn tell_inventory(&mut self) {
+        self.now = self.now + Duration::from_millis(1);
+        for node in self.nodes.keys().cloned().collect::<Vec<_>>() {
+            self.tell_node(&node);
+        }
+    }
+
+    pub fn tell_node(&mut self, node: &NodeId) {
+        let inventory = NodeInventory {
+            node: node.clone(),
+            at: self.now,
+            capacity: NodeCapacity::default(),
+            engine: EngineInfo::default(),
+            containers: self.nodes[node].clone(),
+        };
+        self.inventories.insert(node.clone(), inventory.clone());
+        self.auditor.observe_inventory(&inventory);
+        self.tell(Event::Inventory(Box::new(inventory)));
+    }
+
+    pub fn container(&mut self, name: &str) -> &mut ContainerRecord {
+        let all = self.nodes.values_mut().flatten();
+        all.into_iter()
+            .find(|record| record.name.as_str() == name)
+            .unwrap()
+    }
+
+    pub fn place(&self, name: &str) -> (NodeId, ContainerRecord) {
+        for (node, containers) in &self.nodes {
+            if let Some(record) = containers
+                .iter()
+                .find(|record| record.name.as_str() == name)
+            {
+                return (node.clone(), record.clone());
+            }
+        }
+        panic!("no container {name}");
+    }
+
+    pub fn open(&mut self, kind: SignalKind, name: &str, severity: Severity) -> Signal {
+        let (node, record) = self.place(name);
+        let subject = Subject::container(record.service, node, record.id, record.name);
+        self.open_about(kind, subject, severity)
+    }
+
+    pub fn open_about(&mut self, kind: SignalKind, subject: Subject, severity: Severity) -> Signal {
+        let fingerprint = subject.fingerprint(kind);
+        let signal = Signal {
+            id: SignalId::of(&fingerprint, self.now),
+            fingerprint,
+            phase: SignalPhase::Open,
+            kind,
+            reason: format!("{subject} has {kind}"),
+            subject,
+            severity,
+            score: Ratio::saturating(0.99),
+            confidence: Confidence::High,
+            opened_at: self.now,
+            at: self.now,
+            evidence: Vec::new(),
+            traceparent: None,
+        };
+        self.say(signal.clone());
+        signal
+    }
+
+    pub fn resolve(&mut self, signal: &Signal) {
+        self.say(Signal {
+            phase: SignalPhase::Resolve,
+            at: self.now,
+            ..signal.clone()
+        });
+    }
+
+    pub fn say(&mut self, signal: Signal) {
+        self.signals.push(signal.clone());
+        self.tell(Event::Signal(Box::new(signal)));
+    }
+
+    pub fn happen(&mut self, name: &str, kind: EventKind) {
+        let (node, record) = self.place(name);
+        let event = ContainerEvent {
+            at: self.now,
+            node,
+            service: record.service,
+            container: record.id,
+            name: record.name,
+            kind,
+        };
+        self.events.push(event.clone());
+        self.tell(Event::Container(Box::new(event)));
+    }
+
+    /// A forecast of flat load in millicores, by as many replicas as run.
+    pub fn load(&mut self, service: &str, observed: f64, throttled: f64) {
+        let service = ServiceId::from(service);
+        let running =
+            self.nodes.values().flatten().filter(|record| {
+                record.service == service && record.state == ContainerState::Running
+            });
+        let forecast = Forecast {
+            at: self.now,
+            metric: LoadMetric::CpuMillicores,
+            observed,
+            recent_peak: observed,
+            replicas: u32::try_from(running.count()).unwrap(),
+            replica_capacity: Millicores(250),
+            throttled,
+            method: "flat".to_owned(),
+            points: [15, 30, 60]
+                .map(|ahead| ForecastPoint {
+                    ahead: secs(ahead),
+                    expected: observed,
+                    low: observed,
+                    high: observed,
+                })
+                .to_vec(),
+            service,
+        };
+        self.forecasts.push(forecast.clone());
+        self.tell(Event::Forecast(Box::new(forecast)));
+    }
+
+    /// A second of time with the same load, so many times.
+    pub fn carry(&mut self, service: &str, observed: f64, throttled: f64, seconds: u64) {
+        for _ in 0..seconds {
+            self.pass(secs(1));
+            self.load(service, observed, throttled);
+        }
+    }
+
+    /// The actuators do what they were sent, and answer.
+    pub fn actuate(&mut self) -> Vec<Outcome> {
+        let outcomes = self.engine();
+        for outcome in &outcomes {
+            self.answer(outcome.clone());
+        }
+        self.tell_inventory();
+        outcomes
+    }
+
+    pub fn answer(&mut self, outcome: Outcome) {
+        self.outcomes.push(outcome.clone());
+        self.tell(Event::Outcome(Box::new(outcome)));
+    }
+
+    /// Carries every command out that was not yet, each once, and returns what is to be told.
+    pub fn engine(&mut self) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        for command in self.commands.clone() {
+            if self.done.contains_key(&command.id) {
+                continue;
+            }
+            let result = self.carry_out(&command);
+            let outcome = Outcome {
+                command: command.id.clone(),
+                plan: command.plan.clone(),
+                node: command.node.clone(),
+                began_at: self.now,
+                at: self.now,
+                result,
+                traceparent: None,
+            };
+            self.done.insert(command.id.clone(), outcome.clone());
+            outcomes.push(outcome);
+        }
+        outcomes
+    }
+
+    fn carry_out(&mut self, command: &Command) -> OutcomeResult {
+        let refuse = |refusal| OutcomeResult::Refused {
+            refusal,
+            reason: String::new(),
+        };
+        if command.generation < self.heard {
+            return refuse(Refusal::StaleGeneration);
+        }
+        self.heard = command.generation;
+        if command.deadline < self.now {
+            return refuse(Refusal::Expired);
+        }
+        let now = self.now;
+        let containers = self.nodes.get_mut(&command.node).unwrap();
+        let Some(place) = containers
+            .iter()
+            .position(|record| record.id == *command.action.target())
+        else {
+            return OutcomeResult::Vanished;
+        };
+        let mut created = None;
+        match &command.action {
+            Action::Restart { .. } => {
+                containers[place].started_at = Some(now);
+                containers[place].state = ContainerState::Running;
+                containers[place].health = HealthState::Healthy;
+            }
+            Action::UpdateLimits { .. } => {}
+            Action::CreateReplica { template, name } => {
+                let mut record = containers[place].clone();
+                record.id = ContainerId::new(format!("id-{}", command.id));
+                record.name = name.clone();
+                record.replica_of = Some(template.clone());
+                record.made_by = Some(command.plan.clone());
+                record.created_at = Some(now);
+                record.started_at = Some(now);
+                created = Some(record.id.clone());
+                containers.push(record);
+            }
+            Action::RemoveReplica { .. } => {
+                if containers[place].made_by.is_none() {
+                    return refuse(Refusal::NotOurs);
+                }
+                containers.remove(place);
+            }
+        }
+        OutcomeResult::Succeeded {
+            created,
+            previous: None,
+        }
+    }
+
+    pub fn entries(&self) -> impl Iterator<Item = &PlanEntry> {
+        self.journal.iter().filter_map(|entry| match entry {
+            JournalEntry::Plan(entry) => Some(&**entry),
+            JournalEntry::Breaker(_) => None,
+        })
+    }
+
+    pub fn in_phase(&self, phase: Phase) -> Vec<&PlanEntry> {
+        self.entries()
+            .filter(|entry| entry.phase == phase)
+            .collect()
+    }
+
+    pub fn last(&self) -> &PlanEntry {
+        self.entries().last().expect("something was journaled")
+    }
+
+    /// What the commands sent say, in order.
+    pub fn sent(&self) -> Vec<String> {
+        self.commands
+            .iter()
+            .map(|command| command.action.to_string())
+            .collect()
+    }
+
+    pub fn count(&self, kind: ActionKind) -> usize {
+        self.commands
+            .iter()
+            .filter(|command| command.action.kind() == kind)
+            .count()
+    }
+
+    pub fn replicas(&self, service: &str) -> usize {
+        self.nodes
+            .values()
+            .flatten()
+            .filter(|record| record.service.as_str() == service)
+            .count()
+    }
+}
