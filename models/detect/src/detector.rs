@@ -154,6 +154,13 @@ impl Detector {
         signals
     }
 
+    /// Goes on after a time in which nothing was listened to: that silence was not the nodes'.
+    pub fn resume(&mut self, now: Timestamp) {
+        for node in self.nodes.values_mut() {
+            node.heard_at = node.heard_at.map(|_| now);
+        }
+    }
+
     /// Looks for nodes that fell silent.
     pub fn tick(&mut self, now: Timestamp, watch: impl Fn(&NodeId) -> NodeWatch) -> Vec<Signal> {
         let mut signals = Vec::new();

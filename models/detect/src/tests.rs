@@ -421,6 +421,22 @@ fn a_silent_node_is_told_once_by_its_owner_and_resolves_when_heard() {
 }
 
 #[test]
+fn silence_while_nobody_listened_is_not_the_nodes() {
+    let mut world = demo(16);
+    world.run(5);
+    let beat = inventory(&world, &["demo-web"]);
+    let now = world.at;
+    world
+        .detector
+        .inventory(now, &beat, NodeWatch::Owner, Stream::Live);
+    let later = now + Duration::from_secs(600);
+    world.detector.resume(later);
+    assert!(world.detector.tick(later, |_| NodeWatch::Owner).is_empty());
+    let silent = later + Duration::from_secs(11);
+    assert_eq!(world.detector.tick(silent, |_| NodeWatch::Owner).len(), 1);
+}
+
+#[test]
 fn beyond_its_room_a_detector_counts_and_keeps_what_it_has() {
     let mut world = demo(15);
     world.detector = Detector::new(Settings {

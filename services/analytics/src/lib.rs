@@ -1,1 +1,41 @@
-//! analytics
+//! The analytics role: samples and log lines in, signals and forecasts out.
+//!
+//! Instances share the partitions of samples and logs through a consumer group. Each partition has a pure core (`detect` and
+//! `forecast` behind one closed set of events and effects); this crate feeds it in the order of the log, writes what it
+//! tells, and keeps its state in a checkpoint. A checkpoint is written only after every signal before it is in the log, and
+//! positions are committed only after their checkpoint; whatever moment a process is ended at, the next one resumes from the
+//! checkpoint and tells what was not told, under the same ids. Inventory is followed without a group: it is the nodes'
+//! heartbeat, and says when a container is gone.
+//!
+//! What this crate does not do: it decides nothing about actions, and groups no signals into incidents. Delivery is at least
+//! once: a signal may be told twice, and is recognised by its id, phase and time.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod checkpoint;
+mod config;
+mod core;
+mod events;
+mod merge;
+mod outbox;
+mod partition;
+mod shell;
+
+pub use config::Config;
+
+use kit::Context;
+
+/// Why the role ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The log was closed under it.
+    #[error("the log cannot be used any more")]
+    Log(#[source] bus::BusError),
+}
+
+/// Runs the role until `context.shutdown` fires, then writes a last checkpoint, within a few seconds, and returns.
+///
+/// # Errors
+/// When the log was closed by this process. A log that is away is waited for.
+pub async fn run(config: Config, context: Context) -> Result<(), Error> {
+    shell::Shell::new(config, context).run().await
+}

@@ -1,0 +1,147 @@
+//! One partition in the hands of this instance: its core, its records in order, and how far it is.
+
+use std::time::Duration;
+
+use bus::{Position, Record};
+use detect::{Counts, NodeWatch, Stream};
+use tokio::time::Instant;
+use units::Timestamp;
+use wire::Checkpoint;
+
+use crate::checkpoint::{self, Positions, Restored, Slot};
+use crate::core::{Core, Effect, Event};
+use crate::merge::{Merge, Pending, Source};
+
+/// Samples are those of now when the newest record handled is at most this old …
+const LIVE_WITHIN: Duration = Duration::from_secs(5);
+/// … or when nothing came for this long.
+const QUIET_AFTER: Duration = Duration::from_secs(3);
+/// The holder of this partition speaks of nodes; all others only of their own containers.
+const NODES_PARTITION: u32 = 0;
+
+pub(crate) struct Partition {
+    number: u32,
+    core: Core,
+    merge: Merge,
+    /// Handled so far.
+    positions: Positions,
+    /// Covered by a checkpoint in the log; none in this process yet.
+    covered: Option<Positions>,
+    slot: Slot,
+    newest_sample: Timestamp,
+    heard: Instant,
+}
+
+impl Partition {
+    /// A partition without a checkpoint.
+    pub(crate) fn fresh(number: u32, core: Core, now: Instant) -> Self {
+        Partition {
+            number,
+            core,
+            merge: Merge::new(now),
+            positions: Positions::default(),
+            covered: None,
+            slot: Slot::B,
+            newest_sample: Timestamp::EPOCH,
+            heard: now,
+        }
+    }
+
+    /// A partition that goes on from its checkpoint.
+    pub(crate) fn resumed(number: u32, restored: Restored, now: Instant) -> Self {
+        Partition {
+            positions: restored.positions,
+            slot: restored.slot,
+            ..Partition::fresh(number, restored.core, now)
+        }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.core.counts()
+    }
+
+    /// Takes a record that was read. One that the state already covers is passed over.
+    pub(crate) fn push(&mut self, source: Source, record: &Record, now: Instant) {
+        self.heard = now;
+        let next = match source {
+            Source::Samples => self.positions.samples_next,
+            Source::Logs => self.positions.logs_next,
+        };
+        if record.position.offset >= next {
+            self.merge.push(Pending::read(source, record), now);
+        }
+    }
+
+    /// The next record to handle.
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<Pending> {
+        self.merge.pop(now)
+    }
+
+    /// When [`Partition::pop`] may have something although nothing more was read.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.merge.due()
+    }
+
+    /// Notes that a record is handled, or put aside.
+    pub(crate) fn handled(&mut self, pending: &Pending) {
+        let next = pending.offset + 1;
+        match pending.source {
+            Source::Samples => {
+                self.positions.samples_next = next;
+                self.newest_sample = pending.appended_at;
+            }
+            Source::Logs => self.positions.logs_next = next,
+        }
+    }
+
+    pub(crate) fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Effect> {
+        let watch = match self.number {
+            NODES_PARTITION => NodeWatch::Owner,
+            _ => NodeWatch::Other,
+        };
+        self.core.handle(now, watch, event)
+    }
+
+    /// Whether the samples handled so far are those of now.
+    pub(crate) fn stream(&self, now: Timestamp, instant: Instant) -> Stream {
+        let fresh = now.since(self.newest_sample) <= LIVE_WITHIN;
+        let quiet = instant.duration_since(self.heard) >= QUIET_AFTER;
+        match self.merge.due().is_none() && (fresh || quiet) {
+            true => Stream::Live,
+            false => Stream::Behind,
+        }
+    }
+
+    /// The records of a checkpoint of what was handled so far; none when nothing was since the last one.
+    pub(crate) fn checkpoint(&mut self, at: Timestamp) -> Option<Vec<Checkpoint>> {
+        if self.covered == Some(self.positions) {
+            return None;
+        }
+        self.slot = self.slot.other();
+        Some(checkpoint::write(
+            self.number,
+            self.slot,
+            self.positions,
+            &self.core,
+            at,
+        ))
+    }
+
+    /// The log has the checkpoint; these positions can be committed.
+    pub(crate) fn covered(&mut self) -> Vec<Position> {
+        self.covered = Some(self.positions);
+        let ends = [
+            (wire::topic::SAMPLES, self.positions.samples_next),
+            (wire::topic::LOGS, self.positions.logs_next),
+        ];
+        let position = |(topic, next): (&str, u64)| {
+            let offset = next.checked_sub(1)?;
+            Some(Position {
+                topic: topic.into(),
+                partition: self.number,
+                offset,
+            })
+        };
+        ends.into_iter().filter_map(position).collect()
+    }
+}
