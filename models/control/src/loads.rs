@@ -12,6 +12,8 @@ const BUCKETS_MAX: usize = 512;
 const BUCKET_LEAST: Duration = Duration::from_secs(1);
 /// Kept beyond the scale-down window, so that verdicts can compare with the time of the decision.
 const BEYOND: Duration = Duration::from_secs(300);
+/// Services without forecasts for this long are forgotten; no decision looks at what is that old.
+const REMEMBERED: Duration = Duration::from_secs(2 * 3_600);
 /// No trend is believed beyond this many times the highest load of the last minute.
 const TREND_MOST: f64 = 2.0;
 
@@ -68,7 +70,13 @@ impl Loads {
         match load.latest.back() {
             Some(last) if last.at >= forecast.at => return,
             Some(last) if forecast.at.since(last.at) <= gap => {}
-            Some(_) | None => load.unbroken_since = forecast.at,
+            // What was before a gap says nothing about now, and must not be put beside it.
+            Some(_) | None => {
+                *load = Load {
+                    unbroken_since: forecast.at,
+                    ..Load::default()
+                };
+            }
         }
         load.push_bucket(&forecast, startup, window);
         load.latest.push_back(forecast);
@@ -82,11 +90,11 @@ impl Loads {
     }
 
     /// Forgets services nobody speaks of any more.
-    pub(crate) fn prune(&mut self, now: Timestamp, after: Duration) {
+    pub(crate) fn prune(&mut self, now: Timestamp) {
         self.0.retain(|_, load| {
             load.latest
                 .back()
-                .is_some_and(|last| last.at + after >= now)
+                .is_some_and(|last| last.at + REMEMBERED >= now)
         });
     }
 }

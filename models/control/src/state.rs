@@ -51,6 +51,6 @@ impl State {
         self.signals.prune(now);
         self.plans.prune(now);
         self.people.prune(now, self.config.people_hold);
-        self.loads.prune(now, self.config.scale.down_window * 2);
+        self.loads.prune(now);
     }
 }
