@@ -249,3 +249,95 @@ fn failed(now: Timestamp, plan: Plan, why: &str) -> PlanEntry {
         verdict: Some(verdict),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bus::{Bus, From, Tailed};
+    use units::{
+        Action, ActionKind, Cause, Check, ContainerId, ContainerName, Expectation, Mode, NodeId,
+        ServiceId, Step,
+    };
+
+    use super::*;
+
+    fn groundless(now: Timestamp) -> Plan {
+        Plan {
+            id: PlanId::from("web-restart-1"),
+            generation: Generation(1),
+            service: ServiceId::from("web"),
+            kind: ActionKind::Restart,
+            mode: Mode::Act,
+            created_at: now,
+            deadline: now + Duration::from_secs(30),
+            cause: Cause {
+                signals: Vec::new(),
+                reason: String::new(),
+            },
+            steps: vec![Step {
+                node: NodeId::from("a"),
+                action: Action::Restart {
+                    container: ContainerId::from("web-1"),
+                    name: ContainerName::from("web-1"),
+                    grace: Duration::from_secs(10),
+                },
+            }],
+            expected: Expectation {
+                text: String::new(),
+                check: Check::NoOverload,
+                within: Duration::from_secs(60),
+            },
+            alternatives: Vec::new(),
+            undo_of: None,
+            traceparent: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_plan_that_breaks_an_invariant_is_journaled_as_failed_and_not_sent() {
+        let bus = Bus::memory();
+        bus.ensure_topics(&wire::topic::all(1)).await.unwrap();
+        let context = Context::new(bus.clone(), "controller", "a");
+        let meters = Meters::new(&context.metrics);
+        let mut session = Session::new(&Config::default(), &context, &meters, Generation(1));
+        let now = kit::now();
+        let plan = groundless(now);
+        let entry = PlanEntry {
+            at: now,
+            plan: plan.clone(),
+            phase: Phase::Decided,
+            outcomes: Vec::new(),
+            verdict: None,
+        };
+        session.effect(
+            now,
+            Effect::Journal(Box::new(JournalEntry::Plan(Box::new(entry)))),
+        );
+        for command in plan.commands() {
+            session.effect(now, Effect::Command(Box::new(command)));
+        }
+        session.drain().await;
+        let mut tail = bus
+            .tail(wire::topic::JOURNAL, From::Beginning)
+            .await
+            .unwrap();
+        let Tailed::Record(record) = tail.next().await.unwrap() else {
+            panic!("nothing was journaled");
+        };
+        let JournalEntry::Plan(entry) = wire::decode(&record).unwrap() else {
+            panic!("no plan was journaled");
+        };
+        assert_eq!(entry.phase, Phase::Failed);
+        let reason = entry.verdict.unwrap().reason;
+        assert!(
+            reason.contains("web-1 of web is not known on node a"),
+            "{reason}"
+        );
+        let mut tail = bus
+            .tail(wire::topic::COMMANDS, From::Beginning)
+            .await
+            .unwrap();
+        assert_eq!(tail.next().await.unwrap(), Tailed::CaughtUp, "no command");
+        let counted = r#"homeostat_plan_violations_total{violation="unknown_container"} 1"#;
+        assert!(context.metrics.encode().contains(counted));
+    }
+}
