@@ -21,8 +21,9 @@ const HOST_NAME_FILE: &str = "/proc/sys/kernel/hostname";
 pub struct Config {
     /// Name of this node; commands for others are left alone. Absent: the host name. Give the collector the same.
     pub node: Option<String>,
-    /// The engine: `unix://` and a path, or `tcp://` and an address.
-    pub docker: String,
+    /// The engine: `unix://` and a path, or `tcp://` and an address. Absent: `DOCKER_HOST`, else
+    /// `unix:///var/run/docker.sock`.
+    pub docker: Option<String>,
     /// Directory of the ledger, which is what makes a command run at most once across restarts. Absent: memory only.
     pub state_dir: Option<PathBuf>,
     /// The ceiling: whatever labels say, nothing beyond this mode is done. Only `act` lets anything happen.
@@ -35,7 +36,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             node: None,
-            docker: DOCKER_DEFAULT.to_owned(),
+            docker: None,
             state_dir: None,
             max_mode: Mode::Observe,
             parallel: PARALLEL_DEFAULT,
@@ -53,6 +54,17 @@ impl Config {
                 Ok(NodeId::from(name.trim()))
             }
         }
+    }
+
+    /// The engine's address.
+    pub(crate) fn docker_address(&self) -> String {
+        let from_environment = || {
+            std::env::var("DOCKER_HOST")
+                .ok()
+                .filter(|it| !it.is_empty())
+        };
+        let configured = self.docker.clone().or_else(from_environment);
+        configured.unwrap_or_else(|| DOCKER_DEFAULT.to_owned())
     }
 
     /// Concurrency within its bounds, also for a configuration nobody validated.
@@ -83,10 +95,12 @@ impl Validate for Config {
             );
         }
         let known = ["unix://", "tcp://", "http://"];
-        if !known.iter().any(|scheme| self.docker.starts_with(scheme)) {
+        if let Some(address) = &self.docker
+            && !known.iter().any(|scheme| address.starts_with(scheme))
+        {
             problem(
                 "docker",
-                format!("{:?} is no address of an engine", self.docker),
+                format!("{address:?} is no address of an engine"),
                 "write unix:///var/run/docker.sock",
             );
         }
@@ -117,7 +131,7 @@ mod tests {
     fn each_mistake_is_named_with_its_key() {
         let config = Config {
             node: Some(" ".to_owned()),
-            docker: "/var/run/docker.sock".to_owned(),
+            docker: Some("/var/run/docker.sock".to_owned()),
             parallel: 0,
             ..Config::default()
         };

@@ -11,21 +11,18 @@ use kit::health::Dependency;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
-use units::{
-    Action, Command, Generation, Mode, NodeId, Outcome, OutcomeResult, Refusal, Timestamp,
-};
+use units::{Command, Generation, Mode, NodeId, Outcome, OutcomeResult, Refusal, Timestamp};
 
-use crate::engine::{Engine, EngineError};
+use crate::engine::Engine;
 use crate::events::{
     AnswerLost, CommandAnswered, CommandBegun, CommandRepeated, CommandSettled, Meters,
     OutcomeProduced, OutcomeUndelivered,
 };
 use crate::execute::{self, Done, Work};
-use crate::guard::{self, Refused};
+use crate::guard::Refused;
 use crate::ledger::{Admission, Entry, Ledger, LedgerError, Stage};
-use crate::limits;
 use crate::locks::Locks;
-use crate::replica;
+use crate::prepare::{Unprepared, prepare};
 use crate::settle;
 
 /// First and longest wait before the engine, the ledger or the log is tried again. Tries go on until the command expires,
@@ -75,23 +72,6 @@ impl From<Refused> for Halt {
             refusal: refused.refusal,
             reason: refused.reason,
         })
-    }
-}
-
-enum Unprepared {
-    Refused(Refused),
-    Engine(EngineError),
-}
-
-impl From<Refused> for Unprepared {
-    fn from(refused: Refused) -> Self {
-        Unprepared::Refused(refused)
-    }
-}
-
-impl From<EngineError> for Unprepared {
-    fn from(error: EngineError) -> Self {
-        Unprepared::Engine(error)
     }
 }
 
@@ -243,7 +223,7 @@ impl Handler {
         let mut waits = self.waits(command);
         loop {
             self.unexpired(command)?;
-            match self.prepare(command).await {
+            match prepare(&self.engine, self.ceiling, command).await {
                 Ok(work) => {
                     self.unexpired(command)?;
                     return Ok(work);
@@ -261,65 +241,6 @@ impl Handler {
                     return Err(Halt::Outcome(OutcomeResult::Failed { error }));
                 }
             }
-        }
-    }
-
-    /// Everything that is checked, and everything the engine will be told.
-    async fn prepare(&self, command: &Command) -> Result<Work, Unprepared> {
-        let found = self.engine.inspect(command.action.target()).await?;
-        guard::check(&command.action, &found, self.ceiling)?;
-        Ok(match &command.action {
-            Action::Restart {
-                container, grace, ..
-            } => Work::Restart {
-                container: container.clone(),
-                grace: *grace,
-            },
-            Action::RemoveReplica {
-                container, grace, ..
-            } => Work::Remove {
-                container: container.clone(),
-                grace: *grace,
-            },
-            Action::UpdateLimits {
-                container,
-                name,
-                limits: wanted,
-            } => {
-                if let Some(memory) = wanted.memory {
-                    let used = self.engine.memory_in_use(container).await?;
-                    if memory < used {
-                        let reason =
-                            format!("{name} uses {used}, more than the {memory} it would get");
-                        return Err(Refused::new(Refusal::BelowUse, reason).into());
-                    }
-                }
-                Work::Update {
-                    container: container.clone(),
-                    body: Box::new(limits::update(&found, wanted)),
-                    previous: limits::of(&found),
-                }
-            }
-            Action::CreateReplica { name, .. } => {
-                let image = self.image(&found).await?;
-                Work::Create(Box::new(replica::replica(&found, image, name, command)?))
-            }
-        })
-    }
-
-    /// The reference people know, as long as it still means the template's image; else that image by its id.
-    async fn image(
-        &self,
-        template: &bollard::models::ContainerInspectResponse,
-    ) -> Result<String, EngineError> {
-        let Some(image) = replica::image_of(template) else {
-            return Ok(String::new());
-        };
-        match self.engine.image_id(&image.reference).await {
-            Ok(Some(id)) if id == image.id => Ok(image.reference),
-            Ok(_) => Ok(image.id),
-            Err(error) if error.is_missing() => Ok(image.id),
-            Err(error) => Err(error),
         }
     }
 

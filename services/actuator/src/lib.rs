@@ -21,6 +21,7 @@ mod handler;
 mod ledger;
 mod limits;
 mod locks;
+mod prepare;
 mod replica;
 mod run;
 mod safety;
@@ -64,7 +65,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     let handler = Arc::new(handler::Handler {
         node,
         ceiling: config.max_mode,
-        engine: engine::Engine::new(&config.docker, docker_health),
+        engine: engine::Engine::new(&config.docker_address(), docker_health),
         ledger,
         ledger_health,
         bus: context.bus.clone(),

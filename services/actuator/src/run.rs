@@ -75,7 +75,8 @@ impl Loop {
         Ok(())
     }
 
-    /// Answers what an earlier run began, before anything new is read.
+    /// Answers what an earlier run began, before anything new is read: those commands will be read again, and must be known
+    /// as answered by then. An engine that is away is waited for.
     async fn settle(&mut self) -> Result<(), Error> {
         for entry in self.handler.ledger.unfinished().await? {
             match self.handler.settle(entry).await {

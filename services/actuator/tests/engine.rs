@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use bollard::models::{
@@ -13,7 +13,7 @@ use bollard::query_parameters::RemoveContainerOptions;
 use support::{ACT, PATIENCE, World, command};
 use units::{
     Action, Bytes, CommandId, ContainerId, Generation, LABEL_COMMAND, LABEL_PLAN, LABEL_REPLICA_OF,
-    Limits, Millicores, Mode, NodeId, OutcomeResult, Refusal,
+    Limits, Millicores, Mode, NodeId, Outcome, OutcomeResult, Refusal,
 };
 
 const SUCCEEDED: OutcomeResult = OutcomeResult::Succeeded {
@@ -466,7 +466,10 @@ async fn commands_for_one_container_wait_for_each_other() {
 async fn without_an_engine_commands_expire_and_health_says_so() {
     let mut world = World::new("away").await;
     let config = actuator::Config {
-        docker: format!("unix://{}/no-engine.sock", world.dir.path().display()),
+        docker: Some(format!(
+            "unix://{}/no-engine.sock",
+            world.dir.path().display()
+        )),
         ..world.config()
     };
     let actuator = world.start(config);
@@ -519,4 +522,125 @@ async fn what_was_answered_before_a_shutdown_is_not_read_again() {
     other.id = CommandId::from("another");
     assert_eq!(world.answer(&other).await, OutcomeResult::Vanished);
     second.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_lost_on_its_way_is_found_out() {
+    let mut world = World::new("lost").await;
+    let (web, cut) = (
+        world.container(&ACT).await,
+        world.dir.path().join("cut.sock"),
+    );
+    let before = world.started_at(&web).await;
+    let proxy = support::cutting_proxy(&cut, "/restart?");
+    let config = actuator::Config {
+        docker: Some(format!("unix://{}", cut.display())),
+        ..world.config()
+    };
+    let actuator = world.start(config);
+    assert_eq!(world.answer(&world.restart(&web, SECOND)).await, SUCCEEDED);
+    assert_ne!(world.started_at(&web).await, before);
+    actuator.shut_down().await;
+    proxy.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_leaves_what_waits_and_the_next_run_takes_it_up() {
+    let mut world = World::new("shutdown").await;
+    let web = world.stubborn(&ACT).await;
+    let before = world.started_at(&web).await;
+    let first = world.start(world.config());
+    let asked_to_stop = world.event(&web, "kill");
+    let (under_way, waiting) = (world.restart(&web, 2 * SECOND), world.restart(&web, SECOND));
+    world.send(&under_way).await;
+    asked_to_stop.await;
+    world.send(&waiting).await;
+    first.shut_down().await;
+    assert_eq!(
+        world.outcome(&under_way).await.result,
+        SUCCEEDED,
+        "waited for"
+    );
+    let between = world.started_at(&web).await;
+    assert_ne!(before, between);
+
+    let second = world.start(world.config());
+    assert_eq!(world.outcome(&waiting).await.result, SUCCEEDED);
+    assert_ne!(world.started_at(&web).await, between);
+    second.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_the_log_did_not_take_is_told_by_the_next_run() {
+    let mut world = World::new("undelivered").await;
+    let web = world.stubborn(&ACT).await;
+    let restart = world.restart(&web, SECOND);
+    // A run whose log has no topic for outcomes: the command is carried out, its outcome goes nowhere.
+    let deaf = bus::Bus::memory();
+    let topics = wire::topic::all(1).into_iter();
+    let topics: Vec<_> = topics
+        .filter(|it| it.name == wire::topic::COMMANDS)
+        .collect();
+    deaf.ensure_topics(&topics).await.unwrap();
+    let context = kit::Context::new(deaf.clone(), "actuator", support::NODE);
+    let run = tokio::spawn(actuator::run(world.config(), context.clone()));
+    let restarted = world.event(&web, "restart");
+    let meta = wire::Meta::new("controller/test");
+    deaf.produce(wire::encode(&restart, &meta)).await.unwrap();
+    restarted.await;
+    context.shutdown.cancel();
+    tokio::time::timeout(PATIENCE, run)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    let after = world.started_at(&web).await;
+
+    let second = world.start(world.config());
+    assert_eq!(world.answer(&restart).await, SUCCEEDED);
+    assert_eq!(world.started_at(&web).await, after, "told, not done again");
+    second.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_again_and_again_no_command_runs_twice_or_goes_unanswered() {
+    const KILLS: u64 = 12;
+    let mut world = World::new("storm").await;
+    let mut containers = Vec::new();
+    for _ in 0..3 {
+        containers.push(world.container(&ACT).await);
+    }
+    let began = kit::now();
+    let mut expected = BTreeSet::new();
+    for kill in 0..KILLS {
+        let actuator = world.start(world.config());
+        for container in &containers {
+            let restart = world.restart(container, SECOND);
+            world.send(&restart).await;
+            world.send(&restart).await;
+            expected.insert(restart.id);
+        }
+        // Spread over the life of a command, the same in each run of the test.
+        tokio::time::sleep(Duration::from_millis(kill * 7919 % 331)).await;
+        actuator.kill(world.dir.path()).await;
+    }
+    let last = world.start(world.config());
+    let mut answers: BTreeMap<CommandId, Outcome> = BTreeMap::new();
+    while !expected.iter().all(|id| answers.contains_key(id)) {
+        let outcome = world.next_outcome().await;
+        let known = answers
+            .entry(outcome.command.clone())
+            .or_insert(outcome.clone());
+        assert_eq!(*known, outcome, "one command, one answer");
+    }
+    last.shut_down().await;
+    let restarts = world.count_events("restart", began).await;
+    let done = answers.values().filter(|it| it.result == SUCCEEDED).count();
+    let doubtful = answers.len() - done;
+    let range = done..=done + doubtful;
+    assert!(
+        range.contains(&restarts),
+        "{restarts} restarts, {done} succeeded, {doubtful} interrupted"
+    );
+    assert!(done > 0);
 }

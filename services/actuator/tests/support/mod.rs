@@ -13,6 +13,8 @@ use bollard::query_parameters::{
 use bus::{Bus, From, Tail, Tailed};
 use futures::StreamExt;
 use kit::Context;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use units::{
@@ -240,6 +242,23 @@ impl World {
         }
     }
 
+    /// How many events of this kind the world's containers had since `since`.
+    pub(crate) async fn count_events(&self, action: &str, since: units::Timestamp) -> usize {
+        let seconds = |at: units::Timestamp| (at.as_millis() / 1000).to_string();
+        let options = EventsOptions {
+            since: Some(seconds(since)),
+            until: Some(seconds(kit::now() + Duration::from_secs(1))),
+            filters: Some(HashMap::from([
+                (
+                    "label".to_owned(),
+                    vec![format!("{TEST_LABEL}={}", self.name)],
+                ),
+                ("event".to_owned(), vec![action.to_owned()]),
+            ])),
+        };
+        self.docker.events(Some(options)).count().await
+    }
+
     /// The engine's next event of this kind about this container. Call it before what causes the event.
     pub(crate) fn event(
         &self,
@@ -340,4 +359,28 @@ async fn remove_all(docker: &Docker, name: &str) {
         };
         let _ = docker.remove_container(&id, Some(options)).await;
     }
+}
+
+/// Listens on `socket` and passes everything on to the engine, but closes the connection of a request with `cut` in it as
+/// soon as the engine has it: the answer is lost.
+pub(crate) fn cutting_proxy(socket: &Path, cut: &'static str) -> JoinHandle<()> {
+    let listener = UnixListener::bind(socket).unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut engine = UnixStream::connect("/var/run/docker.sock").await.unwrap();
+                let mut first = vec![0; 64 * 1024];
+                let read = client.read(&mut first).await.unwrap_or(0);
+                engine.write_all(&first[..read]).await.unwrap();
+                if String::from_utf8_lossy(&first[..read]).contains(cut) {
+                    drop(client);
+                    // The engine goes on; its answer goes nowhere.
+                    let _ = engine.read(&mut first).await;
+                    return;
+                }
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut engine).await;
+            });
+        }
+    })
 }
