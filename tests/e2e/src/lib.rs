@@ -7,5 +7,6 @@
 
 pub mod docker_proxy;
 pub mod homeostat;
+pub mod prometheus;
 pub mod stack;
 pub mod wait;
