@@ -65,7 +65,7 @@ fn configured(mut sources: Sources, state_dir: &Path) -> Result<Config, Failure>
         ("telemetry.log", "error"),
         ("controller.scale.down_window", "15s"),
         ("controller.scale.verdict_within", "20s"),
-        ("controller.heal.verdict_within", "30s"),
+        ("controller.heal.verdict_within", "20s"),
     ];
     let given = std::mem::take(&mut sources.flags);
     sources.flags = own

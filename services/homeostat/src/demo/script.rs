@@ -105,6 +105,8 @@ async fn illness(stack: &Stack, story: &Story) -> anyhow::Result<()> {
         "patient was told to leak 4 MB/s; its limit is 96 MB",
     );
     reached(story, Milestone::LeakSignal).await;
+    reached(story, Milestone::LeakRestarted).await;
+    reached(story, Milestone::LeakVerdict).await;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The story: what stands in the log, told as it comes, and which of the expected reactions came.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use kit::boot::{self, Connected};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use units::{
-    ActionKind, Forecast, JournalEntry, Outcome, OutcomeResult, Phase, PlanEntry, Signal,
-    SignalKind, SignalPhase,
+    ActionKind, Forecast, JournalEntry, Outcome, OutcomeResult, Phase, Plan, PlanEntry, PlanId,
+    Signal, SignalId, SignalKind, SignalPhase,
 };
 use wire::topic;
 
@@ -57,6 +57,8 @@ milestones! {
     ErrorSignal, "signal: patient logs errors";
     Leak, "patient leaks";
     LeakSignal, "signal: patient's memory runs away";
+    LeakRestarted, "patient restarted before it ran out";
+    LeakVerdict, "verdict on that restart";
 }
 
 /// Shared between the task that reads the log, and the script that waits for what is read.
@@ -73,7 +75,8 @@ struct Inner {
 struct State {
     reached: BTreeMap<Milestone, Duration>,
     baseline_forecasts: u32,
-    plans: BTreeMap<units::PlanId, PlanEntry>,
+    plans: BTreeMap<PlanId, PlanEntry>,
+    leaks: BTreeSet<SignalId>,
 }
 
 impl Story {
@@ -194,7 +197,8 @@ impl Story {
                     self.reach(Milestone::ErrorSignal, &signal.reason)
                 }
                 ("patient", SignalKind::MemoryRunaway) => {
-                    self.reach(Milestone::LeakSignal, &signal.reason)
+                    self.state().leaks.insert(signal.id.clone());
+                    self.reach(Milestone::LeakSignal, &signal.reason);
                 }
                 _ => self.tell("signal", &format!("{}: {}", signal.kind, signal.reason)),
             },
@@ -223,15 +227,18 @@ impl Story {
         match (&entry.verdict, entry.phase) {
             (Some(verdict), _) => {
                 let text = format!(
-                    "{} of {}: {}",
-                    verdict.kind.as_str(),
+                    "{}: {}; {}",
                     steps(&entry),
+                    verdict.kind.as_str().replace('_', " "),
                     verdict.reason
                 );
                 match (plan.service.as_str(), plan.kind) {
                     ("web", ActionKind::CreateReplica) => self.reach(Milestone::AddVerdict, &text),
                     ("web", ActionKind::RemoveReplica) => {
                         self.reach(Milestone::RemoveVerdict, &text)
+                    }
+                    ("patient", ActionKind::Restart) if self.is_about_a_leak(plan) => {
+                        self.reach(Milestone::LeakVerdict, &text);
                     }
                     ("patient", ActionKind::Restart) => {
                         self.reach(Milestone::RestartVerdict, &text)
@@ -254,6 +261,14 @@ impl Story {
             (None, Phase::Decided | Phase::Executed | Phase::Judged) => {}
         }
         self.state().plans.insert(plan.id.clone(), entry);
+    }
+
+    fn is_about_a_leak(&self, plan: &Plan) -> bool {
+        let state = self.state();
+        plan.cause
+            .signals
+            .iter()
+            .any(|signal| state.leaks.contains(signal))
     }
 
     fn outcome(&self, outcome: &Outcome) {
@@ -279,6 +294,9 @@ impl Story {
             }
             ("web", ActionKind::RemoveReplica) if succeeded => {
                 self.reach(Milestone::ReplicaRemoved, &text)
+            }
+            ("patient", ActionKind::Restart) if succeeded && self.is_about_a_leak(&entry.plan) => {
+                self.reach(Milestone::LeakRestarted, &text);
             }
             ("patient", ActionKind::Restart) if succeeded => {
                 self.reach(Milestone::Restarted, &text)
