@@ -190,7 +190,7 @@ impl Container {
         out: &mut Vec<Signal>,
     ) {
         let rates = self.counters.advance(sample.at, &sample.metrics);
-        self.features = Features::of(&rates, &sample.metrics);
+        let before = std::mem::replace(&mut self.features, Features::of(&rates, &sample.metrics));
         let unhealthy = health::read(&self.name, sample.health);
         out.extend(
             self.gates
@@ -209,7 +209,13 @@ impl Container {
             return;
         }
         let since = self.gates.since(SignalKind::Hang, sample.at);
-        let hanging = hang::read(&self.name, &self.features, &self.usual, since, sample.at);
+        let hanging = hang::read(
+            &self.name,
+            (&before, &self.features),
+            &self.usual,
+            since,
+            sample.at,
+        );
         out.extend(
             self.gates
                 .step(SignalKind::Hang, hanging, hang::CONFIRM, scene),

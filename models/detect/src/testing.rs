@@ -64,6 +64,8 @@ pub(crate) struct Machine {
     pub(crate) restarts: f64,
     pub(crate) exit_code: Option<f64>,
     pub(crate) uptime: f64,
+    /// The engine runs a health check in it every so many seconds.
+    pub(crate) checked_every_s: u32,
     backlog_s: f64,
     totals: MetricRow,
 }
@@ -96,6 +98,7 @@ impl Machine {
             restarts: 0.0,
             exit_code: None,
             uptime: 3_600.0,
+            checked_every_s: 0,
             backlog_s: 0.0,
             totals: MetricRow::default(),
         }
@@ -118,6 +121,7 @@ impl Machine {
             response_bytes: 1_000.0,
             limit_cores: Some(0.25),
             memory_limit: 96.0 * MIB,
+            checked_every_s: 2,
             ..Machine::new("demo-patient", "patient")
         }
     }
@@ -164,7 +168,7 @@ impl Machine {
             let wobble = 1.0 + 0.2 * noise.normal().clamp(-3.0, 3.0);
             let idle_s = self.idle_cores / 10.0 * wobble;
             let asked_s = match self.hung {
-                Hung::Yes => 0.000_01,
+                Hung::Yes => 0.000_2,
                 Hung::No => requests * self.cpu_s_per_request * wobble + idle_s,
             };
             let wanted_s = self.backlog_s + asked_s;
@@ -176,6 +180,10 @@ impl Machine {
                 self.add(Metric::CpuPeriods, 1.0);
                 self.add(Metric::CpuThrottledPeriods, f64::from(wanted_s > quota_s));
             }
+        }
+        let second = self.uptime as u32;
+        if self.checked_every_s > 0 && second.is_multiple_of(self.checked_every_s) {
+            self.add(Metric::CpuUsage, 0.014 + 0.004 * noise.uniform());
         }
         self.memory = (self.memory + self.leak_per_s).min(self.memory_limit);
     }

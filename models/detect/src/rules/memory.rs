@@ -28,6 +28,9 @@ const SLOW_STEP: Duration = Duration::from_secs(5);
 const SLOW_HORIZON: Duration = Duration::from_secs(600);
 /// Below this share of the limit there is time to look again.
 const USED_MIN: f64 = 0.60;
+/// … unless the limit is hit before anybody could act.
+const USED_IMMINENT: f64 = 0.40;
+const IMMINENT: Duration = Duration::from_secs(10);
 /// From this share on any steady rise counts.
 const USED_CRITICAL: f64 = 0.90;
 const USED_CALM: f64 = 0.85;
@@ -99,11 +102,14 @@ impl Growth {
             (to_limit <= horizon).then_some((rise.bytes_per_second, to_limit))
         };
         let near = used >= USED_CRITICAL;
-        let soonest = if (used >= USED_MIN && grown_up && !in_cycle) || near {
+        let soonest = if (grown_up && !in_cycle) || near {
             hits(&quick, QUICK_HORIZON).or_else(|| hits(&slow, SLOW_HORIZON))
         } else {
             None
         };
+        let soonest = soonest.filter(|(_, to_limit)| {
+            used >= USED_MIN || (used >= USED_IMMINENT && *to_limit <= IMMINENT)
+        });
         match soonest {
             Some((rate, to_limit)) => Reading::Violates(finding(now, used, rate, to_limit)),
             None if used >= USED_CALM => Reading::Between,
