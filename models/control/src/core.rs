@@ -247,7 +247,8 @@ impl Core {
             self.dirty.clear();
             return;
         }
-        self.advance(effects);
+        // Each plan moves on twice at the most: executed, then judged.
+        while self.advance(effects) {}
         if let Some(entry) = breaker::change(
             &self.state,
             leadership.generation,
@@ -273,9 +274,10 @@ impl Core {
         self.dirty.extend(self.state.fleet.services().cloned());
     }
 
-    /// Moves plans on: to executed or failed by their outcomes, to judged by what came of them.
-    fn advance(&mut self, effects: &mut Vec<Effect>) {
+    /// Moves plans on by one phase: to executed or failed by their outcomes, to judged by what came of them. True when one moved.
+    fn advance(&mut self, effects: &mut Vec<Effect>) -> bool {
         let now = self.now;
+        let before = effects.len();
         let due: Vec<PlanId> = self
             .state
             .plans
@@ -308,6 +310,7 @@ impl Core {
                 self.record(entry, effects);
             }
         }
+        effects.len() > before
     }
 
     /// The verdict, with what follows of it for the kind of action.
@@ -413,7 +416,10 @@ impl Core {
 
     /// Writes a plan's new state down, here and in the journal.
     fn record(&mut self, entry: PlanEntry, effects: &mut Vec<Effect>) {
-        if entry.phase.is_final() && entry.phase != Phase::Suggested {
+        if entry.phase == Phase::Executed
+            || entry.phase == Phase::Failed
+            || entry.phase == Phase::Judged
+        {
             self.dirty.insert(entry.plan.service.clone());
         }
         self.state.plans.apply(entry.clone(), self.now);

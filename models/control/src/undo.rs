@@ -8,7 +8,9 @@ use units::{
 };
 
 use crate::draft::{Decision, Draft, admit};
-use crate::scale::{Group, additions, growth, removal};
+use crate::grow::{additions, growth};
+use crate::scale::Group;
+use crate::shrink::removal;
 use crate::state::State;
 
 /// What could not be undone within this time is left to the ordinary decisions.

@@ -38,7 +38,7 @@ fn a_hang_is_answered_with_one_restart_that_is_judged_to_have_helped() {
     assert_eq!(world.sent(), ["restart web-1"]);
     let decided = world.last().clone();
     assert_eq!(decided.phase, Phase::Decided);
-    assert_eq!(decided.plan.cause.signals, [hang.id.clone()]);
+    assert_eq!(decided.plan.cause.signals, std::slice::from_ref(&hang.id));
     assert_eq!(decided.plan.alternatives.len(), 2);
     world.pass(secs(2));
     world.actuate();

@@ -278,12 +278,9 @@ fn open_signals(world: &World) -> Vec<Signal> {
         .collect()
 }
 
-/// Few enough to wait for; `PROPTEST_CASES` asks for more.
+/// Few enough to wait for; `PROPTEST_CASES`, which proptest reads, asks for more.
 fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES")
-        .ok()
-        .and_then(|cases| cases.parse().ok())
-        .unwrap_or(32)
+    (ProptestConfig::default().cases / 8).max(1)
 }
 
 proptest! {

@@ -1,0 +1,202 @@
+//! Adding replicas: from which container, by which names, and what is expected of it.
+
+use std::collections::BTreeSet;
+
+use units::{
+    Action, ActionKind, Check, ContainerName, Expectation, Forecast, Mode, Ratio, ScaleTarget,
+    Step, Timestamp,
+};
+
+use crate::budget;
+use crate::draft::{Decision, Draft, admit, say};
+use crate::fleet::Replica;
+use crate::loads::load_ahead;
+use crate::scale::{Group, is_blocked, is_capped, overloads};
+use crate::state::State;
+
+/// What adds the replicas that are missing.
+pub(crate) fn grow(
+    state: &State,
+    group: &Group<'_>,
+    forecast: &Forecast,
+    desired: u32,
+    now: Timestamp,
+) -> Decision {
+    if let Some(blocked) = is_blocked(state, group, ActionKind::CreateReplica, now) {
+        return blocked;
+    }
+    let left = budget::left(&state.plans, &state.config.budget, group.service, now);
+    // With nothing left the draft keeps its whole size, and the budget is what is said.
+    let affordable = match left.service.min(left.global) {
+        0 => desired,
+        steps => steps,
+    };
+    let count = desired.saturating_sub(group.current).min(affordable);
+    let config = &state.config.scale;
+    let carries = group.carries(forecast.replica_capacity);
+    let ahead = load_ahead(forecast, config.startup);
+    let capped = if is_capped(forecast, group, config) {
+        format!(
+            ", and {:.0}% of its time it waits for its CPU limit, so more is asked for than is seen",
+            forecast.throttled * 100.0
+        )
+    } else {
+        String::new()
+    };
+    let reason = format!(
+        "{} uses {:.0}m of CPU and {ahead:.0}m are expected in {} s{capped}; {} replicas carry {:.0}m at {}",
+        group.service,
+        forecast.observed,
+        config.startup.as_secs(),
+        group.current,
+        carries * f64::from(group.current),
+        Ratio::saturating(group.target()),
+    );
+    match additions(state, group, count, now) {
+        Ok(steps) => {
+            let draft = growth(state, group, reason, steps, forecast);
+            admit(state, draft, group.mode, now)
+        }
+        Err(why) => {
+            let draft = growth(state, group, reason, Vec::new(), forecast).held(&why);
+            match group.mode.min(state.config.max_mode) {
+                Mode::Observe => Decision::Nothing,
+                Mode::Suggest | Mode::Act => say(state, draft, None, now),
+            }
+        }
+    }
+}
+
+/// The steps that add `count` replicas like the oldest serving one, or why there can be none.
+pub(crate) fn additions(
+    state: &State,
+    group: &Group<'_>,
+    count: u32,
+    now: Timestamp,
+) -> Result<Vec<Step>, String> {
+    let serving = group
+        .replicas
+        .iter()
+        .filter(|replica| replica.record.is_serving());
+    let serving: Vec<&Replica<'_>> = serving
+        .filter(|replica| state.is_fresh(replica, now))
+        .collect();
+    let template = serving
+        .iter()
+        .find(|replica| replica.record.copy_obstacles.is_empty());
+    let Some(template) = template else {
+        return Err(match serving.first() {
+            Some(first) => format!(
+                "no replica can be made from {}: {}",
+                first.record.name,
+                first.record.copy_obstacles.join("; ")
+            ),
+            None => format!(
+                "no replica of {} serves that a new one could be made from",
+                group.service
+            ),
+        });
+    };
+    let names = free_names(state, group, template, count);
+    let step = |name| Step {
+        node: template.node.clone(),
+        action: Action::CreateReplica {
+            template: template.record.id.clone(),
+            name,
+        },
+    };
+    Ok(names.into_iter().map(step).collect())
+}
+
+/// `web-1-r1`, `web-1-r2` …: the first that neither a container nor a running plan has.
+fn free_names(
+    state: &State,
+    group: &Group<'_>,
+    template: &Replica<'_>,
+    count: u32,
+) -> Vec<ContainerName> {
+    let name = template.record.name.as_str();
+    let base = match name.rsplit_once("-r") {
+        Some((base, digits))
+            if template.record.made_by.is_some() && digits.parse::<u32>().is_ok() =>
+        {
+            base
+        }
+        Some(_) | None => name,
+    };
+    let promised: BTreeSet<&str> = state
+        .plans
+        .active()
+        .flat_map(|entry| {
+            entry
+                .plan
+                .steps
+                .iter()
+                .map(|step| step.action.name().as_str())
+        })
+        .chain(
+            group
+                .replicas
+                .iter()
+                .map(|replica| replica.record.name.as_str()),
+        )
+        .collect();
+    (1_u32..)
+        .map(|number| format!("{base}-r{number}"))
+        .filter(|name| {
+            !promised.contains(name.as_str()) && !state.fleet.is_named(template.node, name)
+        })
+        .take(count as usize)
+        .map(ContainerName::new)
+        .collect()
+}
+
+/// The draft of a growth by these steps.
+pub(crate) fn growth(
+    state: &State,
+    group: &Group<'_>,
+    reason: String,
+    steps: Vec<Step>,
+    forecast: &Forecast,
+) -> Draft {
+    let config = &state.config.scale;
+    let added = u32::try_from(steps.len()).unwrap_or(u32::MAX);
+    let total = group.current.saturating_add(added);
+    let ScaleTarget::Cpu(target) = group.policy.target;
+    let capacity = forecast.replica_capacity.0 as f64;
+    let share = |replicas: u32| forecast.observed / (f64::from(replicas.max(1)) * capacity) * 100.0;
+    let causes = overloads(state, group.service);
+    let mut alternatives = vec![format!(
+        "wait: forecasts in a row ask for more, and a new replica needs about {} s to serve",
+        config.startup.as_secs()
+    )];
+    if added > 1 {
+        alternatives.push(format!(
+            "add one replica: {} would each still be at {:.0}%",
+            group.current + 1,
+            share(group.current + 1)
+        ));
+    }
+    Draft {
+        service: group.service.clone(),
+        kind: ActionKind::CreateReplica,
+        signals: causes.iter().map(|signal| signal.id.clone()).collect(),
+        reason,
+        steps,
+        expected: Expectation {
+            text: format!(
+                "CPU use per replica falls from {:.0}% to about {:.0}% with {total} instead of {} replicas, or they carry more together; judged within {} s",
+                share(group.current),
+                share(total),
+                group.current,
+                config.verdict_within.as_secs()
+            ),
+            check: Check::UtilisationAtMost { ratio: target },
+            within: config.verdict_within,
+        },
+        alternatives,
+        deadline: config.deadline,
+        undo_of: None,
+        traceparent: causes.iter().find_map(|signal| signal.traceparent.clone()),
+    }
+}

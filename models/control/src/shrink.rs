@@ -1,0 +1,143 @@
+//! Removing replicas: one at a time, after a long look back, and only what Homeostat made.
+
+use units::{
+    Action, ActionKind, Check, ContainerState, Expectation, Forecast, Ratio, ServiceId, Step,
+    Timestamp, VerdictKind,
+};
+
+use crate::config;
+use crate::draft::{Decision, Draft, admit};
+use crate::fleet::Replica;
+use crate::loads::Load;
+use crate::scale::{Group, is_blocked, is_capped, overloads};
+use crate::state::State;
+
+/// Whether a service has more than it needs.
+pub(crate) enum Less {
+    No,
+    Until(Timestamp),
+    Yes { peak: f64 },
+}
+
+/// Whether all of the window could do with one less.
+pub(crate) fn wants_less(
+    state: &State,
+    group: &Group<'_>,
+    load: &Load,
+    forecast: &Forecast,
+) -> Less {
+    let config = &state.config.scale;
+    if group.current <= group.policy.min || !overloads(state, group.service).is_empty() {
+        return Less::No;
+    }
+    let Some(peak) = load.peak_over(config.down_window) else {
+        return Less::Until(load.covered_at(config.down_window));
+    };
+    let after = f64::from(group.current - 1) * group.carries(forecast.replica_capacity);
+    let fits = peak <= after * (1.0 - config.tolerance) && !is_capped(forecast, group, config);
+    if fits || group.current > group.policy.max {
+        Less::Yes { peak }
+    } else {
+        Less::No
+    }
+}
+
+/// What removes one replica.
+pub(crate) fn shrink(
+    state: &State,
+    group: &Group<'_>,
+    forecast: &Forecast,
+    peak: f64,
+    now: Timestamp,
+) -> Decision {
+    if let Some(blocked) = is_blocked(state, group, ActionKind::RemoveReplica, now) {
+        return blocked;
+    }
+    let config = &state.config.scale;
+    if let Some(worse) = last_worse(state, group.service)
+        && worse + config.down_hold > now
+    {
+        return Decision::Wait(worse + config.down_hold);
+    }
+    let Some(replica) = removable(state, group, now) else {
+        return Decision::Nothing;
+    };
+    let name = &replica.record.name;
+    let left = group.current - 1;
+    let capacity = forecast.replica_capacity.0 as f64;
+    let share = peak / (f64::from(left.max(1)) * capacity) * 100.0;
+    let draft = Draft {
+        service: group.service.clone(),
+        kind: ActionKind::RemoveReplica,
+        signals: Vec::new(),
+        reason: format!(
+            "{} needed at most {peak:.0}m of CPU for {} s; {left} replicas carry {:.0}m at {}",
+            group.service,
+            config.down_window.as_secs(),
+            f64::from(left) * group.carries(forecast.replica_capacity),
+            Ratio::saturating(group.target()),
+        ),
+        steps: vec![removal(replica, config)],
+        expected: Expectation {
+            text: format!(
+                "{left} replicas carry the load at {share:.0}% at the most; no overload of {} opens within {} s",
+                group.service,
+                config.verdict_within.as_secs()
+            ),
+            check: Check::NoOverload,
+            within: config.verdict_within,
+        },
+        alternatives: vec![
+            format!("keep {name}: its share of the load fits the others"),
+            "remove more at once: one at a time shows first whether it was too many".to_owned(),
+        ],
+        deadline: config.deadline,
+        undo_of: None,
+        traceparent: None,
+    };
+    admit(state, draft, group.mode, now)
+}
+
+/// The step that removes a container.
+pub(crate) fn removal(replica: &Replica<'_>, config: &config::Scale) -> Step {
+    Step {
+        node: replica.node.clone(),
+        action: Action::RemoveReplica {
+            container: replica.record.id.clone(),
+            name: replica.record.name.clone(),
+            grace: config.grace,
+        },
+    }
+}
+
+/// When a removal was last found to have made things worse.
+fn last_worse(state: &State, service: &ServiceId) -> Option<Timestamp> {
+    let removals = state
+        .plans
+        .acted(service)
+        .filter(|entry| entry.plan.kind == ActionKind::RemoveReplica);
+    let worse = removals.filter_map(|entry| entry.verdict.as_ref());
+    worse
+        .filter(|verdict| verdict.kind == VerdictKind::Worse)
+        .map(|verdict| verdict.at)
+        .max()
+}
+
+/// The newest container of ours that can go without falling below the promise.
+fn removable<'a>(state: &State, group: &'a Group<'_>, now: Timestamp) -> Option<&'a Replica<'a>> {
+    let serving = group
+        .replicas
+        .iter()
+        .filter(|replica| replica.record.is_serving())
+        .count();
+    let ours = group.replicas.iter().rev().filter(|replica| {
+        replica.counts()
+            && replica.record.made_by.is_some()
+            && replica.record.state != ContainerState::Paused
+            && state.is_fresh(replica, now)
+    });
+    ours.into_iter().find(|replica| {
+        let others = serving - usize::from(replica.record.is_serving());
+        others >= group.policy.min as usize
+    })
+}
