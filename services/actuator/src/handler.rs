@@ -11,7 +11,9 @@ use kit::health::Dependency;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
-use units::{Command, Generation, Mode, NodeId, Outcome, OutcomeResult, Refusal, Timestamp};
+use units::{
+    Command, Generation, Limits, Mode, NodeId, Outcome, OutcomeResult, Refusal, Timestamp,
+};
 
 use crate::engine::Engine;
 use crate::events::{
@@ -107,13 +109,9 @@ impl Handler {
         let outcome = match stage {
             Stage::Done { outcome } => outcome,
             Stage::Begun { previous } => {
-                let mut waits = self.waits(&command);
-                let result = loop {
-                    match settle::after_restart(&self.engine, &command, began_at, previous).await {
-                        Ok(result) => break result,
-                        Err(_) if self.pause(&mut waits).await.is_ok() => {}
-                        Err(_) => return Handled::Left,
-                    }
+                let found = self.found_out(&command, began_at, previous);
+                let Some(result) = self.shutdown.run_until_cancelled(found).await else {
+                    return Handled::Left;
                 };
                 let outcome = self.outcome(&command, began_at, result);
                 CommandSettled {
@@ -128,6 +126,24 @@ impl Handler {
             }
         };
         self.deliver(&outcome).await
+    }
+
+    /// What became of a command, once the engine can be asked.
+    async fn found_out(
+        &self,
+        command: &Command,
+        began_at: Timestamp,
+        previous: Option<Limits>,
+    ) -> OutcomeResult {
+        let mut waits = self.waits(command);
+        loop {
+            let found = settle::after_restart(&self.engine, command, began_at, previous).await;
+            if let Ok(result) = found {
+                return result;
+            }
+            // The engine told its health what is wrong with it.
+            tokio::time::sleep(waits.next().unwrap_or(RETRY_CAP)).await;
+        }
     }
 
     /// The answer to a command: an old one, a refusal, or what came of carrying it out. None when the shutdown came first.

@@ -11,6 +11,9 @@ use crate::limits;
 
 /// How often the engine is asked while it may still be at work.
 const POLL: Duration = Duration::from_millis(500);
+/// After a restart of this process, how long beyond a container's grace the engine may still be at work for the one before.
+/// Short, because other commands wait meanwhile.
+const FINISHES_WITHIN: Duration = Duration::from_secs(5);
 
 /// Looks until the engine's state proves what happened, or for as long as the engine may still be at work on it.
 pub(crate) async fn watch(
@@ -19,10 +22,6 @@ pub(crate) async fn watch(
     began_at: Timestamp,
     previous: Option<Limits>,
 ) -> OutcomeResult {
-    let grace = match &command.action {
-        Action::Restart { grace, .. } | Action::RemoveReplica { grace, .. } => *grace,
-        Action::UpdateLimits { .. } | Action::CreateReplica { .. } => Duration::ZERO,
-    };
     let proof = async {
         loop {
             if let Ok(Some(result)) = look(engine, command, began_at, previous).await {
@@ -31,7 +30,7 @@ pub(crate) async fn watch(
             tokio::time::sleep(POLL).await;
         }
     };
-    match tokio::time::timeout(grace.min(GRACE_MAX) + WRITE_WITHIN, proof).await {
+    match tokio::time::timeout(grace_of(&command.action) + WRITE_WITHIN, proof).await {
         Ok(result) => result,
         Err(_) => give_up(engine, command)
             .await
@@ -39,7 +38,8 @@ pub(crate) async fn watch(
     }
 }
 
-/// What became of a command that an earlier run of this process began.
+/// What became of a command that an earlier run of this process began. The engine may still be at work on it, which is
+/// waited for.
 ///
 /// # Errors
 /// When the engine cannot be asked.
@@ -49,9 +49,24 @@ pub(crate) async fn after_restart(
     began_at: Timestamp,
     previous: Option<Limits>,
 ) -> Result<OutcomeResult, EngineError> {
-    match look(engine, command, began_at, previous).await? {
-        Some(result) => Ok(result),
-        None => give_up(engine, command).await,
+    let finished_by = began_at + grace_of(&command.action) + FINISHES_WITHIN;
+    loop {
+        if let Some(result) = look(engine, command, began_at, previous).await? {
+            return Ok(result);
+        }
+        if kit::now() > finished_by {
+            return give_up(engine, command).await;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+fn grace_of(action: &Action) -> Duration {
+    match action {
+        Action::Restart { grace, .. } | Action::RemoveReplica { grace, .. } => {
+            (*grace).min(GRACE_MAX)
+        }
+        Action::UpdateLimits { .. } | Action::CreateReplica { .. } => Duration::ZERO,
     }
 }
 

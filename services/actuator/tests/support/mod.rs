@@ -15,6 +15,7 @@ use futures::StreamExt;
 use kit::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use units::{
@@ -242,21 +243,27 @@ impl World {
         }
     }
 
-    /// How many events of this kind the world's containers had since `since`.
-    pub(crate) async fn count_events(&self, action: &str, since: units::Timestamp) -> usize {
-        let seconds = |at: units::Timestamp| (at.as_millis() / 1000).to_string();
+    /// Counts the events of this kind that the world's containers have from now on. Read as they come, because the engine
+    /// keeps only a few hundred, of all tests together.
+    pub(crate) async fn count_events(&self, action: &str) -> watch::Receiver<usize> {
+        let label = format!("{TEST_LABEL}={}", self.name);
         let options = EventsOptions {
-            since: Some(seconds(since)),
-            until: Some(seconds(kit::now() + Duration::from_secs(1))),
+            since: Some((kit::now().as_millis() / 1000).to_string()),
+            until: None,
             filters: Some(HashMap::from([
-                (
-                    "label".to_owned(),
-                    vec![format!("{TEST_LABEL}={}", self.name)],
-                ),
+                ("label".to_owned(), vec![label]),
                 ("event".to_owned(), vec![action.to_owned()]),
             ])),
         };
-        self.docker.events(Some(options)).count().await
+        let events = self.docker.events(Some(options));
+        let (count, counted) = watch::channel(0);
+        tokio::spawn(async move {
+            let mut events = std::pin::pin!(events);
+            while let Some(Ok(_)) = events.next().await {
+                count.send_modify(|count| *count += 1);
+            }
+        });
+        counted
     }
 
     /// The engine's next event of this kind about this container. Call it before what causes the event.
@@ -361,26 +368,68 @@ async fn remove_all(docker: &Docker, name: &str) {
     }
 }
 
-/// Listens on `socket` and passes everything on to the engine, but closes the connection of a request with `cut` in it as
-/// soon as the engine has it: the answer is lost.
-pub(crate) fn cutting_proxy(socket: &Path, cut: &'static str) -> JoinHandle<()> {
+/// What the proxy loses of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// It never reaches the engine.
+    Request,
+    /// The engine acts on it; its answer goes nowhere.
+    Answer,
+}
+
+/// A proxy before the engine that closes the connection of certain requests. Ends when dropped.
+pub(crate) struct CuttingProxy {
+    listening: JoinHandle<()>,
+    cuts: mpsc::UnboundedReceiver<()>,
+}
+
+impl CuttingProxy {
+    /// Waits for the next cut.
+    pub(crate) async fn has_cut(&mut self) {
+        let cut = timeout(PATIENCE, self.cuts.recv()).await;
+        cut.expect("nothing was cut").unwrap();
+    }
+}
+
+impl Drop for CuttingProxy {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+/// Listens on `socket` and passes everything on, but loses requests with `cut` in them.
+pub(crate) fn cutting_proxy(socket: &Path, cut: &'static str, lost: Lost) -> CuttingProxy {
     let listener = UnixListener::bind(socket).unwrap();
-    tokio::spawn(async move {
+    let (tell, cuts) = mpsc::unbounded_channel();
+    let listening = tokio::spawn(async move {
         loop {
-            let (mut client, _) = listener.accept().await.unwrap();
-            tokio::spawn(async move {
-                let mut engine = UnixStream::connect("/var/run/docker.sock").await.unwrap();
-                let mut first = vec![0; 64 * 1024];
-                let read = client.read(&mut first).await.unwrap_or(0);
-                engine.write_all(&first[..read]).await.unwrap();
-                if String::from_utf8_lossy(&first[..read]).contains(cut) {
-                    drop(client);
-                    // The engine goes on; its answer goes nowhere.
-                    let _ = engine.read(&mut first).await;
-                    return;
-                }
-                let _ = tokio::io::copy_bidirectional(&mut client, &mut engine).await;
-            });
+            let (client, _) = listener.accept().await.unwrap();
+            tokio::spawn(cutting(client, cut, lost, tell.clone()));
         }
-    })
+    });
+    CuttingProxy { listening, cuts }
+}
+
+async fn cutting(
+    mut client: UnixStream,
+    cut: &'static str,
+    lost: Lost,
+    tell: mpsc::UnboundedSender<()>,
+) {
+    let mut engine = UnixStream::connect("/var/run/docker.sock").await.unwrap();
+    let mut first = vec![0; 64 * 1024];
+    let read = client.read(&mut first).await.unwrap_or(0);
+    let is_cut = String::from_utf8_lossy(&first[..read]).contains(cut);
+    if is_cut && lost == Lost::Request {
+        let _ = tell.send(());
+        return;
+    }
+    engine.write_all(&first[..read]).await.unwrap();
+    if is_cut {
+        let _ = tell.send(());
+        drop(client);
+        let _ = engine.read(&mut first).await;
+        return;
+    }
+    let _ = tokio::io::copy_bidirectional(&mut client, &mut engine).await;
 }
