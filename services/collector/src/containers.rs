@@ -69,20 +69,6 @@ impl Action {
             _ => return None,
         })
     }
-
-    /// Whether the container has to be inspected to know what it is now.
-    pub(crate) const fn needs_inspect(self) -> bool {
-        match self {
-            Action::Create
-            | Action::Start
-            | Action::Die
-            | Action::Pause
-            | Action::Unpause
-            | Action::Update
-            | Action::Rename => true,
-            Action::Kill | Action::OutOfMemory | Action::Health(_) | Action::Destroy => false,
-        }
-    }
 }
 
 /// The containers of one node.

@@ -13,12 +13,12 @@ use futures::stream::{Stream, StreamExt};
 use units::{Bytes, ContainerId, EngineInfo, Millicores, NodeCapacity};
 
 use crate::containers::{Action, EngineEvent};
-use crate::inspect::Details;
+use crate::inspect::{Details, LogFile};
 
 /// An answer that takes longer is as good as none; the longest, a list of a thousand containers, takes well under a second.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
-/// Inspects under way at once while listing; more only queue inside the engine.
-const PARALLEL_INSPECTS: usize = 4;
+/// Inspects under way at once; more only queue inside the engine.
+pub(crate) const PARALLEL_INSPECTS: usize = 4;
 const NOT_FOUND: u16 = 404;
 const DEFAULT_ENGINE_ROOT: &str = "/var/lib/docker";
 /// What changes a container. Health checks alone would otherwise send three events each time they run.
@@ -60,12 +60,34 @@ pub(crate) enum DockerError {
     EventsEnded { address: String },
 }
 
+impl DockerError {
+    /// Whether only this request took too long, as an inspect does while its container is being started.
+    pub(crate) fn is_slow(&self) -> bool {
+        match self {
+            DockerError::Request { source, .. } => {
+                matches!(source, ApiError::RequestTimeoutError)
+            }
+            DockerError::Unreachable { .. } | DockerError::EventsEnded { .. } => false,
+        }
+    }
+}
+
+/// What the engine has.
+#[derive(Debug, Default)]
+pub(crate) struct Listed {
+    /// What could be inspected.
+    pub(crate) details: Vec<Details>,
+    /// What the engine is busy with.
+    pub(crate) slow: Vec<ContainerId>,
+}
+
 /// A connection to the engine of this host.
 #[derive(Debug)]
 pub(crate) struct Client {
     docker: Docker,
     address: String,
     root: String,
+    default_log_driver: String,
     pub(crate) engine: EngineInfo,
     pub(crate) capacity: NodeCapacity,
 }
@@ -103,16 +125,22 @@ impl Client {
             root: info
                 .docker_root_dir
                 .unwrap_or_else(|| DEFAULT_ENGINE_ROOT.to_owned()),
+            default_log_driver: info.logging_driver.unwrap_or_default(),
             docker,
             address: address.to_owned(),
         })
+    }
+
+    /// Where the log of a container will be that has just been made, if it is not told otherwise.
+    pub(crate) fn expected_log(&self, id: &ContainerId) -> Option<LogFile> {
+        (self.default_log_driver == "json-file").then(|| LogFile::expected(&self.root, id))
     }
 
     /// Every container, as it is now.
     ///
     /// # Errors
     /// When the engine stops answering. Containers removed meanwhile are left out.
-    pub(crate) async fn list(&self) -> Result<Vec<Details>, DockerError> {
+    pub(crate) async fn list(&self) -> Result<Listed, DockerError> {
         let options = ListContainersOptions {
             all: true,
             ..Default::default()
@@ -121,13 +149,21 @@ impl Client {
         let listed = listed.map_err(|source| self.request("the list of containers", source))?;
         let ids = listed.into_iter().filter_map(|summary| summary.id);
         let mut inspects = futures::stream::iter(ids)
-            .map(|id| async move { self.inspect(&ContainerId::from(id.as_str())).await })
+            .map(|id| async move {
+                let id = ContainerId::from(id.as_str());
+                let inspected = self.inspect(&id).await;
+                (id, inspected)
+            })
             .buffer_unordered(PARALLEL_INSPECTS);
-        let mut details = Vec::new();
-        while let Some(inspected) = inspects.next().await {
-            details.extend(inspected?);
+        let mut listed = Listed::default();
+        while let Some((id, inspected)) = inspects.next().await {
+            match inspected {
+                Ok(details) => listed.details.extend(details),
+                Err(error) if error.is_slow() => listed.slow.push(id),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(details)
+        Ok(listed)
     }
 
     /// One container as it is now; `None` when there is no such one any more.

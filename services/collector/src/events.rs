@@ -254,6 +254,10 @@ impl LinesLost<'_> {
                 "log lines were lost: the file was rotated away before it was read; raise max-size or max-file of its log driver"),
             Loss::Truncation => tracing::warn!(container = %self.container,
                 "log lines may be lost: the file was cut before it was read to its end; set max-file of its log driver to 2 or more"),
+            Loss::Removal => tracing::warn!(
+                container = %self.container,
+                "log lines may be lost: the container was removed before its log could be opened"
+            ),
             Loss::Malformed => tracing::debug!(container = %self.container,
                 "a line of the log file is not what the engine writes"),
         }

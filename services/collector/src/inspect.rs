@@ -14,6 +14,8 @@ use units::{
 use crate::cgroup::Network;
 
 const DEFAULT_CPU_PERIOD_US: i64 = 100_000;
+/// Files of a json-file log unless `max-file` says otherwise.
+const FILES_DEFAULT: usize = 1;
 const NANO_CPUS_PER_MILLICORE: i64 = 1_000_000;
 
 /// A container as the engine describes it now.
@@ -34,8 +36,8 @@ pub(crate) struct Details {
 /// Where a container's output goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LogSource {
-    /// Lines of JSON in this file of the host and its rotated predecessors.
-    JsonFile(PathBuf),
+    /// Lines of JSON in a file of the host and its rotated predecessors.
+    JsonFile(LogFile),
     /// Nowhere.
     Discarded,
     /// To a driver that is not read.
@@ -43,6 +45,25 @@ pub(crate) enum LogSource {
         /// The driver's name.
         driver: String,
     },
+}
+
+/// A json-file log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogFile {
+    /// The live file, on the host.
+    pub(crate) path: PathBuf,
+    /// Files the engine keeps, the live one included; absent when that is not known yet.
+    pub(crate) files_max: Option<usize>,
+}
+
+impl LogFile {
+    /// Where the engine will put the log of a container that it has not opened yet.
+    pub(crate) fn expected(engine_root: &str, id: &ContainerId) -> LogFile {
+        LogFile {
+            path: PathBuf::from(format!("{engine_root}/containers/{id}/{id}-json.log")),
+            files_max: None,
+        }
+    }
 }
 
 impl Details {
@@ -164,17 +185,23 @@ fn log_source(
     id: &ContainerId,
     engine_root: &str,
 ) -> LogSource {
-    let driver = host
-        .log_config
-        .as_ref()
-        .and_then(|config| config.typ.as_deref());
-    match driver {
-        // A container that was never started has no path yet; this is the one it will get. Knowing it before the start is
-        // what lets the file be opened before a container of a few milliseconds is removed again.
-        Some("json-file") => LogSource::JsonFile(match log_path {
-            Some(path) if !path.is_empty() => PathBuf::from(path),
-            Some(_) | None => PathBuf::from(format!("{engine_root}/containers/{id}/{id}-json.log")),
-        }),
+    let Some(config) = &host.log_config else {
+        return LogSource::Discarded;
+    };
+    match config.typ.as_deref() {
+        Some("json-file") => {
+            let expected = LogFile::expected(engine_root, id);
+            let options = config.config.iter().flatten();
+            let files_max = options.filter(|(key, _)| *key == "max-file");
+            let files_max = files_max.filter_map(|(_, value)| value.parse().ok()).next();
+            LogSource::JsonFile(LogFile {
+                // A container that was never started has no path yet.
+                path: log_path
+                    .filter(|path| !path.is_empty())
+                    .map_or(expected.path, PathBuf::from),
+                files_max: Some(files_max.unwrap_or(FILES_DEFAULT)),
+            })
+        }
         Some("none" | "") | None => LogSource::Discarded,
         Some(driver) => LogSource::Other {
             driver: driver.to_owned(),
@@ -272,7 +299,7 @@ mod tests {
             "State": {"Status": "running", "Pid": 42, "ExitCode": 0, "StartedAt": "2026-01-02T03:04:06.000000001Z",
                 "FinishedAt": "0001-01-01T00:00:00Z", "Health": {"Status": "healthy"}},
             "HostConfig": {"NanoCpus": 500_000_000, "Memory": 67108864, "NetworkMode": "default", "IpcMode": "private",
-                "LogConfig": {"Type": "json-file", "Config": {}}, "AutoRemove": true},
+                "LogConfig": {"Type": "json-file", "Config": {"max-file": "3"}}, "AutoRemove": true},
             "Config": {"Image": "shop/web:7", "Labels": {"io.homeostat.service": "web", "io.homeostat.mode": "act",
                 "io.homeostat.plan": "web-scale_out-5", "io.homeostat.replica-of": "abc"}},
         }));
@@ -304,7 +331,11 @@ mod tests {
         );
         assert_eq!(details.pid, Some(42));
         assert_eq!(details.network, Network::Own);
-        assert_eq!(details.log, LogSource::JsonFile("/data/web.log".into()));
+        let log = LogFile {
+            path: "/data/web.log".into(),
+            files_max: Some(3),
+        };
+        assert_eq!(details.log, LogSource::JsonFile(log));
     }
 
     #[test]
@@ -337,7 +368,11 @@ mod tests {
             "HostConfig": {"LogConfig": {"Type": "json-file"}},
         }));
         let expected = format!("/var/lib/docker/containers/{ID}/{ID}-json.log");
-        assert_eq!(details.log, LogSource::JsonFile(expected.into()));
+        let log = LogFile {
+            path: expected.into(),
+            files_max: Some(1),
+        };
+        assert_eq!(details.log, LogSource::JsonFile(log));
     }
 
     #[test]

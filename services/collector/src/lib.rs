@@ -15,6 +15,7 @@ mod deliver;
 mod docker;
 mod events;
 mod inspect;
+mod inspects;
 mod logs;
 mod node;
 mod outbox;

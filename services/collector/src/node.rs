@@ -5,17 +5,18 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::{Stream, StreamExt};
+use futures::stream::{FuturesUnordered, StreamExt};
 use kit::backoff::{Backoff, seed_of};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use units::{ContainerEvent, ContainerId, ContainerState, EventKind, NodeId, NodeInventory};
 
 use crate::containers::{Action, Containers, EngineEvent};
-use crate::docker::{Client, DockerError};
+use crate::docker::{Client, DockerError, Listed, PARALLEL_INSPECTS};
 use crate::events::{EngineFound, LogDriverUnread, RequestFailed};
 use crate::inspect::{Details, LogSource};
+use crate::inspects::{Answer, Inspects};
 use crate::logs;
 use crate::outbox::{Outbox, Parcel};
 use crate::roster::{Engine, Roster};
@@ -49,6 +50,7 @@ pub(crate) struct Node {
     last_event_ns: Option<i64>,
     refreshed: Option<ContainerId>,
     drivers_said: BTreeSet<ContainerId>,
+    inspects: Inspects,
     inventory_sent: Option<Instant>,
     changed: Changed,
 }
@@ -62,6 +64,7 @@ enum Changed {
 enum Event {
     Shutdown,
     Engine(Result<EngineEvent, DockerError>),
+    Inspected(ContainerId, Result<Option<Details>, DockerError>),
     InventoryDue,
     RefreshDue,
 }
@@ -80,6 +83,7 @@ impl Node {
             last_event_ns: None,
             refreshed: None,
             drivers_said: BTreeSet::new(),
+            inspects: Inspects::default(),
             inventory_sent: None,
             changed: Changed::Yes,
         }
@@ -127,6 +131,7 @@ impl Node {
     }
 
     async fn follow(&mut self, client: &Client, shutdown: &CancellationToken) -> Ended {
+        self.inspects.clear();
         // Asked for before the list is: what happens in between is in the events.
         let since_ns = self
             .last_event_ns
@@ -140,7 +145,7 @@ impl Node {
         EngineFound {
             address: &self.keeper.address,
             version: &client.engine.version,
-            containers: listed.len(),
+            containers: listed.details.len() + listed.slow.len(),
         }
         .emit();
         self.take_list(listed).await;
@@ -149,38 +154,38 @@ impl Node {
         self.tell_sampler();
         let mut refresh = tokio::time::interval(Duration::from_secs(1));
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut answers = FuturesUnordered::new();
         loop {
-            let outcome = match self.next(&mut events, client, &mut refresh, shutdown).await {
-                Event::Shutdown => return Ended::Shutdown,
-                Event::Engine(Err(error)) => Err(error),
-                Event::Engine(Ok(event)) => self.take_event(client, &event).await,
-                Event::InventoryDue => {
-                    self.send_inventory(client).await;
-                    Ok(())
+            while let Some(id) = self.inspects.start(PARALLEL_INSPECTS) {
+                answers.push(async move {
+                    let answer = client.inspect(&id).await;
+                    (id, answer)
+                });
+            }
+            let event = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => Event::Shutdown,
+                () = tokio::time::sleep_until(self.inventory_due()) => Event::InventoryDue,
+                event = events.next() => {
+                    Event::Engine(event.unwrap_or_else(|| Err(client.events_ended())))
                 }
-                Event::RefreshDue => self.refresh(client).await,
+                Some((id, answer)) = answers.next(), if !answers.is_empty() => {
+                    Event::Inspected(id, answer)
+                }
+                _ = refresh.tick() => Event::RefreshDue,
             };
-            if let Err(error) = outcome {
-                return Ended::Lost(error);
+            match event {
+                Event::Shutdown => return Ended::Shutdown,
+                Event::Engine(Err(error)) => return Ended::Lost(error),
+                Event::Engine(Ok(event)) => self.take_event(client, &event).await,
+                Event::Inspected(id, answer) => {
+                    if let Err(error) = self.take_answer(&id, answer).await {
+                        return Ended::Lost(error);
+                    }
+                }
+                Event::InventoryDue => self.send_inventory(client).await,
+                Event::RefreshDue => self.want_refresh(),
             }
-        }
-    }
-
-    async fn next(
-        &self,
-        events: &mut (impl Stream<Item = Result<EngineEvent, DockerError>> + Unpin),
-        client: &Client,
-        refresh: &mut Interval,
-        shutdown: &CancellationToken,
-    ) -> Event {
-        tokio::select! {
-            biased;
-            () = shutdown.cancelled() => Event::Shutdown,
-            () = tokio::time::sleep_until(self.inventory_due()) => Event::InventoryDue,
-            event = events.next() => {
-                Event::Engine(event.unwrap_or_else(|| Err(client.events_ended())))
-            }
-            _ = refresh.tick() => Event::RefreshDue,
         }
     }
 
@@ -194,10 +199,15 @@ impl Node {
     }
 
     /// The engine said all it has: at the start, or after a gap.
-    async fn take_list(&mut self, listed: Vec<Details>) {
+    async fn take_list(&mut self, listed: Listed) {
         let first = self.last_event_ns.is_none();
         let now = kit::now();
-        let gone = self.containers.replace(listed);
+        let mut details = listed.details;
+        for id in &listed.slow {
+            details.extend(self.containers.get(id).cloned());
+            self.inspects.want(id);
+        }
+        let gone = self.containers.replace(details);
         for details in &gone {
             let told = self
                 .containers
@@ -207,10 +217,8 @@ impl Node {
                 .await;
         }
         let present: Vec<Details> = self.containers.iter().cloned().collect();
-        let ids = present
-            .iter()
-            .map(|details| details.record.id.clone())
-            .collect();
+        let known = present.iter().map(|details| details.record.id.clone());
+        let ids = known.chain(listed.slow).collect();
         self.to_logs(logs::Command::KeepOnly(ids)).await;
         for details in &present {
             if !first {
@@ -229,79 +237,80 @@ impl Node {
         self.changed = Changed::Yes;
     }
 
-    async fn take_event(
-        &mut self,
-        client: &Client,
-        event: &EngineEvent,
-    ) -> Result<(), DockerError> {
+    async fn take_event(&mut self, client: &Client, event: &EngineEvent) {
         self.last_event_ns = self.last_event_ns.max(Some(event.at_ns));
         if !self.containers.is_news(event) {
-            return Ok(());
+            return;
         }
         if let Some(told) = self.containers.tell(event) {
             self.publish(&told).await;
+            // Before anything is asked: a container that lives for milliseconds is gone with the answer, and its log too.
+            self.follow_log(client, event.action, told).await;
         }
-        // Before the inspect: a container that lives for milliseconds is gone after it, and with it its log.
-        if event.action == Action::Start
-            && let Some(details) = self.containers.get(&event.id).cloned()
-        {
-            self.open_started_log(&details).await;
-        }
-        if event.action.needs_inspect() {
-            self.inspect(client, &event.id).await?;
-        } else {
-            self.containers.note(event);
-        }
+        self.containers.note(event);
         match event.action {
             Action::Destroy => {
+                self.inspects.removed(&event.id);
                 self.drivers_said.remove(&event.id);
-                self.to_logs(logs::Command::Removed(event.id.clone())).await;
             }
-            Action::Die => self.to_logs(logs::Command::Ended(event.id.clone())).await,
-            Action::Start | Action::Rename => {
-                if let Some(details) = self.containers.get(&event.id).cloned() {
-                    self.open_log(&details, logs::Seen::Later).await;
+            Action::Health(_) | Action::Kill | Action::OutOfMemory => {
+                // The answer may be from before this event, and would undo what it said.
+                if self.inspects.awaits(&event.id) {
+                    self.inspects.want(&event.id);
                 }
             }
             Action::Create
-            | Action::Kill
-            | Action::OutOfMemory
-            | Action::Health(_)
+            | Action::Start
+            | Action::Die
             | Action::Pause
             | Action::Unpause
-            | Action::Update => {}
+            | Action::Update
+            | Action::Rename => self.inspects.want(&event.id),
         }
         self.changed = Changed::Yes;
         self.tell_sampler();
-        Ok(())
     }
 
-    async fn inspect(&mut self, client: &Client, id: &ContainerId) -> Result<Changed, DockerError> {
-        let changed = match client.inspect(id).await? {
-            Some(details) => self.containers.learn(details),
-            None => self.containers.forget(id).is_some(),
-        };
-        Ok(if changed { Changed::Yes } else { Changed::No })
-    }
-
-    /// Inspects the next few containers of the round.
-    async fn refresh(&mut self, client: &Client) -> Result<(), DockerError> {
-        let count = self.containers.len().div_ceil(REFRESH_ROUND_SECS);
-        for id in self.containers.ids_after(self.refreshed.as_ref(), count) {
-            match self.inspect(client, &id).await {
-                Ok(Changed::Yes) => {
-                    self.changed = Changed::Yes;
-                    self.tell_sampler();
-                }
-                Ok(Changed::No) => {}
-                Err(error) => {
-                    RequestFailed { error: &error }.emit();
-                    return Err(error);
-                }
+    async fn take_answer(
+        &mut self,
+        id: &ContainerId,
+        answer: Result<Option<Details>, DockerError>,
+    ) -> Result<(), DockerError> {
+        let verdict = self.inspects.done(id);
+        let details = match answer {
+            Ok(details) => details,
+            // The next round of refreshing asks again.
+            Err(error) if error.is_slow() => {
+                RequestFailed { error: &error }.emit();
+                return Ok(());
             }
-            self.refreshed = Some(id);
+            Err(error) => return Err(error),
+        };
+        let changed = match (verdict, details) {
+            (Answer::Drop, _) => false,
+            (Answer::Take, None) => self.containers.forget(id).is_some(),
+            (Answer::Take, Some(details)) => {
+                let changed = self.containers.learn(details.clone());
+                if changed {
+                    self.open_log(&details, logs::Seen::Later).await;
+                }
+                changed
+            }
+        };
+        if changed {
+            self.changed = Changed::Yes;
+            self.tell_sampler();
         }
         Ok(())
+    }
+
+    /// Wants the next few containers of the round.
+    fn want_refresh(&mut self) {
+        let count = self.containers.len().div_ceil(REFRESH_ROUND_SECS);
+        for id in self.containers.ids_after(self.refreshed.as_ref(), count) {
+            self.inspects.want(&id);
+            self.refreshed = Some(id);
+        }
     }
 
     fn tell_sampler(&self) {
@@ -329,18 +338,58 @@ impl Node {
         self.keeper.outbox.send(Parcel::Event(record)).await;
     }
 
-    /// As the engine says it is about to run, before it was inspected.
-    async fn open_started_log(&mut self, details: &Details) {
-        let mut running = details.clone();
-        running.record.state = ContainerState::Running;
-        self.open_log(&running, logs::Seen::Later).await;
+    /// What an event means for the container's log, as far as is known before an inspect.
+    async fn follow_log(&mut self, client: &Client, action: Action, told: ContainerEvent) {
+        let run = match action {
+            Action::Create => logs::Run::Expected,
+            Action::Start => logs::Run::Live,
+            Action::Die => {
+                self.to_logs(logs::Command::Ended(told.container)).await;
+                return;
+            }
+            Action::Destroy => {
+                self.to_logs(logs::Command::Removed(told.container)).await;
+                return;
+            }
+            Action::Kill
+            | Action::OutOfMemory
+            | Action::Health(_)
+            | Action::Pause
+            | Action::Unpause
+            | Action::Update
+            | Action::Rename => return,
+        };
+        let known = self.containers.get(&told.container);
+        let log = match known.map(|details| &details.log) {
+            Some(LogSource::JsonFile(log)) => Some(log.clone()),
+            Some(LogSource::Discarded | LogSource::Other { .. }) => None,
+            None => client.expected_log(&told.container),
+        };
+        if let Some(log) = log {
+            let identity = logs::Identity {
+                node: told.node,
+                id: told.container,
+                name: told.name,
+                service: told.service,
+            };
+            let seen = logs::Seen::Later;
+            self.to_logs(logs::Command::Open {
+                identity,
+                log,
+                run,
+                seen,
+            })
+            .await;
+        }
     }
 
+    /// Follows the log of a container as it was inspected.
     async fn open_log(&mut self, details: &Details, seen: logs::Seen) {
         let record = &details.record;
-        let path = match &details.log {
-            LogSource::JsonFile(path) => path.clone(),
-            LogSource::Discarded => return,
+        let log = match &details.log {
+            LogSource::JsonFile(log) => log.clone(),
+            // It may have been expected elsewhere.
+            LogSource::Discarded => return self.unfollow_log(&record.id).await,
             LogSource::Other { driver } => {
                 if self.keeper.logs.is_some() && self.drivers_said.insert(record.id.clone()) {
                     LogDriverUnread {
@@ -350,11 +399,11 @@ impl Node {
                     }
                     .emit();
                 }
-                return;
+                return self.unfollow_log(&record.id).await;
             }
         };
         let run = match record.state {
-            ContainerState::Created => return,
+            ContainerState::Created => logs::Run::Expected,
             ContainerState::Running | ContainerState::Paused | ContainerState::Restarting => {
                 logs::Run::Live
             }
@@ -368,11 +417,15 @@ impl Node {
         };
         self.to_logs(logs::Command::Open {
             identity,
-            path,
+            log,
             run,
             seen,
         })
         .await;
+    }
+
+    async fn unfollow_log(&self, id: &ContainerId) {
+        self.to_logs(logs::Command::Unread(id.clone())).await;
     }
 
     async fn to_logs(&self, command: logs::Command) {

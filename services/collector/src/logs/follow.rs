@@ -38,6 +38,8 @@ pub(crate) enum Loss {
     Truncation,
     /// The file holds something the engine does not write.
     Malformed,
+    /// The container was removed before its log was opened.
+    Removal,
 }
 
 impl Loss {
@@ -47,6 +49,7 @@ impl Loss {
             Loss::Rotation => "rotation",
             Loss::Truncation => "truncation",
             Loss::Malformed => "malformed",
+            Loss::Removal => "removal",
         }
     }
 }
@@ -79,11 +82,13 @@ pub(super) enum Chunk {
 
 impl Follower {
     /// Opens the log at `position`, or where `begin` says when there is none; `None` while there is no file.
+    /// `files_max` is how many files the engine keeps: when as many are there, older ones may have been removed already.
     ///
     /// # Errors
     /// When a file is there and cannot be read.
     pub(super) fn open(
         path: &Path,
+        files_max: Option<usize>,
         position: Option<Position>,
         begin: Begin,
     ) -> io::Result<Option<Follower>> {
@@ -97,7 +102,16 @@ impl Follower {
                 live.offset = live.file.metadata()?.len();
                 newest_first.truncate(1);
             }
-            (None, Begin::Oldest) => {}
+            (None, Begin::Oldest) => {
+                // A single file says nothing: it may be the first, or have been cut in place.
+                let files = newest_first.len();
+                if files > 1
+                    && files >= files_max.unwrap_or(files)
+                    && let Some(oldest) = newest_first.last_mut()
+                {
+                    oldest.loss_before = Some(Loss::Rotation);
+                }
+            }
         }
         let segments = newest_first.into_iter().rev().collect();
         Ok(Some(Follower {
@@ -347,7 +361,7 @@ mod tests {
         }
 
         fn open(&self, position: Option<Position>, begin: Begin) -> Follower {
-            Follower::open(&self.path, position, begin)
+            Follower::open(&self.path, Some(5), position, begin)
                 .unwrap()
                 .unwrap()
         }
@@ -502,10 +516,10 @@ mod tests {
         let mut newest = log.open(None, Begin::Newest);
         log.write("3\n");
         assert_eq!(read(&mut newest).0, "3\n");
-        assert!(Follower::open(&log.path.join("none"), None, Begin::Oldest).is_err());
+        assert!(Follower::open(&log.path.join("none"), None, None, Begin::Oldest).is_err());
         let absent = log.path.with_extension("absent");
         assert!(
-            Follower::open(&absent, None, Begin::Oldest)
+            Follower::open(&absent, None, None, Begin::Oldest)
                 .unwrap()
                 .is_none()
         );

@@ -10,6 +10,7 @@ mod position;
 mod severity;
 mod tail;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -30,6 +31,7 @@ use crate::deliver::{Fate, deliver};
 use crate::events::{
     Instruments, LineCut, LinesLost, LinesRead, LogUnreadable, PositionsUnsaved, Refused,
 };
+use crate::inspect::LogFile;
 use crate::{Error, blocking};
 use follow::Begin;
 use lane::{Batch, Lane};
@@ -38,6 +40,8 @@ use tail::{Tail, Then};
 
 /// Room for a burst of starts; full means the keeper of the node waits.
 pub(crate) const COMMANDS_MAX: usize = 1024;
+/// Time between two looks at files whose lines there is no room for: often enough to hold what is rotated away.
+const HOLD_INTERVAL: Duration = Duration::from_millis(20);
 /// Time between two looks at logs that had nothing new.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// One read of one file; longer than any line the engine writes (16 KiB, each byte escaped to six, and its envelope).
@@ -55,7 +59,7 @@ pub(crate) enum Command {
     /// There is a log to follow; said again, it renews identity and run.
     Open {
         identity: Identity,
-        path: PathBuf,
+        log: LogFile,
         run: Run,
         seen: Seen,
     },
@@ -63,6 +67,8 @@ pub(crate) enum Command {
     Ended(ContainerId),
     /// The container is gone; as ended, and its position is dropped.
     Removed(ContainerId),
+    /// The container's output is not in a file after all.
+    Unread(ContainerId),
     /// Positions of any other containers are dropped.
     KeepOnly(BTreeSet<ContainerId>),
 }
@@ -70,7 +76,11 @@ pub(crate) enum Command {
 /// Whether a container may still write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Run {
+    /// It was made and not started: there may be no file yet.
+    Expected,
+    /// It may write.
     Live,
+    /// It has ended.
     Ended,
 }
 
@@ -119,11 +129,15 @@ enum Event {
     Poll,
 }
 
-/// Whether there is more to read at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is left after a round; the later the more urgent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Pace {
-    Busy,
+    /// Nothing.
     Idle,
+    /// Lines there is no room for until a batch arrives.
+    Full,
+    /// Lines that can be read at once.
+    Busy,
 }
 
 impl Tailer {
@@ -169,24 +183,32 @@ impl Tailer {
     /// When reading panics.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
         let mut poll_at = tokio::time::Instant::now();
+        let mut pace = Pace::Idle;
         loop {
             match self.next(&shutdown, poll_at).await {
                 Event::Shutdown => break,
-                Event::Command(command) => self.work.obey(command),
+                Event::Command(command) => {
+                    // At once: a container that has just started may be gone with the next poll.
+                    poll_at = tokio::time::Instant::now();
+                    self.work.obey(command);
+                }
                 Event::Arrived(partition, positions, fate) => {
-                    self.arrived(partition, positions, fate)
+                    self.arrived(partition, positions, fate);
+                    if pace == Pace::Full {
+                        poll_at = tokio::time::Instant::now();
+                    }
                 }
                 Event::Poll => {
                     let mut work = self.work;
-                    let (work, pace) = blocking("read container logs", move || {
+                    (self.work, pace) = blocking("read container logs", move || {
                         let pace = work.round();
                         (work, pace)
                     })
                     .await?;
-                    self.work = work;
                     poll_at = tokio::time::Instant::now()
                         + match pace {
                             Pace::Busy => Duration::ZERO,
+                            Pace::Full => HOLD_INTERVAL,
                             Pace::Idle => POLL_INTERVAL,
                         };
                     self.save_in_time();
@@ -281,10 +303,10 @@ impl Work {
         match command {
             Command::Open {
                 identity,
-                path,
+                log,
                 run,
                 seen,
-            } => self.open(identity, path, run, seen),
+            } => self.open(identity, log, run, seen),
             Command::Ended(id) => {
                 if let Some(tail) = self.tails.get_mut(&id) {
                     tail.ended();
@@ -294,32 +316,39 @@ impl Work {
                 Some(tail) => tail.removed(),
                 None => self.positions.forget(&id),
             },
+            Command::Unread(id) => {
+                self.tails.remove(&id);
+                self.positions.forget(&id);
+            }
             Command::KeepOnly(ids) => self.positions.keep_only(&ids),
         }
     }
 
-    fn open(&mut self, identity: Identity, path: PathBuf, run: Run, seen: Seen) {
+    fn open(&mut self, identity: Identity, log: LogFile, run: Run, seen: Seen) {
         let id = identity.id.clone();
-        match self.tails.get_mut(&id) {
-            Some(tail) => tail.live(identity),
-            None => {
-                let begin = match (seen, self.positions.history()) {
-                    (Seen::AtStart, History::Fresh) => Begin::Newest,
-                    (Seen::AtStart, History::Known) | (Seen::Later, _) => Begin::Oldest,
+        let log = LogFile {
+            path: self.host.path(&log.path),
+            ..log
+        };
+        let tail = match self.tails.entry(id) {
+            Entry::Occupied(entry) => {
+                let tail = entry.into_mut();
+                tail.renew(identity, log);
+                tail
+            }
+            Entry::Vacant(entry) => {
+                let begin = match (seen, self.positions.history(), run) {
+                    (Seen::AtStart, History::Fresh, Run::Live | Run::Ended) => Begin::Newest,
+                    (Seen::AtStart, _, _) | (Seen::Later, _, _) => Begin::Oldest,
                 };
-                let position = self.positions.track(&id);
-                let path = self.host.path(&path);
-                self.tails
-                    .insert(id.clone(), Tail::new(identity, path, position, begin));
+                let position = self.positions.track(&identity.id);
+                entry.insert(Tail::new(identity, log, position, begin))
             }
-        }
+        };
         match run {
-            Run::Live => {}
-            Run::Ended => {
-                if let Some(tail) = self.tails.get_mut(&id) {
-                    tail.ended();
-                }
-            }
+            Run::Expected => {}
+            Run::Live => tail.live(),
+            Run::Ended => tail.ended(),
         }
     }
 
@@ -328,9 +357,9 @@ impl Work {
         let mut pace = Pace::Idle;
         let ids: Vec<ContainerId> = self.tails.keys().cloned().collect();
         for id in ids {
-            let then = self.turn(&id);
-            match then {
-                Then::More => pace = Pace::Busy,
+            match self.turn(&id) {
+                Then::More => pace = pace.max(Pace::Busy),
+                Then::Full => pace = pace.max(Pace::Full),
                 Then::Wait => {}
                 Then::Close => {
                     self.tails.remove(&id);
@@ -355,7 +384,7 @@ impl Work {
         for _ in 0..READS_PER_TURN {
             if !lane.has_room() {
                 tail.hold();
-                return Then::Wait;
+                return Then::Full;
             }
             let read = tail.read(&mut self.buffer, &mut lines);
             report(tail, &read, lines.len(), &self.instruments);
@@ -365,7 +394,7 @@ impl Work {
             }
             match read.then {
                 Then::More => {}
-                Then::Wait | Then::Close | Then::Forget => {
+                Then::Full | Then::Wait | Then::Close | Then::Forget => {
                     let free = lane.take_free_positions();
                     let then = read.then;
                     self.advance(free);

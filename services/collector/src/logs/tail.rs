@@ -1,7 +1,7 @@
 //! One container's log: bytes in, numbered lines out.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use units::{ContainerId, ContainerName, LogLine, NodeId, ServiceId};
 
@@ -9,6 +9,7 @@ use super::follow::{Begin, Chunk, Follower, Loss};
 use super::line::{Joined, Joiner, Piece};
 use super::position::{FileId, Position};
 use super::severity::severity;
+use crate::inspect::LogFile;
 
 /// Polls without news after which a container that has ended is taken to have said everything.
 const QUIET_POLLS_TO_END: u32 = 2;
@@ -22,9 +23,11 @@ pub(crate) struct Identity {
     pub(crate) service: ServiceId,
 }
 
-/// What is known of the container behind a log. Each goes over into the next, and a start leads back to the first.
+/// What is known of the container behind a log. Each goes over into the next, and a start leads back to the second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// It was never started; there may be no file yet.
+    Expected,
     /// It may write.
     Live,
     /// It has ended; the tail closes at the end of the file.
@@ -37,7 +40,7 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Tail {
     pub(super) identity: Identity,
-    path: PathBuf,
+    log: LogFile,
     begin: Begin,
     resume: Option<Position>,
     follower: Option<Follower>,
@@ -46,6 +49,8 @@ pub(super) struct Tail {
     order: u64,
     lost: u64,
     phase: Phase,
+    /// It was started while it was followed: a log that then was never there to be opened is one that was missed.
+    ran: bool,
     quiet_polls: u32,
     /// A failure is said once, until something else happens.
     said: Option<io::ErrorKind>,
@@ -79,6 +84,8 @@ pub(super) struct Read {
 pub(super) enum Then {
     /// Read on at once.
     More,
+    /// There is no room for its lines; hold on to its files meanwhile.
+    Full,
     /// Look again later.
     #[default]
     Wait,
@@ -91,13 +98,13 @@ pub(super) enum Then {
 impl Tail {
     pub(super) fn new(
         identity: Identity,
-        path: PathBuf,
+        log: LogFile,
         resume: Option<Position>,
         begin: Begin,
     ) -> Tail {
         Tail {
             identity,
-            path,
+            log,
             begin,
             sequence: resume.map_or(0, |position| position.sequence),
             resume,
@@ -105,7 +112,8 @@ impl Tail {
             joiner: Joiner::default(),
             order: 0,
             lost: 0,
-            phase: Phase::Live,
+            phase: Phase::Expected,
+            ran: false,
             quiet_polls: 0,
             said: None,
         }
@@ -113,21 +121,30 @@ impl Tail {
 
     /// The live file.
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        &self.log.path
+    }
+
+    /// More is known of it, or it has another name.
+    pub(super) fn renew(&mut self, identity: Identity, log: LogFile) {
+        self.identity = identity;
+        self.log = log;
     }
 
     /// The container runs.
-    pub(super) fn live(&mut self, identity: Identity) {
-        self.identity = identity;
+    pub(super) fn live(&mut self) {
         self.phase = Phase::Live;
+        self.ran = true;
         self.quiet_polls = 0;
     }
 
     /// The container has ended.
     pub(super) fn ended(&mut self) {
-        if self.phase == Phase::Live {
-            self.phase = Phase::Ended;
-            self.quiet_polls = 0;
+        match self.phase {
+            Phase::Expected | Phase::Live => {
+                self.phase = Phase::Ended;
+                self.quiet_polls = 0;
+            }
+            Phase::Ended | Phase::Removed => {}
         }
     }
 
@@ -171,10 +188,14 @@ impl Tail {
         read: &mut Read,
     ) -> io::Result<()> {
         if self.follower.is_none() {
-            self.follower = Follower::open(&self.path, self.resume, self.begin)?;
+            let LogFile { path, files_max } = &self.log;
+            self.follower = Follower::open(path, *files_max, self.resume, self.begin)?;
         }
         let Some(follower) = &mut self.follower else {
             read.then = self.at_rest(lines);
+            if read.then == Then::Forget && self.ran {
+                self.lose(Loss::Removal, read);
+            }
             return Ok(());
         };
         follower.look()?;
@@ -255,8 +276,9 @@ impl Tail {
     }
 
     fn at_rest(&mut self, lines: &mut Vec<LogLine>) -> Then {
-        if self.phase == Phase::Live {
-            return Then::Wait;
+        match self.phase {
+            Phase::Expected | Phase::Live => return Then::Wait,
+            Phase::Ended | Phase::Removed => {}
         }
         self.quiet_polls += 1;
         if self.quiet_polls < QUIET_POLLS_TO_END {
@@ -268,7 +290,7 @@ impl Tail {
             lines.push(line);
         }
         match self.phase {
-            Phase::Live => Then::Wait,
+            Phase::Expected | Phase::Live => Then::Wait,
             Phase::Ended => Then::Close,
             Phase::Removed => Then::Forget,
         }
@@ -302,7 +324,13 @@ mod tests {
             name: ContainerName::from("web-1"),
             service: ServiceId::from("web"),
         };
-        Tail::new(identity, path.to_owned(), resume, Begin::Oldest)
+        let log = LogFile {
+            path: path.to_owned(),
+            files_max: Some(3),
+        };
+        let mut tail = Tail::new(identity, log, resume, Begin::Oldest);
+        tail.live();
+        tail
     }
 
     fn append(path: &Path, log: &str, stream: &str) {
@@ -389,6 +417,17 @@ mod tests {
         tail.removed();
         drain(&mut tail);
         assert_eq!(drain(&mut tail).1.then, Then::Forget);
+    }
+
+    #[test]
+    fn a_log_that_was_gone_before_it_was_opened_is_counted_if_the_container_ran() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut tail = tail(&directory.path().join("none"), None);
+        tail.removed();
+        drain(&mut tail);
+        assert_eq!(drain(&mut tail).1.losses, [Loss::Removal]);
+        tail.ran = false;
+        assert!(drain(&mut tail).1.losses.is_empty());
     }
 
     #[test]

@@ -1,0 +1,133 @@
+//! Logs of containers of a real engine: nothing is lost that is not counted, and nothing comes twice under two numbers.
+
+use std::collections::BTreeMap;
+
+use crate::rig::{Containers, Running, lines_until, log};
+use units::{LogLine, LogStream};
+
+/// The number the probe gave a line.
+fn number(line: &LogLine) -> u64 {
+    line.text.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_lines_of_both_streams_are_whole() {
+    const LINES: usize = 12;
+    const BYTES: usize = 40_000;
+    let containers = Containers::new();
+    let state = tempfile::tempdir().unwrap();
+    let bus = log().await;
+    let collector = Running::start(&bus, state.path());
+    collector.ready().await;
+    let id = containers.run(
+        "long",
+        &[],
+        &["long", &LINES.to_string(), &BYTES.to_string()],
+    );
+    let lines = lines_until(&bus, &id, "last of the long lines", |lines| {
+        lines.len() == 2 * LINES
+    })
+    .await;
+    for (stream, fill) in [(LogStream::Stdout, "o"), (LogStream::Stderr, "e")] {
+        let texts: Vec<_> = lines
+            .iter()
+            .filter(|line| line.stream == stream)
+            .map(|line| &line.text)
+            .collect();
+        for (index, text) in texts.iter().enumerate() {
+            assert_eq!(**text, format!("{index}:{}", fill.repeat(BYTES)));
+        }
+        assert_eq!(texts.len(), LINES);
+    }
+    let sequences: Vec<_> = lines.iter().map(|line| line.sequence).collect();
+    assert_eq!(sequences, (0..2 * LINES as u64).collect::<Vec<_>>());
+    collector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fast_writer_over_rotating_files_loses_nothing_uncounted() {
+    const LINES: u64 = 150_000;
+    let containers = Containers::new();
+    let state = tempfile::tempdir().unwrap();
+    let bus = log().await;
+    let collector = Running::start(&bus, state.path());
+    collector.ready().await;
+    let options = ["--log-opt", "max-size=1m", "--log-opt", "max-file=3"];
+    let id = containers.run("fast", &options, &["lines", &LINES.to_string(), "100"]);
+    let lines = lines_until(&bus, &id, "last of the lines", |lines| {
+        lines.last().is_some_and(|line| number(line) == LINES - 1)
+    })
+    .await;
+    let mut expected = 0;
+    let mut missing = 0;
+    for line in &lines {
+        let found = number(line);
+        assert!(found >= expected, "{found} after {expected}");
+        if found > expected {
+            assert!(
+                line.lost_before > 0,
+                "{expected} to {found} are missing and nobody says so"
+            );
+            missing += found - expected;
+        }
+        expected = found + 1;
+    }
+    println!("{missing} of {LINES} lines were outrun, and said to be");
+    collector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_of_the_collector_loses_no_line_and_renumbers_none() {
+    const LINES: u64 = 300;
+    let containers = Containers::new();
+    let state = tempfile::tempdir().unwrap();
+    let bus = log().await;
+    let first = Running::start(&bus, state.path());
+    first.ready().await;
+    let id = containers.run("steady", &[], &["lines", &LINES.to_string(), "50", "10"]);
+    lines_until(&bus, &id, "first lines", |lines| lines.len() >= 20).await;
+    first.stop().await;
+    // It goes on writing meanwhile.
+    let second = Running::start(&bus, state.path());
+    let lines = lines_until(&bus, &id, "last line", |lines| {
+        lines.last().is_some_and(|line| number(line) == LINES - 1)
+    })
+    .await;
+    let mut by_number: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    for line in &lines {
+        by_number
+            .entry(number(line))
+            .or_default()
+            .push(line.sequence);
+    }
+    let numbers: Vec<_> = by_number.keys().copied().collect();
+    assert_eq!(numbers, (0..LINES).collect::<Vec<_>>());
+    for (number, sequences) in &by_number {
+        assert!(
+            sequences.iter().all(|sequence| sequence == number),
+            "line {number}: {sequences:?}"
+        );
+    }
+    assert_eq!(
+        lines.len() as u64,
+        LINES,
+        "an orderly stop confirms its lines: none comes twice"
+    );
+    assert!(lines.iter().all(|line| line.lost_before == 0));
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_words_of_a_container_that_removes_itself_are_heard() {
+    let containers = Containers::new();
+    let state = tempfile::tempdir().unwrap();
+    let bus = log().await;
+    let collector = Running::start(&bus, state.path());
+    collector.ready().await;
+    for round in 0..5 {
+        let id = containers.run(&format!("brief-{round}"), &["--rm"], &["lines", "3", "10"]);
+        let lines = lines_until(&bus, &id, "last words", |lines| lines.len() == 3).await;
+        assert_eq!(number(&lines[2]), 2);
+    }
+    collector.stop().await;
+}
