@@ -55,7 +55,7 @@ impl Delivered<'_> {
             .set(seconds);
         metrics
             .histogram(MetricName::PipelineDelay)
-            .with(&[("stage", "notified")])
+            .with(&[("stage", "notifier")])
             .observe(delay.as_secs_f64());
         let event = notice.event_type();
         tracing::info!(

@@ -78,6 +78,16 @@ pub(crate) enum Settlement {
     NeverArrived,
 }
 
+/// Where a notice comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Its record was written since this process reads the partition: nobody else has told it.
+    Fresh,
+    /// Its record was there before: a process that was killed may have told it without saying so. Such an opening is
+    /// never taken for untold, or its incident would stay open for good.
+    Replayed,
+}
+
 /// What is known of a condition that is not told now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Recalled {
@@ -93,6 +103,7 @@ pub(crate) struct Entry {
     pub(crate) notice: Notice,
     pub(crate) queued: Instant,
     pub(crate) queued_at: Timestamp,
+    origin: Origin,
     tickets: Vec<Ticket>,
 }
 
@@ -130,12 +141,14 @@ impl Lane {
         &mut self,
         notice: Notice,
         ticket: Ticket,
+        origin: Origin,
         now: (Instant, Timestamp),
     ) -> Vec<Suppression> {
         let entry = Entry {
             notice,
             queued: now.0,
             queued_at: now.1,
+            origin,
             tickets: vec![ticket],
         };
         let change = match &entry.notice {
@@ -184,7 +197,7 @@ impl Lane {
                         suppressed.extend(suppress(entry, Suppression::TriggerUndelivered));
                         continue;
                     }
-                    (Change::Changed, Some(Standing::Untold)) => {
+                    (Change::Changed, Some(Standing::Untold) | None) => {
                         *change = Change::Opened;
                         let (id, home) = (condition.id(), entry.tickets.first().map(Ticket::home));
                         if let Some(home) = home {
@@ -207,7 +220,9 @@ impl Lane {
                 (Change::Resolved, _) => {
                     self.standings.remove(&id);
                 }
-                (Change::Opened, Settlement::NeverArrived) => self.restand(&id, Standing::Untold),
+                (Change::Opened, Settlement::NeverArrived) => {
+                    self.restand(&id, undelivered(entry.origin));
+                }
                 (Change::Opened, Settlement::Delivered | Settlement::MayHaveArrived) => {
                     self.restand(&id, Standing::Told);
                 }
@@ -295,11 +310,14 @@ impl Lane {
         };
         let id = condition.id();
         let mut suppressed = Vec::new();
-        // Nothing about it needs saying any more but that it is over.
-        let (overtaken, kept): (VecDeque<_>, VecDeque<_>) = self
-            .queue
-            .drain(..)
-            .partition(|other| condition_id(other).as_ref() == Some(&id));
+        // Nothing about it needs saying any more but that it is over; unless it may have been told before.
+        let overtaken = |other: &Entry| {
+            let may_be_told =
+                change_of(other) == Some(Change::Opened) && other.origin == Origin::Replayed;
+            condition_id(other).as_ref() == Some(&id) && !may_be_told
+        };
+        let (overtaken, kept): (VecDeque<_>, VecDeque<_>) =
+            self.queue.drain(..).partition(overtaken);
         self.queue = kept;
         let mut untold = false;
         for other in overtaken {
@@ -332,7 +350,7 @@ impl Lane {
             && let Some(victim) = self.victim().and_then(|index| self.queue.remove(index))
         {
             if let (Some(Change::Opened), Some(id)) = (change_of(&victim), condition_id(&victim)) {
-                self.restand(&id, Standing::Untold);
+                self.restand(&id, undelivered(victim.origin));
             }
             suppressed.extend(suppress(victim, Suppression::Overflow));
         }
@@ -376,6 +394,14 @@ impl Lane {
         if self.order.len() > 2 * MAX_STANDINGS {
             self.order.retain(|id| self.standings.contains_key(id));
         }
+    }
+}
+
+/// What an opening that was not delivered leaves behind.
+const fn undelivered(origin: Origin) -> Standing {
+    match origin {
+        Origin::Fresh => Standing::Untold,
+        Origin::Replayed => Standing::Told,
     }
 }
 

@@ -30,6 +30,10 @@ impl Bench {
     }
 
     fn offer(&mut self, notice: Notice) -> Vec<Suppression> {
+        self.offer_from(notice, Origin::Fresh)
+    }
+
+    fn offer_from(&mut self, notice: Notice, origin: Origin) -> Vec<Suppression> {
         self.offset += 1;
         let position = Position {
             topic: "t".into(),
@@ -38,7 +42,7 @@ impl Bench {
         };
         let ticket = Ticket::new(position, 1, &self.settled);
         self.lane
-            .offer(notice, ticket, (Instant::now(), Timestamp::EPOCH))
+            .offer(notice, ticket, origin, (Instant::now(), Timestamp::EPOCH))
     }
 
     fn deliver(&mut self, settlement: Settlement) -> Option<&'static str> {
@@ -264,4 +268,37 @@ fn a_sink_without_resolves_or_plans_gets_none() {
     bench.deliver(Settlement::Delivered);
     assert_eq!(bench.offer(resolve("a")), [Suppression::NotWanted]);
     assert_eq!(bench.offer(examples::decided()), [Suppression::NotWanted]);
+}
+
+#[test]
+fn an_opening_that_a_killed_process_may_have_told_is_told_again_and_then_resolved() {
+    let mut bench = Bench::new(RULES);
+    bench.offer_from(opening("a", Severity::Critical), Origin::Replayed);
+    assert_eq!(bench.offer_from(resolve("a"), Origin::Replayed), []);
+    assert_eq!(
+        bench.deliver(Settlement::NeverArrived),
+        Some("signal.opened")
+    );
+    assert_eq!(
+        bench.deliver(Settlement::Delivered),
+        Some("signal.resolved")
+    );
+}
+
+#[test]
+fn a_breaker_that_opens_again_before_its_end_was_told_is_told_as_opened() {
+    let mut bench = Bench::new(RULES);
+    let closed = |change| {
+        let entry = Arc::new(examples::breaker_entry());
+        Notice::Condition {
+            change,
+            condition: Condition::Breaker(entry),
+        }
+    };
+    bench.offer(closed(Change::Opened));
+    bench.deliver(Settlement::Delivered);
+    bench.offer(closed(Change::Resolved));
+    bench.offer(closed(Change::Opened));
+    assert_eq!(bench.deliver(Settlement::Delivered), Some("breaker.closed"));
+    assert_eq!(bench.deliver(Settlement::Delivered), Some("breaker.opened"));
 }

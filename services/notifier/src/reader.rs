@@ -4,17 +4,17 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bus::{BusError, Fetched, Record, Subscription, Tailed, TopicPartition};
+use bus::{BusError, Fetched, Position, Record, Subscription, Tailed, TopicPartition};
 use kit::Context;
 use kit::metrics::MetricName;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use units::{JournalEntry, Signal, Timestamp};
 use wire::{DecodeError, topic};
 
 use crate::events;
 use crate::feed::Feed;
-use crate::lane::Recalled;
+use crate::lane::{Origin, Recalled};
 use crate::notice::Notice;
 use crate::progress::Progress;
 use crate::worker::Channel;
@@ -30,10 +30,30 @@ const MAX_LOGGED_SCHEMAS: usize = 64;
 pub(crate) struct Reader {
     context: Context,
     channels: Vec<Arc<Channel>>,
-    feeds: HashMap<TopicPartition, Feed>,
+    homes: HashMap<TopicPartition, Home>,
     progress: Progress,
     max_age: Duration,
     logged: HashSet<(String, String)>,
+}
+
+/// What is known of a partition.
+#[derive(Debug)]
+struct Home {
+    feed: Feed,
+    /// Records before this offset were there when reading began: an earlier process may have told them.
+    replayed_until: u64,
+    /// What to make of a record that is too old to tell: on the very first start nobody told it, later somebody may have.
+    stale: Recalled,
+}
+
+impl Default for Home {
+    fn default() -> Self {
+        Home {
+            feed: Feed::default(),
+            replayed_until: 0,
+            stale: Recalled::Untold,
+        }
+    }
 }
 
 impl Reader {
@@ -41,7 +61,7 @@ impl Reader {
         Reader {
             context,
             channels,
-            feeds: HashMap::new(),
+            homes: HashMap::new(),
             progress: Progress::default(),
             max_age,
             logged: HashSet::new(),
@@ -91,7 +111,7 @@ impl Reader {
     fn revoke(&mut self, partitions: &[TopicPartition]) {
         self.progress.revoke(partitions);
         for partition in partitions {
-            self.feeds.remove(partition);
+            self.homes.remove(partition);
         }
         for channel in &self.channels {
             channel.lane().revoke(partitions);
@@ -103,12 +123,17 @@ impl Reader {
         let consumed = self.context.metrics.counter(MetricName::RecordsConsumed);
         consumed.with(&[("topic", &name)]).inc();
         let home = record.position.topic_partition();
-        if !self.feeds.contains_key(&home) {
-            let feed = self.recall(&record).await?;
-            self.feeds.insert(home.clone(), feed);
+        if !self.homes.contains_key(&home) {
+            let recalled = self.recall(&record).await?;
+            self.homes.insert(home.clone(), recalled);
         }
-        let feed = self.feeds.entry(home.clone()).or_default();
-        let notice = match read(feed, &record) {
+        let known = self.homes.entry(home.clone()).or_default();
+        let stale = known.stale;
+        let origin = match record.position.offset < known.replayed_until {
+            true => Origin::Replayed,
+            false => Origin::Fresh,
+        };
+        let notice = match read(&mut known.feed, &record) {
             Ok(notice) => notice,
             Err(error) => {
                 self.put_aside(&error);
@@ -122,29 +147,33 @@ impl Reader {
         let age = kit::now().since(Timestamp::from_millis(record.timestamp_ms));
         if age > self.max_age {
             self.progress.begin(&record.position, 0);
-            self.note(&notice, &home, Recalled::Untold);
+            self.note(&notice, &home, stale);
             let sinks: Vec<_> = self.channels.iter().map(|it| &*it.sink.name).collect();
             events::stale(&self.context.metrics, &sinks);
             return Ok(());
         }
-        let ticket = self.progress.begin(&record.position, self.channels.len());
+        self.offer(&notice, &record.position, origin);
+        Ok(())
+    }
+
+    fn offer(&mut self, notice: &Notice, position: &Position, origin: Origin) {
+        let ticket = self.progress.begin(position, self.channels.len());
         let now = (Instant::now(), kit::now());
         for (channel, ticket) in self.channels.iter().zip(std::iter::repeat(ticket)) {
             let Some(ticket) = ticket else { break };
-            let suppressed = channel.lane().offer(notice.clone(), ticket, now);
+            let suppressed = channel.lane().offer(notice.clone(), ticket, origin, now);
             let metrics = &self.context.metrics;
             events::suppressed(metrics, &channel.sink.name, &suppressed);
             events::waiting(metrics, &channel.sink.name, &channel.lane());
             channel.wake();
         }
-        Ok(())
     }
 
     /// Reads what lies before the first record that comes from a partition, to know which conditions people have
-    /// been told of. What is older than the topic keeps is not known.
-    async fn recall(&mut self, first: &Record) -> Result<Feed, BusError> {
+    /// been told of, and how far the partition reaches by now. What is older than the topic keeps is not known.
+    async fn recall(&mut self, first: &Record) -> Result<Home, BusError> {
         let home = first.position.topic_partition();
-        let mut feed = Feed::default();
+        let mut recalled = Home::default();
         let mut tail = self
             .context
             .bus
@@ -152,8 +181,7 @@ impl Reader {
             .await?;
         let until = tokio::time::Instant::now() + RECALL_DEADLINE;
         loop {
-            let left = until.saturating_duration_since(tokio::time::Instant::now());
-            let record = match timeout(left, tail.next()).await {
+            let record = match timeout_at(until, tail.next()).await {
                 Ok(tailed) => match tailed? {
                     Tailed::Record(record) => record,
                     Tailed::CaughtUp => break,
@@ -166,14 +194,17 @@ impl Reader {
             if record.position.topic_partition() != home {
                 continue;
             }
+            recalled.replayed_until = record.position.offset + 1;
             if record.position.offset >= first.position.offset {
-                break;
+                continue;
             }
-            if let Ok(Some(notice)) = read(&mut feed, &record) {
+            // Committed once, so this is no first start.
+            recalled.stale = Recalled::Told;
+            if let Ok(Some(notice)) = read(&mut recalled.feed, &record) {
                 self.note(&notice, &home, Recalled::Told);
             }
         }
-        Ok(feed)
+        Ok(recalled)
     }
 
     fn note(&self, notice: &Notice, home: &TopicPartition, recalled: Recalled) {

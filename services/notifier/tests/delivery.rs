@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -152,17 +153,21 @@ async fn pagerduty_gets_triggers_changes_and_resolves_of_one_incident() {
 
 #[tokio::test]
 async fn a_resolve_whose_trigger_was_refused_is_not_sent() {
-    let receiver = Receiver::start(Kind::PagerDuty, &[Answer::Status(400)]).await;
+    let receiver =
+        Receiver::start(Kind::PagerDuty, &[Answer::Status(202), Answer::Status(400)]).await;
     let bus = log().await;
     let running = Running::start(&bus, &[("duty", receiver.sink())]);
-    publish(&bus, &signal("web", Open, 0)).await;
+    // What is there when reading begins might have been told by a process that was killed; this is not about that.
+    publish(&bus, &signal("first", Open, 0)).await;
     receiver.wait_got(1).await;
+    publish(&bus, &signal("web", Open, 0)).await;
+    receiver.wait_got(2).await;
     publish(&bus, &signal("web", Resolve, 9_000)).await;
     publish(&bus, &signal("db", Open, 0)).await;
-    receiver.wait_taken(1).await;
+    receiver.wait_taken(2).await;
     let got = receiver.got();
-    assert_eq!(got.len(), 2);
-    assert_eq!(got[1].body["payload"]["component"], "db");
+    assert_eq!(got.len(), 3);
+    assert_eq!(got[2].body["payload"]["component"], "db");
     let failed = "homeostat_deliveries_total{sink=\"duty\",result=\"failed\"}";
     assert_eq!(running.metric(failed), Some(1.0));
     let suppressed =
@@ -356,4 +361,55 @@ async fn a_probe_says_whether_a_sink_takes_messages() {
         .unwrap_err()
         .to_string();
     assert_eq!(unknown, "there is no sink tema; configured are: team");
+}
+
+/// Whenever it is killed, everything is told, and in order: ids are the same each time, so what is told twice is seen.
+#[tokio::test]
+async fn killed_at_any_moment_it_loses_nothing_and_keeps_the_order() {
+    const SIGNALS: usize = 40;
+    let receiver = Receiver::start(Kind::Webhook, &[]).await;
+    let bus = log().await;
+    let service = |index| format!("service-{index}");
+    let mut waits = kit::backoff::Backoff::new(
+        Duration::from_millis(120),
+        Duration::from_millis(240),
+        0x6e6f_7469_6679,
+    );
+    for phase in [Open, Resolve] {
+        for index in 0..SIGNALS {
+            publish(&bus, &signal(&service(index), phase, 9_000)).await;
+        }
+        let told = || {
+            let got = receiver.got();
+            let of_phase = got.iter().filter(|it| match phase {
+                Open | Update => it.body["type"] == "signal.opened",
+                Resolve => it.body["type"] == "signal.resolved",
+            });
+            of_phase
+                .map(|it| header(it, "webhook-id").to_owned())
+                .collect::<BTreeSet<_>>()
+        };
+        let end = Instant::now() + DEADLINE;
+        while told().len() < SIGNALS {
+            assert!(Instant::now() < end, "{} of {SIGNALS} told", told().len());
+            let running = Running::start(&bus, &[("ops", receiver.sink())]);
+            let life = waits.next().unwrap_or_default();
+            tokio::time::sleep(life).await;
+            running.kill().await;
+        }
+        assert_eq!(told().len(), SIGNALS, "nothing that did not happen is told");
+    }
+    let mut ended = BTreeSet::new();
+    for got in receiver.got() {
+        let service = got.body["data"]["service"].as_str().unwrap().to_owned();
+        match got.body["type"].as_str() {
+            Some("signal.resolved") => {
+                ended.insert(service);
+            }
+            _ => assert!(
+                !ended.contains(&service),
+                "{service} was opened after its end"
+            ),
+        }
+    }
 }

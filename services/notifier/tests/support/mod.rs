@@ -232,6 +232,12 @@ impl Running {
             .unwrap();
     }
 
+    /// Ends it between any two of its steps, as a crash does.
+    pub(crate) async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+
     /// A sample of its metrics, by the beginning of its line.
     pub(crate) fn metric(&self, beginning: &str) -> Option<f64> {
         let text = self.context.metrics.encode();
