@@ -8,6 +8,7 @@
 pub mod api;
 mod config;
 mod error;
+mod fleet;
 mod follow;
 mod http;
 mod view;
