@@ -386,7 +386,7 @@ impl Work {
                 tail.hold();
                 return Then::Full;
             }
-            let read = tail.read(&mut self.buffer, &mut lines);
+            let read = tail.read(Instant::now(), &mut self.buffer, &mut lines);
             report(tail, &read, lines.len(), &self.instruments);
             lane.push(&mut lines, Instant::now());
             if let Some(position) = read.position {
@@ -397,6 +397,9 @@ impl Work {
                 Then::Full | Then::Wait | Then::Close | Then::Forget => {
                     let free = lane.take_free_positions();
                     let then = read.then;
+                    if let (Then::Close, Some(position)) = (then, read.position) {
+                        self.positions.close(id, position);
+                    }
                     self.advance(free);
                     return then;
                 }

@@ -40,6 +40,8 @@ pub(super) struct Position {
 pub(super) struct Positions {
     directory: Option<PathBuf>,
     delivered: BTreeMap<ContainerId, Option<Position>>,
+    /// Where logs were left that may be opened again before all that was read of them has been delivered.
+    closed: BTreeMap<ContainerId, Position>,
     unsaved: BTreeSet<ContainerId>,
     history: History,
 }
@@ -90,6 +92,7 @@ impl Positions {
         Ok(Positions {
             directory,
             delivered: BTreeMap::new(),
+            closed: BTreeMap::new(),
             unsaved: BTreeSet::new(),
             history,
         })
@@ -101,12 +104,20 @@ impl Positions {
 
     /// From now on the log of `id` is followed; gives where it was left.
     pub(super) fn track(&mut self, id: &ContainerId) -> Option<Position> {
+        if let Some(position) = self.closed.remove(id) {
+            return Some(position);
+        }
         if let Some(position) = self.delivered.get(id) {
             return *position;
         }
         let position = self.load(id);
         self.delivered.insert(id.clone(), position);
         position
+    }
+
+    /// The log was read up to `position`, and is not followed for now.
+    pub(super) fn close(&mut self, id: &ContainerId, position: Position) {
+        self.closed.insert(id.clone(), position);
     }
 
     /// Everything before `position` was delivered. Ids that are not tracked any more are passed over.
@@ -122,6 +133,7 @@ impl Positions {
     /// The container is gone: so is its position.
     pub(super) fn forget(&mut self, id: &ContainerId) {
         self.delivered.remove(id);
+        self.closed.remove(id);
         self.unsaved.remove(id);
         if let Some(path) = self.file(id) {
             // It may never have been written.
@@ -219,6 +231,19 @@ mod tests {
         positions.advance(&id, position(30));
         positions.save().unwrap();
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_log_opened_again_goes_on_where_it_was_read_to_whatever_was_delivered() {
+        let id = ContainerId::from("abc");
+        let mut positions = Positions::open(None).unwrap();
+        positions.track(&id);
+        positions.advance(&id, position(10));
+        positions.close(&id, position(30));
+        assert_eq!(positions.track(&id), Some(position(30)));
+        positions.close(&id, position(40));
+        positions.forget(&id);
+        assert_eq!(positions.track(&id), None);
     }
 
     #[test]

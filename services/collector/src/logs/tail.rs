@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use units::{ContainerId, ContainerName, LogLine, NodeId, ServiceId};
 
@@ -11,8 +12,8 @@ use super::position::{FileId, Position};
 use super::severity::severity;
 use crate::inspect::LogFile;
 
-/// Polls without news after which a container that has ended is taken to have said everything.
-const QUIET_POLLS_TO_END: u32 = 2;
+/// Silence after which a container that has ended is taken to have said everything.
+const SILENCE_TO_END: Duration = Duration::from_millis(400);
 
 /// Whose lines they are.
 #[derive(Debug, Clone)]
@@ -51,7 +52,7 @@ pub(super) struct Tail {
     phase: Phase,
     /// It was started while it was followed: a log that then was never there to be opened is one that was missed.
     ran: bool,
-    quiet_polls: u32,
+    silent_since: Option<Instant>,
     /// A failure is said once, until something else happens.
     said: Option<io::ErrorKind>,
 }
@@ -114,7 +115,7 @@ impl Tail {
             lost: 0,
             phase: Phase::Expected,
             ran: false,
-            quiet_polls: 0,
+            silent_since: None,
             said: None,
         }
     }
@@ -134,7 +135,7 @@ impl Tail {
     pub(super) fn live(&mut self) {
         self.phase = Phase::Live;
         self.ran = true;
-        self.quiet_polls = 0;
+        self.silent_since = None;
     }
 
     /// The container has ended.
@@ -142,7 +143,7 @@ impl Tail {
         match self.phase {
             Phase::Expected | Phase::Live => {
                 self.phase = Phase::Ended;
-                self.quiet_polls = 0;
+                self.silent_since = None;
             }
             Phase::Ended | Phase::Removed => {}
         }
@@ -151,7 +152,7 @@ impl Tail {
     /// The container is gone.
     pub(super) fn removed(&mut self) {
         self.phase = Phase::Removed;
-        self.quiet_polls = 0;
+        self.silent_since = None;
     }
 
     /// Holds on to rotated files without reading, while there is no room for lines.
@@ -163,15 +164,20 @@ impl Tail {
     }
 
     /// Reads at most one buffer of lines.
-    pub(super) fn read(&mut self, buffer: &mut [u8], lines: &mut Vec<LogLine>) -> Read {
+    pub(super) fn read(
+        &mut self,
+        now: Instant,
+        buffer: &mut [u8],
+        lines: &mut Vec<LogLine>,
+    ) -> Read {
         let mut read = Read::default();
-        match self.try_read(buffer, lines, &mut read) {
+        match self.try_read(now, buffer, lines, &mut read) {
             Ok(()) => {
                 self.said = None;
                 read.position = self.position();
             }
             Err(error) => {
-                read.then = self.at_rest(lines);
+                read.then = self.at_rest(now, lines);
                 if self.said != Some(error.kind()) {
                     self.said = Some(error.kind());
                     read.failure = Some(error);
@@ -183,6 +189,7 @@ impl Tail {
 
     fn try_read(
         &mut self,
+        now: Instant,
         buffer: &mut [u8],
         lines: &mut Vec<LogLine>,
         read: &mut Read,
@@ -192,7 +199,7 @@ impl Tail {
             self.follower = Follower::open(path, *files_max, self.resume, self.begin)?;
         }
         let Some(follower) = &mut self.follower else {
-            read.then = self.at_rest(lines);
+            read.then = self.at_rest(now, lines);
             if read.then == Then::Forget && self.ran {
                 self.lose(Loss::Removal, read);
             }
@@ -205,7 +212,7 @@ impl Tail {
         }
         match chunk {
             Chunk::Lines(len) => {
-                self.quiet_polls = 0;
+                self.silent_since = None;
                 read.bytes = len as u64;
                 read.then = Then::More;
                 self.take(&buffer[..len], lines, read);
@@ -214,7 +221,7 @@ impl Tail {
                 self.lose(Loss::Malformed, read);
                 read.then = Then::More;
             }
-            Chunk::End => read.then = self.at_rest(lines),
+            Chunk::End => read.then = self.at_rest(now, lines),
         }
         Ok(())
     }
@@ -275,13 +282,13 @@ impl Tail {
         }
     }
 
-    fn at_rest(&mut self, lines: &mut Vec<LogLine>) -> Then {
+    fn at_rest(&mut self, now: Instant, lines: &mut Vec<LogLine>) -> Then {
         match self.phase {
             Phase::Expected | Phase::Live => return Then::Wait,
             Phase::Ended | Phase::Removed => {}
         }
-        self.quiet_polls += 1;
-        if self.quiet_polls < QUIET_POLLS_TO_END {
+        let since = *self.silent_since.get_or_insert(now);
+        if now.duration_since(since) < SILENCE_TO_END {
             return Then::Wait;
         }
         let unfinished: Vec<Joined> = self.joiner.flush().collect();
@@ -345,11 +352,15 @@ mod tests {
     }
 
     fn drain(tail: &mut Tail) -> (Vec<(u64, u64, String)>, Read) {
+        drain_at(tail, Instant::now())
+    }
+
+    fn drain_at(tail: &mut Tail, now: Instant) -> (Vec<(u64, u64, String)>, Read) {
         let mut buffer = vec![0; 4096];
         let mut lines = Vec::new();
-        let mut read = tail.read(&mut buffer, &mut lines);
+        let mut read = tail.read(now, &mut buffer, &mut lines);
         while read.then == Then::More {
-            read = tail.read(&mut buffer, &mut lines);
+            read = tail.read(now, &mut buffer, &mut lines);
         }
         let lines = lines
             .into_iter()
@@ -409,14 +420,17 @@ mod tests {
         append(&path, "no newline", "stdout");
         let mut tail = tail(&path, None);
         tail.ended();
-        assert!(drain(&mut tail).0.is_empty());
-        let (lines, read) = drain(&mut tail);
+        let now = Instant::now();
+        assert!(drain_at(&mut tail, now).0.is_empty());
+        assert!(drain_at(&mut tail, now).0.is_empty());
+        let (lines, read) = drain_at(&mut tail, now + SILENCE_TO_END);
         assert_eq!(lines, [(0, 0, "no newline".to_owned())]);
         assert_eq!(read.then, Then::Close);
         assert_eq!(read.position.unwrap().sequence, 1);
         tail.removed();
-        drain(&mut tail);
-        assert_eq!(drain(&mut tail).1.then, Then::Forget);
+        drain_at(&mut tail, now);
+        let (_, read) = drain_at(&mut tail, now + SILENCE_TO_END);
+        assert_eq!(read.then, Then::Forget);
     }
 
     #[test]
@@ -424,10 +438,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut tail = tail(&directory.path().join("none"), None);
         tail.removed();
-        drain(&mut tail);
-        assert_eq!(drain(&mut tail).1.losses, [Loss::Removal]);
+        let now = Instant::now();
+        drain_at(&mut tail, now);
+        let (_, read) = drain_at(&mut tail, now + SILENCE_TO_END);
+        assert_eq!(read.losses, [Loss::Removal]);
         tail.ran = false;
-        assert!(drain(&mut tail).1.losses.is_empty());
+        let (_, read) = drain_at(&mut tail, now + SILENCE_TO_END);
+        assert!(read.losses.is_empty());
     }
 
     #[test]
