@@ -7,6 +7,8 @@
 #                                           are chosen free the first time and kept in DIR after that.
 #   kafka.sh stop DIR                       stops the broker of DIR
 #
+# Settings in DIR/extra.properties win over the broker's own. 
+#
 # With KAFKA_PARENT set to a process id, `start` ties the broker to that process: when that process ends, the broker is
 # killed and what it keeps in DIR is removed.
 set -euo pipefail
@@ -75,15 +77,23 @@ offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=4000
+broker.heartbeat.interval.ms=500
 log.cleaner.dedupe.buffer.size=8388608
 num.network.threads=2
 num.io.threads=2
 num.recovery.threads.per.data.dir=1
 PROPERTIES
+    if [[ -e $dir/extra.properties ]]; then
+        # Of two lines for one setting, Java takes the last.
+        cat "$dir/extra.properties" >>"$dir/server.properties"
+    fi
 }
 
+# A killed process that nobody has waited for yet does not run any more.
 running() {
-    [[ -s $1/pid ]] && kill -0 "$(<"$1/pid")" 2>/dev/null
+    local pid
+    [[ -s $1/pid ]] && pid=$(<"$1/pid") && kill -0 "$pid" 2>/dev/null && ! grep -qs '^State:.*zombie' "/proc/$pid/status"
 }
 
 java_tool() {
@@ -106,7 +116,7 @@ start() {
         controller=${controller:-$(free_port "$port")}
         write_properties "$dir" "$port" "$controller"
     fi
-    port=$(sed -n 's|^advertised.listeners=PLAINTEXT://127.0.0.1:||p' "$dir/server.properties")
+    port=$(sed -n 's|^advertised.listeners=PLAINTEXT://127.0.0.1:\([0-9]*\).*|\1|p' "$dir/server.properties" | tail -n 1)
     if [[ ! -e $dir/data/meta.properties ]]; then
         local id
         id=$(java_tool 128m kafka.tools.StorageTool random-uuid 2>>"$dir/broker.out")
@@ -119,6 +129,7 @@ start() {
 }
 
 # A watcher ties the broker to a process, as the kernel's death signal would follow the thread that forked it.
+# shellcheck disable=SC2016  # the inner shells expand their own arguments
 launch() {
     local dir=$1
     setsid --fork bash -c 'echo "$$" >"$1/pid"; exec java -Xmx384m -Xms64m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
@@ -133,7 +144,7 @@ launch() {
             kill -0 "$1" && exit
             kill -KILL "$2"
             sleep 0.2
-            rm -rf "$3/data" "$3/pid" "$3/server.properties" "$3/broker.out"
+            rm -rf "$3/data" "$3/pid" "$3/server.properties" "$3/extra.properties" "$3/broker.out"
             rmdir "$3"' kafka-watcher "$KAFKA_PARENT" "$(<"$dir/pid")" "$dir" >/dev/null 2>&1 </dev/null
     fi
 }

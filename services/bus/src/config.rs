@@ -217,7 +217,10 @@ impl KafkaConfig {
             );
             problems.push(problem("kafka.session_timeout_ms", &text));
         }
-        for name in RESERVED_PROPERTIES.iter().filter(|name| self.properties.contains_key(**name)) {
+        for name in RESERVED_PROPERTIES
+            .iter()
+            .filter(|name| self.properties.contains_key(**name))
+        {
             let key = format!("kafka.properties.\"{name}\"");
             problems.push(problem(&key, "is set by homeostat itself; remove it"));
         }
@@ -226,7 +229,10 @@ impl KafkaConfig {
 
     /// The values that must not be shown.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
-        let secret = self.properties.iter().filter(|(name, value)| is_secret(name) && !value.is_empty());
+        let secret = self
+            .properties
+            .iter()
+            .filter(|(name, value)| is_secret(name) && !value.is_empty());
         secret.map(|(_, value)| value.as_str())
     }
 }
@@ -276,7 +282,10 @@ mod tests {
         config.kafka.replication_factor = 0;
         config.kafka.session_timeout_ms = 10;
         assert!(config.problems().is_empty());
-        config.kafka.properties.insert("acks".to_owned(), "1".to_owned());
+        config
+            .kafka
+            .properties
+            .insert("acks".to_owned(), "1".to_owned());
         config.backend = BackendKind::Kafka;
         assert_eq!(config.problems().len(), 5);
     }

@@ -1,6 +1,7 @@
 //! An Apache Kafka broker for tests, started through `deploy/kafka/kafka.sh`.
 
-use std::path::PathBuf;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,6 +22,15 @@ pub enum BrokerError {
     Script {
         /// The script.
         script: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The broker's directory could not be prepared.
+    #[error("cannot prepare {}", dir.display())]
+    Setup {
+        /// The directory.
+        dir: PathBuf,
         /// Why.
         #[source]
         source: io::Error,
@@ -52,10 +62,26 @@ impl KafkaBroker {
     /// # Errors
     /// When Java or Maven is missing, or the broker does not start.
     pub fn start() -> Result<Self, BrokerError> {
-        static STARTED: AtomicU32 = AtomicU32::new(0);
-        let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let dir = env::temp_dir().join(format!("homeostat-kafka-{}-{number}", process::id()));
-        let brokers = start_in(&dir)?;
+        let dir = fresh_dir();
+        let brokers = run_start(&dir, &[])?;
+        Ok(Self { dir, brokers })
+    }
+
+    /// Starts a broker with more settings, such as listeners with TLS. They are asked for with the ports of the broker and
+    /// the controller, as settings that name listeners have to repeat them. Blocks.
+    ///
+    /// # Errors
+    /// As [`KafkaBroker::start`].
+    pub fn start_with(settings: impl FnOnce(u16, u16) -> String) -> Result<Self, BrokerError> {
+        let dir = fresh_dir();
+        let setup = |source| BrokerError::Setup {
+            dir: dir.clone(),
+            source,
+        };
+        let (port, controller) = (free_port().map_err(setup)?, free_port().map_err(setup)?);
+        fs::create_dir_all(&dir).map_err(setup)?;
+        fs::write(dir.join("extra.properties"), settings(port, controller)).map_err(setup)?;
+        let brokers = run_start(&dir, &[port.to_string(), controller.to_string()])?;
         Ok(Self { dir, brokers })
     }
 
@@ -96,9 +122,11 @@ impl KafkaBroker {
         };
         let pid = pid.trim().to_owned();
         let until = Instant::now() + KILL_LIMIT;
-        // A zero signal only asks whether the process is there.
-        signal("-KILL", &pid);
-        while signal("-0", &pid) {
+        let mut kill = Command::new("kill");
+        kill.args(["-KILL", &pid]).stderr(Stdio::null());
+        // It may be gone already; what counts is that it does not run.
+        let _sent = kill.status();
+        while runs(&pid) {
             if Instant::now() >= until {
                 return Err(BrokerError::Kill { pid });
             }
@@ -112,7 +140,7 @@ impl KafkaBroker {
     /// # Errors
     /// As [`KafkaBroker::start`].
     pub fn restart(&self) -> Result<(), BrokerError> {
-        start_in(&self.dir).map(drop)
+        run_start(&self.dir, &[]).map(drop)
     }
 }
 
@@ -125,7 +153,21 @@ impl Drop for KafkaBroker {
     }
 }
 
-fn start_in(dir: &PathBuf) -> Result<String, BrokerError> {
+/// A port on loopback that nobody listens on at the moment.
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+fn fresh_dir() -> PathBuf {
+    static STARTED: AtomicU32 = AtomicU32::new(0);
+    let number = STARTED.fetch_add(1, Ordering::Relaxed);
+    env::temp_dir().join(format!("homeostat-kafka-{}-{number}", process::id()))
+}
+
+fn run_start(dir: &Path, ports: &[String]) -> Result<String, BrokerError> {
     let script = PathBuf::from(concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../deploy/kafka/kafka.sh"
@@ -133,6 +175,7 @@ fn start_in(dir: &PathBuf) -> Result<String, BrokerError> {
     let output = Command::new(&script)
         .arg("start")
         .arg(dir)
+        .args(ports)
         .env("KAFKA_PARENT", process::id().to_string())
         .stdin(Stdio::null())
         .output()
@@ -144,8 +187,10 @@ fn start_in(dir: &PathBuf) -> Result<String, BrokerError> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-fn signal(signal: &str, pid: &str) -> bool {
-    let mut kill = Command::new("kill");
-    kill.args([signal, pid]).stderr(Stdio::null());
-    kill.status().is_ok_and(|status| status.success())
+/// Whether the process runs. One that was killed and that nobody has waited for yet does not.
+fn runs(pid: &str) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| {
+        let state = status.lines().find(|line| line.starts_with("State:"));
+        !state.is_some_and(|state| state.contains("zombie"))
+    })
 }

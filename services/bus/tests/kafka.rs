@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bus::testing::KafkaBroker;
+use bus::testing::{KafkaBroker, free_port};
 use bus::{Bus, BusError, Fetched, From, KafkaConfig, NewRecord, Retention, Tailed, TopicSpec};
 use bytes::Bytes;
 
@@ -44,14 +44,19 @@ async fn until_status(bus: &Bus, good: bool) {
 /// nothing acknowledged is missing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_comes_back_is_waited_for() {
-    let broker = tokio::task::spawn_blocking(KafkaBroker::start).await.unwrap().unwrap();
+    let broker = tokio::task::spawn_blocking(KafkaBroker::start)
+        .await
+        .unwrap()
+        .unwrap();
     let bus = Bus::kafka(&broker.config()).unwrap();
     bus.ensure_topics(&[topic("outage")]).await.unwrap();
     let mut tail = bus.tail("outage", From::Beginning).await.unwrap();
     assert_eq!(tail.next().await.unwrap(), Tailed::CaughtUp);
     let mut group = bus.subscribe("outage", &["outage"]).await.unwrap();
     for number in 0..5 {
-        bus.produce(record("outage", &number.to_string())).await.unwrap();
+        bus.produce(record("outage", &number.to_string()))
+            .await
+            .unwrap();
     }
     let mut done = Vec::new();
     while done.len() < 5 {
@@ -62,7 +67,10 @@ async fn a_broker_that_comes_back_is_waited_for() {
     group.commit(&done).await.unwrap();
     until_status(&bus, true).await;
 
-    let broker = tokio::task::spawn_blocking(move || broker.kill_9().map(|()| broker)).await.unwrap().unwrap();
+    let broker = tokio::task::spawn_blocking(move || broker.kill_9().map(|()| broker))
+        .await
+        .unwrap()
+        .unwrap();
     let under_way = tokio::spawn({
         let bus = bus.clone();
         async move { bus.produce(record("outage", "5")).await }
@@ -71,25 +79,46 @@ async fn a_broker_that_comes_back_is_waited_for() {
     let error = bus.status().await.unwrap_err();
     assert!(matches!(error, BusError::Unreachable { .. }), "{error}");
     assert!(error.to_string().contains(broker.brokers()), "{error}");
-    assert!(!under_way.is_finished(), "an append was acknowledged by nobody");
+    assert!(
+        !under_way.is_finished(),
+        "an append was acknowledged by nobody"
+    );
 
-    let broker = tokio::task::spawn_blocking(move || broker.restart().map(|()| broker)).await.unwrap().unwrap();
+    let broker = tokio::task::spawn_blocking(move || broker.restart().map(|()| broker))
+        .await
+        .unwrap()
+        .unwrap();
     until_status(&bus, true).await;
-    let position = tokio::time::timeout(DEADLINE, under_way).await.unwrap().unwrap().unwrap();
+    let position = tokio::time::timeout(DEADLINE, under_way)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
     assert_eq!(position.offset, 5);
     for number in 0..6 {
-        match tokio::time::timeout(DEADLINE, tail.next()).await.unwrap().unwrap() {
+        match tokio::time::timeout(DEADLINE, tail.next())
+            .await
+            .unwrap()
+            .unwrap()
+        {
             Tailed::Record(record) => assert_eq!(record.value, number.to_string()),
             Tailed::CaughtUp => panic!("caught up a second time"),
         }
     }
     let again = loop {
-        if let Fetched::Record(record) = tokio::time::timeout(DEADLINE, group.next()).await.unwrap().unwrap() {
+        if let Fetched::Record(record) = tokio::time::timeout(DEADLINE, group.next())
+            .await
+            .unwrap()
+            .unwrap()
+        {
             break record;
         }
     };
     assert_eq!(again.value, "5", "what was committed does not come again");
-    tokio::time::timeout(DEADLINE, group.commit(&[again.position])).await.unwrap().unwrap();
+    tokio::time::timeout(DEADLINE, group.commit(&[again.position]))
+        .await
+        .unwrap()
+        .unwrap();
     bus.close().await;
     drop(broker);
 }
@@ -119,20 +148,186 @@ async fn nobody_at_the_address_is_said_in_time() {
     tokio::time::timeout(DEADLINE, bus.close()).await.unwrap();
 }
 
+/// Keys and certificates of a broker and a client that trust each other, made with the JRE's own tool.
+struct Secrets {
+    dir: tempfile::TempDir,
+}
+
+const PASSWORD: &str = "correct-horse";
+
+impl Secrets {
+    fn make() -> Self {
+        let secrets = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        for name in ["server", "client"] {
+            let key = format!(
+                "-genkeypair -alias {name} -keyalg EC -dname CN={name} -validity 30 -ext san=ip:127.0.0.1"
+            );
+            secrets.keytool(&key, &format!("{name}.p12"));
+            secrets.keytool(
+                &format!(
+                    "-exportcert -rfc -alias {name} -file {}",
+                    secrets.path(&format!("{name}.pem"))
+                ),
+                &format!("{name}.p12"),
+            );
+        }
+        secrets.keytool(
+            &format!(
+                "-importcert -noprompt -alias client -file {}",
+                secrets.path("client.pem")
+            ),
+            "trust.p12",
+        );
+        secrets
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    fn keytool(&self, arguments: &str, store: &str) {
+        let output = std::process::Command::new("keytool")
+            .args(arguments.split(' '))
+            .args([
+                "-storetype",
+                "PKCS12",
+                "-keystore",
+                &self.path(store),
+                "-storepass",
+                PASSWORD,
+            ])
+            .output()
+            .expect("keytool comes with the Debian package openjdk-17-jre-headless");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+    }
+
+    /// A broker with a listener for mutual TLS and one for SASL over TLS.
+    fn broker_settings(&self, (plain, controller, mtls, sasl): (u16, u16, u16, u16)) -> String {
+        let (keys, trust) = (self.path("server.p12"), self.path("trust.p12"));
+        let listeners = format!(
+            "PLAINTEXT://127.0.0.1:{plain},MTLS://127.0.0.1:{mtls},SASL://127.0.0.1:{sasl}"
+        );
+        format!(
+            "listeners={listeners},CONTROLLER://127.0.0.1:{controller}\n\
+             advertised.listeners={listeners}\n\
+             inter.broker.listener.name=PLAINTEXT\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,MTLS:SSL,SASL:SASL_SSL\n\
+             ssl.keystore.type=PKCS12\nssl.keystore.location={keys}\nssl.keystore.password={PASSWORD}\n\
+             ssl.truststore.type=PKCS12\nssl.truststore.location={trust}\nssl.truststore.password={PASSWORD}\n\
+             listener.name.mtls.ssl.client.auth=required\n\
+             listener.name.sasl.sasl.enabled.mechanisms=PLAIN\n\
+             listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+             user_homeostat=\"{PASSWORD}\";\n"
+        )
+    }
+}
+
+async fn round_trip(config: &KafkaConfig, name: &'static str) -> Result<(), BusError> {
+    let bus = Bus::kafka(config)?;
+    bus.status().await?;
+    bus.ensure_topics(&[topic(name)]).await?;
+    bus.produce(record(name, "sealed")).await?;
+    let records = bus.read_latest(name).await?;
+    assert_eq!(records[0].value, "sealed");
+    bus.close().await;
+    Ok(())
+}
+
+/// Settings for mutual TLS and for SASL over TLS work against a broker that demands them, and without them nobody gets in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn speaks_mutual_tls_and_sasl_over_tls() {
+    let start = || {
+        let secrets = Secrets::make();
+        let (mtls, sasl) = (free_port().unwrap(), free_port().unwrap());
+        let broker = KafkaBroker::start_with(|plain, controller| {
+            secrets.broker_settings((plain, controller, mtls, sasl))
+        });
+        (secrets, broker.unwrap(), mtls, sasl)
+    };
+    let (secrets, broker, mtls, sasl) = tokio::task::spawn_blocking(start).await.unwrap();
+    let with = |port: u16, properties: &[(&str, &str)]| {
+        let properties = properties
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        KafkaConfig {
+            brokers: format!("127.0.0.1:{port}"),
+            request_timeout_ms: 10_000,
+            properties: properties.collect(),
+            ..KafkaConfig::default()
+        }
+    };
+    let (ca, keys) = (secrets.path("server.pem"), secrets.path("client.p12"));
+    let trusting = ("ssl.ca.location", ca.as_str());
+    let client_keys = [
+        ("ssl.keystore.location", keys.as_str()),
+        ("ssl.keystore.password", PASSWORD),
+    ];
+    let tls = ("security.protocol", "ssl");
+    round_trip(
+        &with(mtls, &[tls, trusting, client_keys[0], client_keys[1]]),
+        "mtls",
+    )
+    .await
+    .unwrap();
+    round_trip(&with(mtls, &[tls, trusting]), "mtls")
+        .await
+        .unwrap_err();
+
+    let login = |password| {
+        let protocol = ("security.protocol", "sasl_ssl");
+        let user = ("sasl.username", "homeostat");
+        with(
+            sasl,
+            &[
+                protocol,
+                trusting,
+                ("sasl.mechanism", "PLAIN"),
+                user,
+                ("sasl.password", password),
+            ],
+        )
+    };
+    round_trip(&login(PASSWORD), "sasl").await.unwrap();
+    let error = round_trip(&login("wrong-horse"), "sasl").await.unwrap_err();
+    assert!(matches!(error, BusError::Unreachable { .. }), "{error}");
+    // librdkafka's code says only that the connection broke.
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("uthentication"), "{cause}");
+    drop(broker);
+}
+
 /// TLS and SASL settings reach librdkafka: it refuses what is wrong with them, and the text holds no value.
 #[test]
 fn properties_are_passed_through() {
     let with = |properties: &[(&str, &str)]| {
         let mut config = KafkaConfig::default();
         for (name, value) in properties {
-            config.properties.insert((*name).to_owned(), (*value).to_owned());
+            config
+                .properties
+                .insert((*name).to_owned(), (*value).to_owned());
         }
         Bus::kafka(&config)
     };
-    let error = with(&[("ssl.keystore.pasword", "hunter2")]).unwrap_err().to_string();
-    assert!(error.contains("ssl.keystore.pasword") && !error.contains("hunter2"), "{error}");
-    let error = with(&[("security.protocol", "tls")]).unwrap_err().to_string();
-    assert!(error.contains("security.protocol") && error.contains("tls"), "{error}");
+    let error = with(&[("ssl.keystore.pasword", "hunter2")])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("ssl.keystore.pasword") && !error.contains("hunter2"),
+        "{error}"
+    );
+    let error = with(&[("security.protocol", "tls")])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("security.protocol") && error.contains("tls"),
+        "{error}"
+    );
     let key = [("security.protocol", "ssl"), ("ssl.key.pem", "hunter2")];
     let error = with(&key).unwrap_err().to_string();
     assert!(!error.contains("hunter2"), "{error}");
@@ -143,6 +338,9 @@ fn properties_are_passed_through() {
         ("sasl.password", "hunter2"),
     ];
     with(&sasl).unwrap();
-    let tls = [("security.protocol", "SSL"), ("ssl.certificate.location", "/nowhere/cert.pem")];
+    let tls = [
+        ("security.protocol", "SSL"),
+        ("ssl.certificate.location", "/nowhere/cert.pem"),
+    ];
     assert!(matches!(with(&tls).unwrap_err(), BusError::Config { .. }));
 }

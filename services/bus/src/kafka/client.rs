@@ -1,6 +1,7 @@
 //! What all clients of librdkafka share: settings, logs and errors.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
@@ -18,102 +19,197 @@ const MESSAGE_MAX_BYTES: &str = "1040000";
 /// What a producer holds of records under way, in KiB. Calls of `produce` wait for room beyond it.
 const QUEUED_KIB: &str = "32768";
 
-/// Hands librdkafka's logs and errors to `tracing`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LogContext;
+/// Hands librdkafka's logs and errors to `tracing`, and remembers the last complaint: its error codes alone do not tell a
+/// closed port from a wrong certificate.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LogContext {
+    complaint: Arc<Mutex<Option<String>>>,
+}
 
 impl ClientContext for LogContext {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, log_message: &str) {
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                self.remember(log_message);
                 tracing::error!(facility = fac, "{log_message}");
             }
             // A broker that is away is an error to librdkafka and something that passes to us.
-            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
-                tracing::warn!(facility = fac, "{log_message}")
+            RDKafkaLogLevel::Error => {
+                self.remember(log_message);
+                tracing::warn!(facility = fac, "{log_message}");
             }
+            RDKafkaLogLevel::Warning => tracing::warn!(facility = fac, "{log_message}"),
             RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-                tracing::info!(facility = fac, "{log_message}")
+                tracing::info!(facility = fac, "{log_message}");
             }
             RDKafkaLogLevel::Debug => tracing::debug!(facility = fac, "{log_message}"),
         }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        // Mostly a count of brokers that are down; what is wrong with them was logged before.
         tracing::warn!(error = %error, "{reason}");
     }
 }
 
-fn common(config: &KafkaConfig) -> ClientConfig {
-    let mut client = ClientConfig::new();
-    client
-        .set("bootstrap.servers", &config.brokers)
-        .set("client.id", "homeostat")
-        .set("socket.keepalive.enable", "true")
-        .set("reconnect.backoff.max.ms", "2000")
-        // Without this, each idle connection that a broker closes is a line in the log.
-        .set("log.connection.close", "false")
-        .set_log_level(RDKafkaLogLevel::Info);
-    for (name, value) in &config.properties {
-        client.set(name, value);
+impl LogContext {
+    fn remember(&self, complaint: &str) {
+        let mut last = self
+            .complaint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *last = Some(complaint.to_owned());
     }
-    client
 }
 
-pub(super) fn producer(config: &KafkaConfig) -> ClientConfig {
-    let mut client = common(config);
-    client
-        .set("enable.idempotence", "true")
-        .set("acks", "all")
-        .set("linger.ms", "5")
-        .set("compression.type", &config.compression)
-        .set("partitioner", "murmur2")
-        .set("message.max.bytes", MESSAGE_MAX_BYTES)
-        .set("queue.buffering.max.kbytes", QUEUED_KIB)
-        .set("message.timeout.ms", config.message_timeout_ms.to_string());
-    client
+/// Why nobody answered.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}{}", complaint.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
+struct Unanswered {
+    error: KafkaError,
+    complaint: Option<String>,
 }
 
-/// A client for requests about topics only.
-pub(super) fn admin(config: &KafkaConfig) -> ClientConfig {
-    common(config)
+/// How to make clients for one cluster. Its clones share what librdkafka last complained about.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    pub(super) config: Arc<KafkaConfig>,
+    pub(super) log: LogContext,
 }
 
-pub(super) fn consumer(config: &KafkaConfig, group: &str) -> ClientConfig {
-    let mut client = common(config);
-    client
-        .set("group.id", group)
-        .set("session.timeout.ms", config.session_timeout_ms.to_string())
-        .set(
-            "heartbeat.interval.ms",
-            (config.session_timeout_ms / 3).to_string(),
-        )
-        .set("partition.assignment.strategy", "range")
-        .set("auto.offset.reset", "earliest")
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("allow.auto.create.topics", "false")
-        .set("queued.max.messages.kbytes", FETCHED_KIB)
-        // A consumer that has enough waits this long before it fetches again; the default is a second.
-        .set("fetch.queue.backoff.ms", "50");
-    client
-}
+impl Link {
+    pub(super) fn new(config: &KafkaConfig) -> Self {
+        Self {
+            config: Arc::new(config.clone()),
+            log: LogContext::default(),
+        }
+    }
 
-/// A setting that librdkafka refused. It repeats values, so secrets are taken out of what it says.
-pub(super) fn config_error(config: &KafkaConfig, error: KafkaError) -> BusError {
-    let (key, problem) = match error {
-        KafkaError::ClientConfig(_, description, name, _) => (format!("kafka.properties.\"{name}\""), description),
-        KafkaError::ClientCreation(description) => ("kafka.properties".to_owned(), description),
-        other => ("kafka.properties".to_owned(), other.to_string()),
-    };
-    let problem = config.secrets().fold(problem, |text, secret| text.replace(secret, "(not shown)"));
-    BusError::Config { key, problem }
-}
+    pub(super) fn brokers(&self) -> &str {
+        &self.config.brokers
+    }
 
-pub(super) fn unreachable(config: &KafkaConfig, error: KafkaError) -> BusError {
-    BusError::Unreachable {
-        brokers: config.brokers.clone(),
-        source: error.into(),
+    fn common(&self) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client
+            .set("bootstrap.servers", &self.config.brokers)
+            .set("client.id", "homeostat")
+            .set("socket.keepalive.enable", "true")
+            .set("reconnect.backoff.max.ms", "2000")
+            // Without this, each idle connection that a broker closes is a line in the log.
+            .set("log.connection.close", "false")
+            .set_log_level(RDKafkaLogLevel::Info);
+        for (name, value) in &self.config.properties {
+            client.set(name, value);
+        }
+        client
+    }
+
+    pub(super) fn producer(&self) -> ClientConfig {
+        let mut client = self.common();
+        client
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("linger.ms", "5")
+            .set("compression.type", &self.config.compression)
+            .set("partitioner", "murmur2")
+            .set("message.max.bytes", MESSAGE_MAX_BYTES)
+            .set("queue.buffering.max.kbytes", QUEUED_KIB)
+            .set(
+                "message.timeout.ms",
+                self.config.message_timeout_ms.to_string(),
+            );
+        client
+    }
+
+    /// A client for requests about topics only.
+    pub(super) fn admin(&self) -> ClientConfig {
+        self.common()
+    }
+
+    pub(super) fn consumer(&self, group: &str) -> ClientConfig {
+        let session_timeout_ms = self.config.session_timeout_ms;
+        let mut client = self.common();
+        client
+            .set("group.id", group)
+            .set("session.timeout.ms", session_timeout_ms.to_string())
+            .set(
+                "heartbeat.interval.ms",
+                (session_timeout_ms / 3).to_string(),
+            )
+            .set("partition.assignment.strategy", "range")
+            .set("auto.offset.reset", "earliest")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("allow.auto.create.topics", "false")
+            .set("queued.max.messages.kbytes", FETCHED_KIB)
+            // A consumer that has enough waits this long before it fetches again; the default is a second.
+            .set("fetch.queue.backoff.ms", "50");
+        client
+    }
+
+    pub(super) fn request_timeout(&self) -> Timeout {
+        Timeout::After(self.patience())
+    }
+
+    /// How long requests are tried.
+    pub(super) fn patience(&self) -> Duration {
+        Duration::from_millis(self.config.request_timeout_ms.into())
+    }
+
+    /// A setting that librdkafka refused. It repeats values, so secrets are taken out of what it says.
+    pub(super) fn config_error(&self, error: KafkaError) -> BusError {
+        let (key, problem) = match error {
+            KafkaError::ClientConfig(_, description, name, _) => {
+                (format!("kafka.properties.\"{name}\""), description)
+            }
+            KafkaError::ClientCreation(description) => ("kafka.properties".to_owned(), description),
+            other => ("kafka.properties".to_owned(), other.to_string()),
+        };
+        let secrets = self.config.secrets();
+        let problem = secrets.fold(problem, |text, secret| text.replace(secret, "(not shown)"));
+        BusError::Config { key, problem }
+    }
+
+    pub(super) fn unreachable(&self, error: KafkaError) -> BusError {
+        let complaint = self
+            .log
+            .complaint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        BusError::Unreachable {
+            brokers: self.config.brokers.clone(),
+            source: Box::new(Unanswered { error, complaint }),
+        }
+    }
+
+    /// Asks for one topic's partition count. Blocks.
+    pub(super) fn find_topic<C: ClientContext>(
+        &self,
+        client: &Client<C>,
+        topic: &str,
+    ) -> Result<u32, BusError> {
+        let metadata = client
+            .fetch_metadata(Some(topic), self.request_timeout())
+            .map_err(|error| self.unreachable(error))?;
+        if let Some(partitions) = partitions_of(&metadata, topic) {
+            return Ok(partitions);
+        }
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        match found
+            .and_then(|found| found.error())
+            .map(RDKafkaErrorCode::from)
+        {
+            Some(code @ RDKafkaErrorCode::TopicAuthorizationFailed) => Err(BusError::Consume {
+                what: format!("topic {topic}"),
+                brokers: self.config.brokers.clone(),
+                source: KafkaError::MetadataFetch(code).into(),
+            }),
+            Some(_) | None => Err(BusError::UnknownTopic {
+                topic: Arc::from(topic),
+            }),
+        }
     }
 }
 
@@ -123,30 +219,10 @@ pub(super) fn partitions_of(metadata: &Metadata, topic: &str) -> Option<u32> {
         .topics()
         .iter()
         .find(|found| found.name() == topic)?;
-    if found.error().is_some() || found.partitions().is_empty() {
-        return None;
-    }
-    u32::try_from(found.partitions().len()).ok()
-}
-
-/// Asks for one topic's partition count. Blocks.
-pub(super) fn find_topic<C: ClientContext>(
-    client: &Client<C>,
-    config: &KafkaConfig,
-    topic: &str,
-) -> Result<u32, BusError> {
-    let metadata = client
-        .fetch_metadata(Some(topic), request_timeout(config))
-        .map_err(|error| unreachable(config, error))?;
-    partitions_of(&metadata, topic).ok_or_else(|| BusError::UnknownTopic {
-        topic: Arc::from(topic),
-    })
-}
-
-pub(super) fn request_timeout(config: &KafkaConfig) -> Timeout {
-    Timeout::After(std::time::Duration::from_millis(
-        config.request_timeout_ms.into(),
-    ))
+    // A missing topic is listed too when it was asked for, without partitions.
+    u32::try_from(found.partitions().len())
+        .ok()
+        .filter(|partitions| *partitions > 0)
 }
 
 /// Whether an error says that brokers cannot be reached just now: librdkafka keeps trying by itself.

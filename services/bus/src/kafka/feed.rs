@@ -74,22 +74,25 @@ pub(super) struct Feed {
 pub(super) type FeedConsumer = BaseConsumer<FeedContext>;
 
 /// Forwards rebalances to the feed.
-pub(super) struct FeedContext(pub(super) Arc<Feed>);
+pub(super) struct FeedContext {
+    pub(super) feed: Arc<Feed>,
+    pub(super) log: LogContext,
+}
 
 impl ClientContext for FeedContext {
     fn log(&self, level: rdkafka::config::RDKafkaLogLevel, fac: &str, log_message: &str) {
-        LogContext.log(level, fac, log_message);
+        self.log.log(level, fac, log_message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        LogContext.error(error, reason);
+        self.log.error(error, reason);
     }
 }
 
 impl ConsumerContext for FeedContext {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         match rebalance {
-            Rebalance::Assign(share) => self.0.assign(partitions(share)),
+            Rebalance::Assign(share) => self.feed.assign(partitions(share)),
             Rebalance::Revoke(share) => {
                 // When the group has gone on without this member, its commits are refused: waiting for them is of no use.
                 let limit = if consumer.assignment_lost() {
@@ -97,7 +100,7 @@ impl ConsumerContext for FeedContext {
                 } else {
                     HANDOVER_LIMIT
                 };
-                self.0.revoke(partitions(share), limit);
+                self.feed.revoke(partitions(share), limit);
             }
             Rebalance::Error(error) => {
                 tracing::warn!(error = %error, "a rebalance of the group failed")

@@ -16,7 +16,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use tokio_util::sync::CancellationToken;
 
-use self::client::LogContext;
+use self::client::{Link, LogContext};
 pub(crate) use self::subscription::KafkaSubscription;
 pub(crate) use self::tail::KafkaTail;
 use crate::{BusError, From, KafkaConfig, NewRecord, Position, TopicSpec};
@@ -30,7 +30,7 @@ const STATUS_TOPIC: &str = "__consumer_offsets";
 
 /// A connection to Kafka.
 pub(crate) struct Kafka {
-    config: KafkaConfig,
+    link: Link,
     producer: FutureProducer<LogContext>,
     /// Partition counts of topics that were found to exist.
     known: Mutex<HashMap<Arc<str>, u32>>,
@@ -40,18 +40,20 @@ pub(crate) struct Kafka {
 impl fmt::Debug for Kafka {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kafka")
-            .field("config", &self.config)
+            .field("config", &self.link.config)
             .finish_non_exhaustive()
     }
 }
 
 impl Kafka {
     pub(crate) fn new(config: &KafkaConfig) -> Result<Self, BusError> {
-        let producer = client::producer(config)
-            .create_with_context(LogContext)
-            .map_err(|error| client::config_error(config, error))?;
+        let link = Link::new(config);
+        let producer = link
+            .producer()
+            .create_with_context(link.log.clone())
+            .map_err(|error| link.config_error(error))?;
         Ok(Self {
-            config: config.clone(),
+            link,
             producer,
             known: Mutex::default(),
             closed: CancellationToken::new(),
@@ -60,7 +62,7 @@ impl Kafka {
 
     pub(crate) async fn ensure_topics(&self, specs: &[TopicSpec]) -> Result<(), BusError> {
         self.check_open()?;
-        topics::ensure(&self.config, specs).await
+        topics::ensure(&self.link, specs).await
     }
 
     pub(crate) async fn partitions(&self, topic: &str) -> Result<u32, BusError> {
@@ -91,7 +93,7 @@ impl Kafka {
             // Known to exist, and Kafka counts partitions in i32.
             message = message.partition(partition as i32);
         }
-        let queue_timeout = Duration::from_millis(self.config.message_timeout_ms.into());
+        let queue_timeout = Duration::from_millis(self.link.config.message_timeout_ms.into());
         match self.producer.send(message, queue_timeout).await {
             Ok(delivery) => Ok(Position {
                 topic: record.topic,
@@ -109,33 +111,30 @@ impl Kafka {
         topics: &[&str],
     ) -> Result<KafkaSubscription, BusError> {
         self.check_open()?;
-        let (config, closed) = (self.config.clone(), self.closed.clone());
+        let (link, closed) = (self.link.clone(), self.closed.clone());
         let group = group.to_owned();
         let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
-        blocking(move || KafkaSubscription::join(&config, closed, &group, &topics)).await
+        blocking(move || KafkaSubscription::join(&link, closed, &group, &topics)).await
     }
 
     pub(crate) async fn tail(&self, topic: &str, from: From) -> Result<KafkaTail, BusError> {
         self.check_open()?;
-        let (config, closed, topic) = (self.config.clone(), self.closed.clone(), topic.to_owned());
-        blocking(move || KafkaTail::open(&config, closed, &topic, from)).await
+        let (link, closed, topic) = (self.link.clone(), self.closed.clone(), topic.to_owned());
+        blocking(move || KafkaTail::open(&link, closed, &topic, from)).await
     }
 
     pub(crate) async fn status(&self) -> Result<(), BusError> {
         self.check_open()?;
-        let (producer, config) = (self.producer.clone(), self.config.clone());
+        let (producer, link) = (self.producer.clone(), self.link.clone());
         blocking(move || {
             if let Some((code, _)) = producer.client().fatal_error() {
-                return Err(client::unreachable(
-                    &config,
-                    KafkaError::MessageProduction(code),
-                ));
+                return Err(link.unreachable(KafkaError::MessageProduction(code)));
             }
             producer
                 .client()
                 .fetch_metadata(Some(STATUS_TOPIC), STATUS_LIMIT)
                 .map(drop)
-                .map_err(|error| client::unreachable(&config, error))
+                .map_err(|error| link.unreachable(error))
         })
         .await
     }
@@ -145,7 +144,7 @@ impl Kafka {
         let producer = self.producer.clone();
         let flushed = tokio::task::spawn_blocking(move || producer.flush(CLOSE_LIMIT)).await;
         if let Ok(Err(error)) = flushed {
-            tracing::warn!(error = %error, brokers = self.config.brokers, "records under way were not all delivered");
+            tracing::warn!(error = %error, brokers = self.link.brokers(), "records under way were not all delivered");
         }
     }
 
@@ -184,17 +183,13 @@ impl Kafka {
     }
 
     async fn find(&self, topic: &Arc<str>) -> Result<u32, BusError> {
-        let (producer, config, name) = (
-            self.producer.clone(),
-            self.config.clone(),
-            Arc::clone(topic),
-        );
+        let (producer, link, name) = (self.producer.clone(), self.link.clone(), Arc::clone(topic));
         let partitions = blocking(move || {
             // All topics, as asking a broker for one by name from a producer may create it.
             let metadata = producer
                 .client()
-                .fetch_metadata(None, client::request_timeout(&config))
-                .map_err(|error| client::unreachable(&config, error))?;
+                .fetch_metadata(None, link.request_timeout())
+                .map_err(|error| link.unreachable(error))?;
             client::partitions_of(&metadata, &name).ok_or(BusError::UnknownTopic { topic: name })
         })
         .await?;
@@ -218,7 +213,7 @@ impl Kafka {
             }
             error => BusError::Produce {
                 topic,
-                brokers: self.config.brokers.clone(),
+                brokers: self.link.brokers().to_owned(),
                 source: error.into(),
             },
         }

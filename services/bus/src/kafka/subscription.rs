@@ -10,9 +10,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
-use super::client;
+use super::client::{Link, passes};
 use super::feed::{Feed, FeedConsumer, FeedContext, Item, Names, failure};
-use crate::{BusError, Cause, Fetched, KafkaConfig, Position, TopicPartition};
+use crate::{BusError, Cause, Fetched, Position, TopicPartition};
 
 /// Between two tries of a commit while brokers are away.
 const COMMIT_RETRY: Duration = Duration::from_millis(250);
@@ -39,22 +39,26 @@ impl fmt::Debug for KafkaSubscription {
 impl KafkaSubscription {
     /// Joins the group. Blocks.
     pub(super) fn join(
-        config: &KafkaConfig,
+        link: &Link,
         closed: CancellationToken,
         group: &str,
         topics: &[String],
     ) -> Result<Self, BusError> {
         let feed = Arc::new(Feed::new());
-        let consumer: FeedConsumer = client::consumer(config, group)
-            .create_with_context(FeedContext(Arc::clone(&feed)))
-            .map_err(|error| client::config_error(config, error))?;
+        let consumer: FeedConsumer = link
+            .consumer(group)
+            .create_with_context(FeedContext {
+                feed: Arc::clone(&feed),
+                log: link.log.clone(),
+            })
+            .map_err(|error| link.config_error(error))?;
         for topic in topics {
-            client::find_topic(consumer.client(), config, topic)?;
+            link.find_topic(consumer.client(), topic)?;
         }
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         let failed = |source: Cause| BusError::Consume {
             what: format!("group {group}"),
-            brokers: config.brokers.clone(),
+            brokers: link.brokers().to_owned(),
             source,
         };
         consumer
@@ -63,7 +67,7 @@ impl KafkaSubscription {
         let consumer = Arc::new(consumer);
         let what = topics.join(", ");
         let (thread_feed, thread_consumer) = (Arc::clone(&feed), Arc::clone(&consumer));
-        let brokers = config.brokers.clone();
+        let brokers = link.brokers().to_owned();
         std::thread::Builder::new()
             .name("kafka-group".to_owned())
             .spawn(move || run(&thread_feed, thread_consumer, &what, &brokers))
@@ -73,8 +77,8 @@ impl KafkaSubscription {
             consumer,
             closed,
             group: group.to_owned(),
-            brokers: config.brokers.clone(),
-            patience: Duration::from_millis(config.request_timeout_ms.into()),
+            brokers: link.brokers().to_owned(),
+            patience: link.patience(),
         })
     }
 
@@ -170,9 +174,7 @@ fn commit(
                 tracing::debug!(%code, "offsets of partitions that went to another member are left out");
                 return Ok(());
             }
-            Err(KafkaError::ConsumerCommit(code))
-                if client::passes(code) && Instant::now() < until =>
-            {
+            Err(KafkaError::ConsumerCommit(code)) if passes(code) && Instant::now() < until => {
                 std::thread::sleep(COMMIT_RETRY);
             }
             other => return other,

@@ -10,9 +10,9 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
-use super::client;
+use super::client::Link;
 use super::feed::{Feed, FeedConsumer, FeedContext, Item, Names, failure};
-use crate::{BusError, From, KafkaConfig, Tailed};
+use crate::{BusError, From, Tailed};
 
 /// librdkafka wants a group's name even where no group is joined and nothing committed. Access lists see it.
 const GROUP: &str = "homeostat.tail";
@@ -38,33 +38,37 @@ type Remaining = HashMap<i32, i64>;
 impl KafkaTail {
     /// Finds the ends and starts reading. Blocks.
     pub(super) fn open(
-        config: &KafkaConfig,
+        link: &Link,
         closed: CancellationToken,
         topic: &str,
         from: From,
     ) -> Result<Self, BusError> {
         let feed = Arc::new(Feed::new());
-        let consumer: FeedConsumer = client::consumer(config, GROUP)
+        let consumer: FeedConsumer = link
+            .consumer(GROUP)
             .set("enable.partition.eof", "true")
-            .create_with_context(FeedContext(Arc::clone(&feed)))
-            .map_err(|error| client::config_error(config, error))?;
-        let partitions = client::find_topic(consumer.client(), config, topic)?;
+            .create_with_context(FeedContext {
+                feed: Arc::clone(&feed),
+                log: link.log.clone(),
+            })
+            .map_err(|error| link.config_error(error))?;
+        let partitions = link.find_topic(consumer.client(), topic)?;
         let failed = |error: KafkaError| BusError::Consume {
             what: format!("topic {topic}"),
-            brokers: config.brokers.clone(),
+            brokers: link.brokers().to_owned(),
             source: error.into(),
         };
         let (list, remaining) =
-            starts(&consumer, config, (topic, partitions), from).map_err(failed)?;
+            starts(&consumer, link, (topic, partitions), from).map_err(failed)?;
         consumer.assign(&list).map_err(failed)?;
         let (thread_feed, what) = (Arc::clone(&feed), topic.to_owned());
-        let brokers = config.brokers.clone();
+        let brokers = link.brokers().to_owned();
         std::thread::Builder::new()
             .name("kafka-tail".to_owned())
             .spawn(move || run(&thread_feed, &consumer, &what, &brokers, remaining))
             .map_err(|error| BusError::Consume {
                 what: format!("topic {topic}"),
-                brokers: config.brokers.clone(),
+                brokers: link.brokers().to_owned(),
                 source: error.into(),
             })?;
         Ok(Self {
@@ -96,11 +100,11 @@ impl Drop for KafkaTail {
 /// Where each partition starts, and which ones have something to read before they are caught up.
 fn starts(
     consumer: &FeedConsumer,
-    config: &KafkaConfig,
+    link: &Link,
     (topic, partitions): (&str, u32),
     from: From,
 ) -> Result<(TopicPartitionList, Remaining), KafkaError> {
-    let timeout = client::request_timeout(config);
+    let timeout = link.request_timeout();
     // Kafka counts partitions in i32.
     let numbers = 0..partitions as i32;
     let at_time = match from {

@@ -4,29 +4,33 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
+    TopicReplication,
+};
 use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::client::{self, LogContext};
-use crate::{BusError, KafkaConfig, Retention, TopicSpec};
+use super::client::{self, Link, LogContext};
+use crate::{BusError, Retention, TopicSpec};
 
 /// Between two looks at whether new topics are known to the brokers.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Creates what is missing and compares the rest.
-pub(super) async fn ensure(config: &KafkaConfig, specs: &[TopicSpec]) -> Result<(), BusError> {
+pub(super) async fn ensure(link: &Link, specs: &[TopicSpec]) -> Result<(), BusError> {
     if specs.is_empty() {
         return Ok(());
     }
-    let admin: AdminClient<LogContext> = client::admin(config)
-        .create_with_context(LogContext)
-        .map_err(|error| client::config_error(config, error))?;
-    let existing = create(&admin, config, specs).await?;
-    compare_policies(&admin, config, &existing).await?;
-    let (config, specs) = (config.clone(), specs.to_vec());
+    let admin: AdminClient<LogContext> = link
+        .admin()
+        .create_with_context(link.log.clone())
+        .map_err(|error| link.config_error(error))?;
+    let existing = create(&admin, link, specs).await?;
+    compare_policies(&admin, link, &existing).await?;
+    let (link, specs) = (link.clone(), specs.to_vec());
     // The task is never aborted, so it ends early only by the runtime's end.
-    tokio::task::spawn_blocking(move || await_topics(admin.inner(), &config, &specs))
+    tokio::task::spawn_blocking(move || await_topics(admin.inner(), &link, &specs))
         .await
         .map_err(|_| BusError::Closed)?
 }
@@ -34,7 +38,7 @@ pub(super) async fn ensure(config: &KafkaConfig, specs: &[TopicSpec]) -> Result<
 /// Asks for all topics to be created and returns those that exist already.
 async fn create(
     admin: &AdminClient<LogContext>,
-    config: &KafkaConfig,
+    link: &Link,
     specs: &[TopicSpec],
 ) -> Result<Vec<TopicSpec>, BusError> {
     let settings: Vec<Vec<(&str, String)>> =
@@ -43,7 +47,7 @@ async fn create(
         .iter()
         .zip(&settings)
         .map(|(spec, settings)| {
-            let replication = TopicReplication::Fixed(config.replication_factor.into());
+            let replication = TopicReplication::Fixed(link.config.replication_factor.into());
             let topic = NewTopic::new(spec.name, partition_number(spec), replication);
             settings
                 .iter()
@@ -51,9 +55,9 @@ async fn create(
         })
         .collect();
     let results = admin
-        .create_topics(&topics, &options(config))
+        .create_topics(&topics, &options(link))
         .await
-        .map_err(|error| client::unreachable(config, error))?;
+        .map_err(|error| link.unreachable(error))?;
     let mut existing = Vec::new();
     for result in results {
         let Err((name, code)) = result else {
@@ -63,12 +67,12 @@ async fn create(
         match (code, spec) {
             (RDKafkaErrorCode::TopicAlreadyExists, Some(spec)) => existing.push(*spec),
             (code, _) if client::passes(code) => {
-                return Err(client::unreachable(config, KafkaError::AdminOp(code)));
+                return Err(link.unreachable(KafkaError::AdminOp(code)));
             }
             (code, _) => {
                 return Err(BusError::Topics {
                     topic: Arc::from(name),
-                    brokers: config.brokers.clone(),
+                    brokers: link.brokers().to_owned(),
                     source: KafkaError::AdminOp(code).into(),
                 });
             }
@@ -80,7 +84,7 @@ async fn create(
 /// Another clean-up policy loses records or keeps too many and is an error; other amounts are the operator's choice.
 async fn compare_policies(
     admin: &AdminClient<LogContext>,
-    config: &KafkaConfig,
+    link: &Link,
     specs: &[TopicSpec],
 ) -> Result<(), BusError> {
     let resources: Vec<ResourceSpecifier<'_>> = specs
@@ -90,38 +94,48 @@ async fn compare_policies(
     if resources.is_empty() {
         return Ok(());
     }
-    let described = match admin.describe_configs(&resources, &options(config)).await {
+    let described = match admin.describe_configs(&resources, &options(link)).await {
         Ok(described) => described,
         Err(error) => {
             tracing::warn!(error = %error, "existing topics are used without a look at their settings");
             return Ok(());
         }
     };
-    for (spec, found) in specs.iter().zip(described) {
+    for found in described {
         let found = match found {
             Ok(found) => found,
             Err(code) => {
-                tracing::warn!(topic = spec.name, %code, "the topic is used without a look at its settings");
+                tracing::warn!(%code, "an existing topic is used without a look at its settings");
                 continue;
             }
         };
-        for (name, wanted) in settings(spec.retention) {
-            let value = found.get(name).and_then(|entry| entry.value.as_deref());
-            let Some(value) = value.filter(|value| *value != wanted) else {
-                continue;
-            };
-            if name == "cleanup.policy" {
-                return Err(BusError::TopicMismatch {
-                    topic: Arc::from(spec.name),
-                    found: format!("{name}={value}"),
-                    wanted: format!("{name}={wanted}"),
-                });
-            }
-            tracing::info!(
-                topic = spec.name,
-                "the topic exists with {name}={value}, {wanted} is the default"
-            );
+        let spec = specs
+            .iter()
+            .find(|spec| found.specifier == OwnedResourceSpecifier::Topic(spec.name.to_owned()));
+        if let Some(spec) = spec {
+            compare_policy(spec, &found)?;
         }
+    }
+    Ok(())
+}
+
+fn compare_policy(spec: &TopicSpec, found: &ConfigResource) -> Result<(), BusError> {
+    for (name, wanted) in settings(spec.retention) {
+        let value = found.get(name).and_then(|entry| entry.value.as_deref());
+        let Some(value) = value.filter(|value| *value != wanted) else {
+            continue;
+        };
+        if name == "cleanup.policy" {
+            return Err(BusError::TopicMismatch {
+                topic: Arc::from(spec.name),
+                found: format!("{name}={value}"),
+                wanted: format!("{name}={wanted}"),
+            });
+        }
+        tracing::info!(
+            topic = spec.name,
+            "the topic exists with {name}={value}, {wanted} is the default"
+        );
     }
     Ok(())
 }
@@ -129,14 +143,14 @@ async fn compare_policies(
 /// Waits until the brokers know all topics, and checks their partitions. Blocks.
 fn await_topics<C: ClientContext>(
     client: &Client<C>,
-    config: &KafkaConfig,
+    link: &Link,
     specs: &[TopicSpec],
 ) -> Result<(), BusError> {
-    let until = Instant::now() + Duration::from_millis(config.request_timeout_ms.into());
+    let until = Instant::now() + link.patience();
     loop {
         let metadata = client
-            .fetch_metadata(None, client::request_timeout(config))
-            .map_err(|error| client::unreachable(config, error))?;
+            .fetch_metadata(None, link.request_timeout())
+            .map_err(|error| link.unreachable(error))?;
         let missing = specs
             .iter()
             .find(|spec| client::partitions_of(&metadata, spec.name).is_none());
@@ -192,8 +206,8 @@ fn partition_number(spec: &TopicSpec) -> i32 {
     i32::try_from(spec.partitions.max(1)).unwrap_or(i32::MAX)
 }
 
-fn options(config: &KafkaConfig) -> AdminOptions {
+fn options(link: &Link) -> AdminOptions {
     AdminOptions::new()
-        .request_timeout(Some(client::request_timeout(config)))
-        .operation_timeout(Some(client::request_timeout(config)))
+        .request_timeout(Some(link.request_timeout()))
+        .operation_timeout(Some(link.request_timeout()))
 }

@@ -224,7 +224,7 @@ pub(crate) async fn read_latest_gives_the_newest_of_each_key(bus: &Bus) {
     for number in 0..400_u32 {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let key = format!("key-{}", (state >> 16) % 12);
-        let value = if (state >> 8) % 4 == 0 {
+        let value = if (state >> 8).is_multiple_of(4) {
             String::new()
         } else {
             number.to_string()

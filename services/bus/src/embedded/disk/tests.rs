@@ -60,7 +60,9 @@ impl StorageBackend for FaultyFile {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let end = offset + data.len() as u64;
-        if self.fault.full.load(Ordering::SeqCst) && end > self.fault.written_to.load(Ordering::SeqCst) {
+        if self.fault.full.load(Ordering::SeqCst)
+            && end > self.fault.written_to.load(Ordering::SeqCst)
+        {
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.fault.written_to.fetch_max(end, Ordering::SeqCst);
@@ -75,7 +77,11 @@ impl StorageBackend for FaultyFile {
         self.file.try_lock_range(start, end)
     }
 
-    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+    fn try_lock_shared_range(
+        &self,
+        start: Bound<u64>,
+        end: Bound<u64>,
+    ) -> Result<bool, BackendError> {
         self.file.try_lock_shared_range(start, end)
     }
 
@@ -104,16 +110,27 @@ fn open(dir: &Path, fault: &Arc<Fault>) -> Arc<Embedded> {
     };
     let fault = Arc::clone(fault);
     let open_file = move |file: &Path| {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(file)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(file)?;
         let file = FileBackend::new(file)?;
         let backend = FaultyFile {
             file,
             fault: Arc::clone(&fault),
         };
-        Builder::new().set_cache_size(1024 * 1024).create_with_backend(backend)
+        Builder::new()
+            .set_cache_size(1024 * 1024)
+            .create_with_backend(backend)
     };
     let opened = Disk::open_with(&config, Box::new(open_file)).unwrap();
-    Arc::new(Embedded::new(opened.topics, opened.offsets, Storage::Disk(opened.disk)))
+    Arc::new(Embedded::new(
+        opened.topics,
+        opened.offsets,
+        Storage::Disk(opened.disk),
+    ))
 }
 
 async fn append(log: &Embedded, value: String) -> Result<Position, BusError> {
@@ -128,7 +145,9 @@ async fn append(log: &Embedded, value: String) -> Result<Position, BusError> {
 }
 
 async fn read_all(log: &Arc<Embedded>) -> Vec<(u64, Bytes)> {
-    let mut tail = EmbeddedTail::open(Arc::clone(log), "t", From::Beginning).await.unwrap();
+    let mut tail = EmbeddedTail::open(Arc::clone(log), "t", From::Beginning)
+        .await
+        .unwrap();
     let mut records = Vec::new();
     while let Tailed::Record(record) = tail.next().await.unwrap() {
         records.push((record.position.offset, record.value));
@@ -145,7 +164,10 @@ async fn fails_and_recovers(set: impl Fn(&Fault, bool)) {
     let mut acknowledged = Vec::new();
     for number in 0..10 {
         let value = format!("before {number} {}", "x".repeat(1_000));
-        acknowledged.push((append(&log, value.clone()).await.unwrap().offset, Bytes::from(value)));
+        acknowledged.push((
+            append(&log, value.clone()).await.unwrap().offset,
+            Bytes::from(value),
+        ));
     }
 
     set(&fault, true);
@@ -158,7 +180,12 @@ async fn fails_and_recovers(set: impl Fn(&Fault, bool)) {
         assert!(acknowledged.len() < 1_000, "the fault never showed");
     };
     assert!(matches!(error, BusError::Write { .. }), "{error}");
-    assert!(error.to_string().contains(&dir.path().display().to_string()), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains(&dir.path().display().to_string()),
+        "{error}"
+    );
     assert!(matches!(log.status(), Err(BusError::Write { .. })));
 
     set(&fault, false);
@@ -167,7 +194,10 @@ async fn fails_and_recovers(set: impl Fn(&Fault, bool)) {
     acknowledged.push((position.offset, Bytes::from(value)));
     log.status().unwrap();
     let stored = read_all(&log).await;
-    assert!(acknowledged.iter().all(|one| stored.contains(one)), "an acknowledged record is missing");
+    assert!(
+        acknowledged.iter().all(|one| stored.contains(one)),
+        "an acknowledged record is missing"
+    );
     log.close().await;
     drop(log);
 
@@ -194,7 +224,9 @@ async fn readers_go_on_after_a_failed_write() {
     let log = open(dir.path(), &fault);
     log.ensure_topics(&[TOPIC]).await.unwrap();
     for number in 0..20 {
-        append(&log, format!("{number} {}", "x".repeat(50_000))).await.unwrap();
+        append(&log, format!("{number} {}", "x".repeat(50_000)))
+            .await
+            .unwrap();
     }
     fault.sync_fails.store(true, Ordering::SeqCst);
     append(&log, "lost".to_owned()).await.unwrap_err();
