@@ -191,7 +191,7 @@ impl Container {
     ) {
         let rates = self.counters.advance(sample.at, &sample.metrics);
         let before = std::mem::replace(&mut self.features, Features::of(&rates, &sample.metrics));
-        let unhealthy = health::read(&self.name, sample.health);
+        let unhealthy = health::read(&self.name, sample.health, around.service);
         out.extend(
             self.gates
                 .step(SignalKind::Unhealthy, unhealthy, health::CONFIRM, scene),

@@ -1,6 +1,7 @@
 //! The pure core of one partition: everything that can happen to it, and everything it can ask for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use detect::{Counts, Detector, NodeWatch, Settings, Stream};
 use forecast::{Forecaster, Load};
@@ -21,7 +22,7 @@ pub(crate) enum Event {
     },
     /// A node's heartbeat, and whether the samples handed over so far are those of now.
     Inventory {
-        inventory: NodeInventory,
+        inventory: Arc<NodeInventory>,
         stream: Stream,
     },
     /// A node was taken out of the inventory.

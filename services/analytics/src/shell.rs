@@ -1,6 +1,7 @@
 //! The loop: records in, through the partitions' cores, signals and forecasts out, checkpoints and commits in between.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{BusError, Fetched, From, Record, Subscription, Tail, Tailed, TopicPartition};
@@ -362,11 +363,12 @@ impl Shell {
         }
         match wire::decode::<NodeInventory>(&record) {
             Ok(inventory) => {
+                let inventory = Arc::new(inventory);
                 let (now, instant) = (kit::now(), Instant::now());
                 for number in numbers {
                     if let Some(partition) = self.partitions.get(&number) {
                         let stream = partition.stream(now, instant);
-                        let inventory = inventory.clone();
+                        let inventory = Arc::clone(&inventory);
                         self.handle(number, Event::Inventory { inventory, stream });
                     }
                 }

@@ -106,21 +106,22 @@ impl Starts {
     }
 
     pub(crate) fn read(&self, name: &ContainerName, sample: &Sample) -> Reading {
+        let steady = self
+            .uptime(sample.at)
+            .is_some_and(|uptime| uptime >= STEADY);
+        if sample.state == ContainerState::Running && steady {
+            return Reading::Normal;
+        }
         let in_backoff = self.restarting_seen >= 2
             && self.exit_code != Some(0)
             && self
                 .restarts
                 .is_some_and(|restarts| restarts >= STARTS_MIN as f64);
-        let often = self.failures.len() >= STARTS_MIN;
-        if often || in_backoff {
+        if self.failures.len() >= STARTS_MIN || in_backoff {
             return Reading::Violates(self.finding(name, sample));
         }
         match sample.state {
-            ContainerState::Running => match self.uptime(sample.at) {
-                Some(uptime) if uptime >= STEADY => Reading::Normal,
-                Some(_) | None => Reading::Between,
-            },
-            ContainerState::Restarting => Reading::Between,
+            ContainerState::Running | ContainerState::Restarting => Reading::Between,
             ContainerState::Created
             | ContainerState::Paused
             | ContainerState::Exited

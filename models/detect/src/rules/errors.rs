@@ -61,6 +61,11 @@ impl ErrorRate {
             return Vec::new();
         };
         if second <= current {
+            if current - second > CATCH_UP_MAX {
+                // The clock stepped back: what is being counted would stay open until it is there again.
+                self.second = Some(second);
+                self.count = 0;
+            }
             return Vec::new();
         }
         let from = current.max(second - CATCH_UP_MAX);
