@@ -9,7 +9,6 @@ use units::{
 };
 
 use crate::breaker;
-use crate::budget;
 use crate::config::Config;
 use crate::draft::{Decision, Draft};
 use crate::event::{Effect, Event};
@@ -20,6 +19,7 @@ use crate::people::LATE;
 use crate::plans::{is_answered, is_done, outcome_of};
 use crate::scale::{self, Wanted};
 use crate::state::State;
+use crate::status::{self, Status};
 use crate::undo;
 
 /// What is over is forgotten this often.
@@ -44,32 +44,6 @@ pub struct Core {
 struct Leadership {
     generation: Generation,
     since: Timestamp,
-}
-
-/// Replicas of a scaled service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceCount {
-    /// The service.
-    pub service: ServiceId,
-    /// Replicas that serve or will.
-    pub current: u32,
-    /// Replicas it should have.
-    pub desired: u32,
-}
-
-/// Figures for metrics.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// The generation, while leading.
-    pub leading: Option<Generation>,
-    /// Acting is stopped by the common-cause breaker.
-    pub breaker_open: bool,
-    /// Steps left of this hour for all services together.
-    pub global_left: u32,
-    /// Plans that are not over.
-    pub active_plans: usize,
-    /// Every service whose labels let it be scaled and whose load is known.
-    pub services: Vec<ServiceCount>,
 }
 
 impl Core {
@@ -151,22 +125,8 @@ impl Core {
 
     /// Figures for metrics.
     pub fn status(&self) -> Status {
-        let services = self.wanted.iter().map(|(service, wanted)| ServiceCount {
-            service: service.clone(),
-            current: wanted.current,
-            desired: wanted.desired,
-        });
-        Status {
-            leading: self.leading.map(|leadership| leadership.generation),
-            breaker_open: self.state.breaker.is_open(),
-            global_left: budget::global_left(
-                &self.state.plans,
-                &self.state.config.budget,
-                self.now,
-            ),
-            active_plans: self.state.plans.active().count(),
-            services: services.collect(),
-        }
+        let leading = self.leading.map(|leadership| leadership.generation);
+        status::of(&self.state, leading, &self.wanted, self.now)
     }
 
     fn forecast(&mut self, forecast: units::Forecast) {

@@ -145,6 +145,24 @@ impl Fleet {
         silence
     }
 
+    /// Every node with when it last spoke, earliest first.
+    pub(crate) fn last_seen(&self) -> impl Iterator<Item = (&NodeId, Timestamp)> {
+        self.by_age.iter().map(|(at, node)| (node, *at))
+    }
+
+    /// Containers of the nodes that spoke at or after `since`, by state.
+    pub(crate) fn states(&self, since: Timestamp) -> BTreeMap<ContainerState, u32> {
+        let mut states: BTreeMap<ContainerState, u32> = ContainerState::ALL
+            .into_iter()
+            .map(|state| (state, 0))
+            .collect();
+        let known = self.nodes.values().filter(|node| node.at >= since);
+        for record in known.flat_map(|node| node.containers.values()) {
+            *states.entry(record.state).or_default() += 1;
+        }
+        states
+    }
+
     /// When the next node becomes silent, should it say nothing more.
     pub(crate) fn next_silence(&self, now: Timestamp, stale: Duration) -> Option<Timestamp> {
         let fresh = self.by_age.iter().find(|(at, _)| *at >= now - stale)?;

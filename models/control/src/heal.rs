@@ -150,43 +150,23 @@ fn obstacle(
     signals: &[&Signal],
     now: Timestamp,
 ) -> Obstacle {
-    let config = &state.config.heal;
     let hold = state.hold_end(service);
     if hold > now {
         return Obstacle::Until(hold);
     }
     let replicas = state.fleet.replicas(service);
-    let id = &replica.record.id;
-    for entry in state
-        .plans
-        .active()
-        .filter(|entry| entry.plan.service == *service)
-    {
-        let busy = match entry.phase {
-            Phase::Decided => true,
-            Phase::Executed => {
-                let same = entry
-                    .plan
-                    .steps
-                    .iter()
-                    .any(|step| step.action.target() == id);
-                entry.plan.kind == ActionKind::Restart && (same || replicas.len() > 1)
-            }
-            Phase::Suggested | Phase::Failed | Phase::Judged => false,
-        };
-        if busy {
-            return Obstacle::Busy;
-        }
+    if is_busy(state, service, replica, replicas.len()) {
+        return Obstacle::Busy;
     }
     if !state.is_fresh(replica, now) {
         let silent_s = now.since(replica.seen_at).as_secs();
         let why = format!("node {} last spoke {silent_s} s ago", replica.node);
         return Obstacle::Said(why, now + RECHECK);
     }
+    let id = &replica.record.id;
     let others = || replicas.iter().filter(|other| other.record.id != *id);
-    let only_memory = signals
-        .iter()
-        .all(|signal| signal.kind == SignalKind::MemoryRunaway);
+    let mut kinds = signals.iter().map(|signal| signal.kind);
+    let only_memory = kinds.all(|kind| kind == SignalKind::MemoryRunaway);
     let coming = others().any(|other| {
         other.record.state == ContainerState::Running
             && other.record.health == HealthState::Starting
@@ -195,19 +175,43 @@ fn obstacle(
         // It still serves, alone; another one is about to.
         return Obstacle::Until(now + RECHECK);
     }
+    restarted_often(state, service, id, now)
+}
+
+/// A plan of the service runs, or a restart there has yet to be judged: replicas are restarted one after the other.
+fn is_busy(state: &State, service: &ServiceId, replica: &Replica<'_>, replicas: usize) -> bool {
+    let id = &replica.record.id;
+    let mut active = state
+        .plans
+        .active()
+        .filter(|entry| entry.plan.service == *service);
+    active.any(|entry| match entry.phase {
+        Phase::Decided => true,
+        Phase::Executed => {
+            let mut steps = entry.plan.steps.iter();
+            let same = steps.any(|step| step.action.target() == id);
+            entry.plan.kind == ActionKind::Restart && (same || replicas > 1)
+        }
+        Phase::Suggested | Phase::Failed | Phase::Judged => false,
+    })
+}
+
+fn restarted_often(
+    state: &State,
+    service: &ServiceId,
+    id: &ContainerId,
+    now: Timestamp,
+) -> Obstacle {
     let restarts = state.plans.restarts(service, id);
-    let lately: Vec<Timestamp> = restarts
-        .iter()
-        .copied()
-        .filter(|at| *at + HOUR > now)
-        .collect();
-    if lately.len() >= config.hourly as usize {
+    let mut lately = restarts.iter().copied().filter(|at| *at + HOUR > now);
+    let (first, count) = (lately.next(), lately.count() + 1);
+    if let Some(first) = first
+        && count >= state.config.heal.hourly as usize
+    {
         let why = format!(
-            "it was restarted {} times in the last hour, the most allowed; it is left to people",
-            lately.len()
+            "it was restarted {count} times in the last hour, the most allowed; it is left to people"
         );
-        let until = lately.first().map_or(now, |first| *first) + HOUR;
-        return Obstacle::Said(why, until);
+        return Obstacle::Said(why, first + HOUR);
     }
     match backoff_end(state, &restarts, now) {
         Some(until) if until > now => Obstacle::Until(until),

@@ -7,6 +7,7 @@ use units::{
     Timestamp, Verdict, VerdictKind,
 };
 
+use crate::fleet::Replica;
 use crate::loads::Load;
 use crate::scale::{Group, wants_more};
 use crate::signals::Standing;
@@ -76,56 +77,56 @@ fn restarted(state: &State, entry: &PlanEntry, signals: &[SignalId], now: Timest
     if now < due(entry) {
         return None;
     }
-    let within_s = entry.plan.expected.within.as_secs();
     let Some(replica) = state.fleet.find(service, container) else {
         return Some((
             VerdictKind::Unknown,
             format!("{name} was removed before it could be judged"),
         ));
     };
-    let finding = if !state.is_fresh(&replica, now) {
-        (
-            VerdictKind::Unknown,
-            format!(
-                "node {} has said nothing since {}",
-                replica.node, replica.seen_at
-            ),
-        )
-    } else if standings.contains(&Standing::Open) {
-        let open = standings
-            .iter()
-            .filter(|standing| **standing == Standing::Open)
-            .count();
-        (
-            VerdictKind::NoEffect,
-            format!(
-                "{open} of {} signals are still open {within_s} s after the restart of {name}",
-                signals.len()
-            ),
-        )
-    } else if standings.contains(&Standing::Unknown) {
-        (
-            VerdictKind::Unknown,
-            format!("the signals that led to the restart of {name} are not known any more"),
-        )
-    } else if replica.record.state != ContainerState::Running {
-        (
-            VerdictKind::Worse,
-            format!(
-                "{name} is {} {within_s} s after its restart; a restart cannot be undone",
-                replica.record.state
-            ),
-        )
-    } else {
-        (
-            VerdictKind::Helped,
-            format!(
-                "all {} signals are over and stayed so for {within_s} s after the restart of {name}",
-                signals.len()
-            ),
-        )
-    };
-    Some(finding)
+    if !state.is_fresh(&replica, now) {
+        let reason = format!(
+            "node {} has said nothing since {}",
+            replica.node, replica.seen_at
+        );
+        return Some((VerdictKind::Unknown, reason));
+    }
+    Some(at_last(entry, &replica, &standings))
+}
+
+/// What is found of a restart when its time is up.
+fn at_last(
+    entry: &PlanEntry,
+    replica: &Replica<'_>,
+    standings: &[Standing],
+) -> (VerdictKind, String) {
+    let within_s = entry.plan.expected.within.as_secs();
+    let name = &replica.record.name;
+    let all = standings.len();
+    let open = standings
+        .iter()
+        .filter(|standing| **standing == Standing::Open)
+        .count();
+    if open > 0 {
+        let reason = format!(
+            "{open} of {all} signals are still open {within_s} s after the restart of {name}"
+        );
+        return (VerdictKind::NoEffect, reason);
+    }
+    if standings.contains(&Standing::Unknown) {
+        let reason =
+            format!("the signals that led to the restart of {name} are not known any more");
+        return (VerdictKind::Unknown, reason);
+    }
+    if replica.record.state != ContainerState::Running {
+        let state = replica.record.state;
+        let reason =
+            format!("{name} is {state} {within_s} s after its restart; a restart cannot be undone");
+        return (VerdictKind::Worse, reason);
+    }
+    let reason = format!(
+        "all {all} signals are over and stayed so for {within_s} s after the restart of {name}"
+    );
+    (VerdictKind::Helped, reason)
 }
 
 fn created(entry: &PlanEntry) -> Vec<&ContainerId> {

@@ -33,8 +33,10 @@ mod scale;
 mod shrink;
 mod signals;
 mod state;
+mod status;
 mod undo;
 
 pub use config::Config;
-pub use core::{Core, ServiceCount, Status};
+pub use core::Core;
 pub use event::{Effect, Event};
+pub use status::{FleetStatus, ServiceCount, Status};

@@ -23,6 +23,9 @@ pub(crate) struct Meters {
     budget: Gauges,
     replicas: Gauges,
     desired: Gauges,
+    nodes: Gauges,
+    containers: Gauges,
+    last_seen: Gauges,
 }
 
 impl Meters {
@@ -42,23 +45,52 @@ impl Meters {
             budget: metrics.gauge(MetricName::BudgetRemaining),
             replicas: metrics.gauge(MetricName::ServiceReplicas),
             desired: metrics.gauge(MetricName::ServiceReplicasDesired),
+            nodes: metrics.gauge(MetricName::Nodes),
+            containers: metrics.gauge(MetricName::Containers),
+            last_seen: metrics.gauge(MetricName::NodeLastSeenTimestamp),
         }
     }
 
-    /// Sets the gauges afresh. Services that are gone lose theirs.
+    /// Sets the gauges afresh. Services and nodes that are gone lose theirs.
     pub(crate) fn show(&self, status: &Status) {
-        self.breaker
-            .with(&[])
-            .set(if status.breaker_open { 1.0 } else { 0.0 });
-        self.budget
-            .with(&[("scope", "global")])
-            .set(f64::from(status.global_left));
-        self.replicas.clear();
-        self.desired.clear();
+        let open = if status.breaker_open { 1.0 } else { 0.0 };
+        self.breaker.with(&[]).set(open);
+        let left = f64::from(status.global_left);
+        self.budget.with(&[("scope", "global")]).set(left);
+        self.hide();
         for count in &status.services {
             let labels = [("service", count.service.as_str())];
             self.replicas.with(&labels).set(f64::from(count.current));
             self.desired.with(&labels).set(f64::from(count.desired));
+        }
+        let fleet = &status.fleet;
+        for (state, nodes) in [
+            ("up", fleet.up),
+            ("silent", fleet.silent),
+            ("gone", fleet.gone),
+        ] {
+            self.nodes.with(&[("state", state)]).set(nodes as f64);
+        }
+        for (state, containers) in &fleet.containers {
+            let labels = [("state", state.as_str())];
+            self.containers.with(&labels).set(f64::from(*containers));
+        }
+        for (node, at) in &fleet.last_seen {
+            let seconds = at.as_millis() as f64 / 1_000.0;
+            self.last_seen.with(&[("node", node.as_str())]).set(seconds);
+        }
+    }
+
+    /// Ends the series that only a leader knows.
+    fn hide(&self) {
+        for family in [
+            &self.replicas,
+            &self.desired,
+            &self.nodes,
+            &self.containers,
+            &self.last_seen,
+        ] {
+            family.clear();
         }
     }
 }
@@ -134,8 +166,7 @@ pub(crate) struct Following<'a> {
 impl Following<'_> {
     pub(crate) fn emit(self, meters: &Meters) {
         meters.leader.with(&[]).set(0.0);
-        meters.replicas.clear();
-        meters.desired.clear();
+        meters.hide();
         tracing::info!(why = self.why, "following");
     }
 }
