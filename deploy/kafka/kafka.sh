@@ -7,7 +7,7 @@
 #                                           are chosen free the first time and kept in DIR after that.
 #   kafka.sh stop DIR                       stops the broker of DIR
 #
-# Settings in DIR/extra.properties win over the broker's own. 
+# Settings in DIR/extra.properties win over the ones written here.
 #
 # With KAFKA_PARENT set to a process id, `start` ties the broker to that process: when that process ends, the broker is
 # killed and what it keeps in DIR is removed.
