@@ -88,6 +88,10 @@ impl Reader {
                     }
                 },
                 () = settled.ready() => {}
+                // A worker ends before shutdown by a panic alone; without it its sink would be silent for good.
+                Some(Err(ended)) = workers.join_next() => if ended.is_panic() {
+                    std::panic::resume_unwind(ended.into_panic());
+                },
             }
             self.commit(&subscription).await;
         }
