@@ -17,6 +17,10 @@ use crate::progress::Ticket;
 /// So many notices wait for a sink. At the bound one makes room: the oldest plan, else the oldest opening or
 /// change, else the oldest resolve, since a lost resolve leaves an incident open.
 pub(crate) const LANE_BOUND: usize = 256;
+/// When so many wait, a sink that takes digests gets several in one message.
+pub(crate) const DIGEST_FROM: usize = 5;
+/// A digest holds at most so many.
+pub(crate) const MAX_DIGEST: usize = 20;
 /// So many conditions are remembered as told; beyond it the oldest is forgotten, and its resolve is told by its
 /// severity alone.
 const MAX_STANDINGS: usize = 20_000;
@@ -185,7 +189,7 @@ impl Lane {
         }
     }
 
-    /// The next notice to deliver. Whoever takes it calls [`Lane::settle`] before taking another.
+    /// The next notice to deliver. Whoever takes it calls [`Lane::settle`] for it before the next delivery.
     pub(crate) fn take(&mut self) -> (Option<Entry>, Vec<Suppression>) {
         let mut suppressed = Vec::new();
         while let Some(mut entry) = self.queue.pop_front() {
@@ -210,6 +214,23 @@ impl Lane {
             return (Some(entry), suppressed);
         }
         (None, suppressed)
+    }
+
+    /// As [`Lane::take`], and when at least [`DIGEST_FROM`] wait, up to [`MAX_DIGEST`] at once.
+    pub(crate) fn take_digest(&mut self) -> (Vec<Entry>, Vec<Suppression>) {
+        let most = match self.queue.len() {
+            0..DIGEST_FROM => 1,
+            _ => MAX_DIGEST,
+        };
+        let mut entries = Vec::new();
+        let mut suppressed = Vec::new();
+        while entries.len() < most {
+            let (entry, more) = self.take();
+            suppressed.extend(more);
+            let Some(entry) = entry else { break };
+            entries.push(entry);
+        }
+        (entries, suppressed)
     }
 
     /// Notes how a delivery ended.

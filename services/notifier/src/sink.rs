@@ -74,6 +74,14 @@ impl Target {
         }
     }
 
+    /// The message for several notices at once, for a sink that has one.
+    pub(crate) fn digest(&self, notices: &[&Notice]) -> Option<Message> {
+        match self {
+            Target::Slack { .. } => Some(slack::digest(notices)),
+            Target::Webhook { .. } | Target::PagerDuty { .. } => None,
+        }
+    }
+
     pub(crate) fn url(&self, endpoint: Endpoint) -> &Url {
         match (self, endpoint) {
             (Target::Webhook { url, .. } | Target::Slack { url }, _) => url,

@@ -14,7 +14,7 @@ use tracing::Instrument;
 use crate::bucket::Bucket;
 use crate::events::{self, AttemptFailed, Delivered, GivenUp, Suspended};
 use crate::http::{self, Failure, FailureKind};
-use crate::lane::{Entry, Lane, Settlement};
+use crate::lane::{Entry, Lane, Settlement, Suppression};
 use crate::notice::Notice;
 use crate::payload::Message;
 use crate::sink::{Sink, Target};
@@ -104,47 +104,78 @@ impl Worker {
         let name = Arc::clone(&channel.sink.name);
         let shutdown = self.context.shutdown.clone();
         loop {
-            let (entry, suppressed) = channel.lane().take();
+            let (entries, suppressed) = self.take();
             events::suppressed(&self.context.metrics, &name, &suppressed);
             events::waiting(&self.context.metrics, &name, &channel.lane());
-            let Some(entry) = entry else {
+            let Some(first) = entries.first() else {
                 tokio::select! {
                     () = shutdown.cancelled() => return,
                     () = channel.offered.notified() => continue,
                 }
             };
-            let span =
-                tracing::info_span!("notify", sink = %name, event = entry.notice.event_type());
-            if let Some(traceparent) = entry.notice.traceparent() {
+            let event = first.notice.event_type();
+            let span = tracing::info_span!("notify", sink = %name, event, notices = entries.len());
+            if let Some(traceparent) = first.notice.traceparent() {
                 kit::trace::follow(&span, traceparent);
             }
-            match self.deliver(&entry).instrument(span).await {
-                Ok(settlement) => channel.lane().settle(entry, settlement),
-                Err(Interrupted) => return,
+            for other in entries.iter().skip(1) {
+                if let Some(traceparent) = other.notice.traceparent() {
+                    kit::trace::link(&span, traceparent);
+                }
+            }
+            let Ok(settlement) = self.deliver(&entries).instrument(span).await else {
+                return;
+            };
+            let mut lane = channel.lane();
+            for entry in entries {
+                lane.settle(entry, settlement);
             }
         }
     }
 
-    async fn deliver(&mut self, entry: &Entry) -> Result<Settlement, Interrupted> {
-        let Some(message) = self.channel.sink.target.message(&entry.notice) else {
+    fn take(&self) -> (Vec<Entry>, Vec<Suppression>) {
+        let mut lane = self.channel.lane();
+        match self.channel.sink.target {
+            Target::Slack { .. } => lane.take_digest(),
+            Target::Webhook { .. } | Target::PagerDuty { .. } => {
+                let (entry, suppressed) = lane.take();
+                (entry.into_iter().collect(), suppressed)
+            }
+        }
+    }
+
+    /// One message, for one notice or for several.
+    fn message(&self, entries: &[Entry]) -> Option<Message> {
+        let target = &self.channel.sink.target;
+        match entries {
+            [only] => target.message(&only.notice),
+            several => {
+                let notices: Vec<_> = several.iter().map(|entry| &entry.notice).collect();
+                target.digest(&notices)
+            }
+        }
+    }
+
+    async fn deliver(&mut self, entries: &[Entry]) -> Result<Settlement, Interrupted> {
+        let (Some(first), Some(message)) = (entries.first(), self.message(entries)) else {
             // The sink has no place for it: there is nothing to be told.
             return Ok(Settlement::Delivered);
         };
         if let Standing::Suspended { until } = self.standing
             && Instant::now() < until
         {
-            self.give_up(&entry.notice, 0, "the sink is suspended");
+            self.give_up(entries, 0, "the sink is suspended");
             return Ok(Settlement::NeverArrived);
         }
         self.backoff.reset();
-        let deadline = entry.queued + self.channel.sink.retry_deadline;
+        let deadline = first.queued + self.channel.sink.retry_deadline;
         let mut worst = Settlement::NeverArrived;
         for attempts in 1.. {
             let wait = self.bucket.take(Instant::now());
             pause(wait, &self.context.shutdown).await?;
-            let failure = match self.attempt(&message, &entry.notice).await? {
+            let failure = match self.attempt(&message, &first.notice).await? {
                 Ok(()) => {
-                    self.delivered(&entry.notice, attempts);
+                    self.delivered(entries, attempts);
                     return Ok(Settlement::Delivered);
                 }
                 Err(failure) => failure,
@@ -163,7 +194,7 @@ impl Worker {
             .emit(metrics);
             self.judge(&failure);
             let Some(wait) = again_in else {
-                self.give_up(&entry.notice, attempts, &failure.to_string());
+                self.give_up(entries, attempts, &failure.to_string());
                 break;
             };
             pause(wait, &self.context.shutdown).await?;
@@ -188,27 +219,31 @@ impl Worker {
         }
     }
 
-    fn delivered(&mut self, notice: &Notice, attempts: u32) {
+    fn delivered(&mut self, entries: &[Entry], attempts: u32) {
         self.standing = Standing::Trusted { refusals: 0 };
-        let sink = &self.channel.sink.name;
-        Delivered {
-            sink,
-            notice,
-            attempts,
-            now: kit::now(),
+        let (sink, now) = (&self.channel.sink.name, kit::now());
+        for Entry { notice, .. } in entries {
+            let delivered = Delivered {
+                sink,
+                notice,
+                attempts,
+                now,
+            };
+            delivered.emit(&self.context.metrics);
         }
-        .emit(&self.context.metrics);
     }
 
-    fn give_up(&self, notice: &Notice, attempts: u32, why: &str) {
+    fn give_up(&self, entries: &[Entry], attempts: u32, why: &str) {
         let sink = &self.channel.sink.name;
-        GivenUp {
-            sink,
-            notice,
-            attempts,
-            why,
+        for Entry { notice, .. } in entries {
+            let given_up = GivenUp {
+                sink,
+                notice,
+                attempts,
+                why,
+            };
+            given_up.emit(&self.context.metrics);
         }
-        .emit(&self.context.metrics);
     }
 
     /// How long to wait before the next attempt; none where another one is no use.

@@ -130,6 +130,26 @@ async fn slack_is_paced_and_its_retry_after_is_honoured() {
 }
 
 #[tokio::test]
+async fn what_queues_for_slack_goes_out_in_one_message() {
+    let receiver = Receiver::start(Kind::Slack, &[]).await;
+    let bus = log().await;
+    let running = Running::start(&bus, &[("team", receiver.sink())]);
+    for index in 0..16 {
+        publish(&bus, &signal(&format!("service-{index}"), Open, 0)).await;
+    }
+    let delivered = "homeostat_deliveries_total{sink=\"team\",result=\"delivered\"}";
+    eventually("all told", || running.metric(delivered) == Some(16.0)).await;
+    let taken = receiver.taken();
+    assert!(taken.len() <= 6, "{taken:?}");
+    let digest = taken
+        .iter()
+        .find(|text| text.contains("notifications: "))
+        .unwrap();
+    assert!(digest.contains("[critical] hang: service-"), "{digest}");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn pagerduty_gets_triggers_changes_and_resolves_of_one_incident() {
     let receiver = Receiver::start(Kind::PagerDuty, &[]).await;
     let bus = log().await;

@@ -42,6 +42,24 @@ fn golden_payloads_are_unchanged() {
 }
 
 #[test]
+fn a_digest_says_each_in_a_line_within_the_limits() {
+    let notices: Vec<_> = examples::all()
+        .into_iter()
+        .map(|(_, notice)| notice)
+        .collect();
+    let notices: Vec<_> = notices.iter().collect();
+    compare("slack-digest", &slack::digest(&notices));
+    let monstrous = examples::monstrous();
+    let many: Vec<_> = monstrous
+        .iter()
+        .cycle()
+        .take(crate::lane::MAX_DIGEST)
+        .collect();
+    let post: Value = serde_json::from_slice(&slack::digest(&many).body).unwrap();
+    assert_eq!(slack::complaints(&post), [""; 0]);
+}
+
+#[test]
 fn a_suggestion_is_no_change_for_pagerduty() {
     let entry = PlanEntry {
         phase: Phase::Suggested,

@@ -19,6 +19,7 @@ const MAX_SECTION_CHARS: usize = 2_500;
 const MAX_FIELD_CHARS: usize = 250;
 const MAX_EVIDENCE: usize = 5;
 const MAX_STEPS: usize = 8;
+const DIGEST_LINES_PER_SECTION: usize = 5;
 
 /// The message for a notice.
 pub(crate) fn message(notice: &Notice) -> Message {
@@ -50,8 +51,38 @@ pub(crate) fn message(notice: &Notice) -> Message {
     blocks.push(Block::Context {
         elements: vec![mrkdwn(context(notice))],
     });
+    encode(headline(notice), blocks)
+}
+
+/// The message for several notices that waited: Slack takes one message a second, and asks to put together what queues.
+pub(crate) fn digest(notices: &[&Notice]) -> Message {
+    let lines: Vec<String> = notices.iter().map(|notice| digest_line(notice)).collect();
+    let title = format!(":card_index_dividers: {} notifications", notices.len());
+    let mut blocks = vec![Block::Header {
+        text: Text::Plain {
+            text: title,
+            emoji: true,
+        },
+    }];
+    blocks.extend(
+        lines
+            .chunks(DIGEST_LINES_PER_SECTION)
+            .map(|lines| section(&lines.join("\n"))),
+    );
+    let headlines: Vec<_> = notices.iter().map(|notice| headline(notice)).collect();
+    let text = format!("{} notifications: {}", notices.len(), headlines.join("; "));
+    encode(text, blocks)
+}
+
+fn digest_line(notice: &Notice) -> String {
+    let title = slack_escape(&clip_line(&headline(notice), 150), 180);
+    let why = slack_escape(&clip_line(reason(notice), 150), 180);
+    format!("{} *{title}*: {why}", icon(notice))
+}
+
+fn encode(text: String, blocks: Vec<Block>) -> Message {
     let post = Post {
-        text: slack_escape(&clip_line(&headline(notice), 300), 1_000),
+        text: slack_escape(&clip_line(&text, 300), 1_000),
         blocks,
         unfurl_links: false,
         unfurl_media: false,
