@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use units::{Forecast, JournalEntry, NodeId, NodeInventory, Signal};
 use wire::{DecodeError, topic};
 
-use crate::fleet;
 use crate::http::{self, Shared};
 use crate::{Config, Error};
 
@@ -50,11 +49,6 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
             context.shutdown.clone(),
         ));
     }
-    let measured = (view.clone(), context.clone());
-    tasks.spawn(async move {
-        fleet::measure(measured.0, measured.1).await;
-        Ok(())
-    });
     tasks.spawn(serve(listener, view, context.shutdown.clone()));
     tracing::info!(address = %config.listen, "console listens");
     let mut result = Ok(());

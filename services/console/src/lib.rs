@@ -8,7 +8,6 @@
 pub mod api;
 mod config;
 mod error;
-mod fleet;
 mod follow;
 mod http;
 mod view;

@@ -118,7 +118,10 @@ impl View {
                 .map(|node| node_status(node, now))
                 .collect(),
             services: self.services_seen().len(),
-            containers_running: self.count(ContainerState::Running),
+            containers_running: self
+                .containers()
+                .filter(|(_, container)| container.state == ContainerState::Running)
+                .count(),
             signals_open: self
                 .signals
                 .values()
@@ -131,18 +134,6 @@ impl View {
                 .count(),
             breaker,
         }
-    }
-
-    /// When each node was last heard of.
-    pub fn heartbeats(&self) -> impl Iterator<Item = (&NodeId, Timestamp)> {
-        self.nodes.iter().map(|(id, node)| (id, node.at))
-    }
-
-    /// How many containers are in this state, on all nodes.
-    pub fn count(&self, state: ContainerState) -> usize {
-        self.containers()
-            .filter(|(_, container)| container.state == state)
-            .count()
     }
 
     /// Every service, by name.
