@@ -35,7 +35,7 @@ pub use config::{Config, Logs};
 
 use cgroup::Host;
 use events::Instruments;
-use logs::Tailer;
+use logs::{Orders, Tailer};
 use node::{Keeper, Node};
 use outbox::Outbox;
 use roster::Roster;
@@ -116,7 +116,7 @@ pub async fn run(config: Config, context: kit::Context) -> Result<(), Error> {
         health,
         outbox: outbox.clone(),
         roster: roster_sender,
-        logs: log_commands,
+        logs: Orders::new(log_commands),
         meta: meta.clone(),
     });
     let sampler = Sampler {
@@ -168,15 +168,16 @@ async fn work(
 
 /// How many partitions samples and logs have, once the log answers; `None` when the process is to end before.
 async fn partitions(context: &kit::Context) -> Option<u32> {
+    let log = context.health.dependency(kit::boot::LOG);
     let mut waits = Backoff::new(LOG_BASE, LOG_CAP, seed_of(&context.producer));
     loop {
         let asked = context.bus.partitions(wire::topic::SAMPLES);
         match context.shutdown.run_until_cancelled(asked).await? {
-            Ok(partitions) => return Some(partitions),
-            Err(error) => context
-                .health
-                .dependency(kit::boot::LOG)
-                .down(kit::boot::chain(&error)),
+            Ok(partitions) => {
+                log.up();
+                return Some(partitions);
+            }
+            Err(error) => log.down(kit::boot::chain(&error)),
         }
         let wait = waits.next().unwrap_or(LOG_CAP);
         context

@@ -1,23 +1,22 @@
 //! Keeps up with the engine: who is there, what happens to them, and the node's heartbeat.
 
-use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use kit::backoff::{Backoff, seed_of};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use units::{ContainerEvent, ContainerId, ContainerState, EventKind, NodeId, NodeInventory};
+use units::{ContainerEvent, ContainerId, EventKind, NodeId, NodeInventory};
 
 use crate::containers::{Action, Containers, EngineEvent};
 use crate::docker::{Client, DockerError, Listed, PARALLEL_INSPECTS};
-use crate::events::{EngineFound, LogDriverUnread, RequestFailed};
-use crate::inspect::{Details, LogSource};
+use crate::events::{EngineFound, RequestFailed};
+use crate::inspect::Details;
 use crate::inspects::{Answer, Inspects};
-use crate::logs;
+use crate::logs::{Orders, Seen};
 use crate::outbox::{Outbox, Parcel};
 use crate::roster::{Engine, Roster};
 
@@ -37,8 +36,7 @@ pub(crate) struct Keeper {
     pub(crate) health: kit::health::Dependency,
     pub(crate) outbox: Outbox,
     pub(crate) roster: watch::Sender<Arc<Roster>>,
-    /// Absent when logs are not read.
-    pub(crate) logs: Option<mpsc::Sender<logs::Command>>,
+    pub(crate) logs: Orders,
     pub(crate) meta: wire::Meta,
 }
 
@@ -49,7 +47,6 @@ pub(crate) struct Node {
     /// Where events go on after a gap.
     last_event_ns: Option<i64>,
     refreshed: Option<ContainerId>,
-    drivers_said: BTreeSet<ContainerId>,
     inspects: Inspects,
     inventory_sent: Option<Instant>,
     changed: Changed,
@@ -64,7 +61,7 @@ enum Changed {
 enum Event {
     Shutdown,
     Engine(Result<EngineEvent, DockerError>),
-    Inspected(ContainerId, Result<Option<Details>, DockerError>),
+    Inspected(ContainerId, Box<Result<Option<Details>, DockerError>>),
     InventoryDue,
     RefreshDue,
 }
@@ -82,7 +79,6 @@ impl Node {
             keeper,
             last_event_ns: None,
             refreshed: None,
-            drivers_said: BTreeSet::new(),
             inspects: Inspects::default(),
             inventory_sent: None,
             changed: Changed::Yes,
@@ -170,7 +166,7 @@ impl Node {
                     Event::Engine(event.unwrap_or_else(|| Err(client.events_ended())))
                 }
                 Some((id, answer)) = answers.next(), if !answers.is_empty() => {
-                    Event::Inspected(id, answer)
+                    Event::Inspected(id, Box::new(answer))
                 }
                 _ = refresh.tick() => Event::RefreshDue,
             };
@@ -179,7 +175,7 @@ impl Node {
                 Event::Engine(Err(error)) => return Ended::Lost(error),
                 Event::Engine(Ok(event)) => self.take_event(client, &event).await,
                 Event::Inspected(id, answer) => {
-                    if let Err(error) = self.take_answer(&id, answer).await {
+                    if let Err(error) = self.take_answer(&id, *answer).await {
                         return Ended::Lost(error);
                     }
                 }
@@ -213,13 +209,12 @@ impl Node {
                 .containers
                 .tell_of(&details.record, now, EventKind::Removed);
             self.publish(&told).await;
-            self.to_logs(logs::Command::Removed(details.record.id.clone()))
-                .await;
+            self.keeper.logs.removed(details.record.id.clone()).await;
         }
         let present: Vec<Details> = self.containers.iter().cloned().collect();
         let known = present.iter().map(|details| details.record.id.clone());
         let ids = known.chain(listed.slow).collect();
-        self.to_logs(logs::Command::KeepOnly(ids)).await;
+        self.keeper.logs.keep_only(ids).await;
         for details in &present {
             if !first {
                 let told = self
@@ -227,12 +222,9 @@ impl Node {
                     .tell_of(&details.record, now, EventKind::Gap);
                 self.publish(&told).await;
             }
-            let seen = if first {
-                logs::Seen::AtStart
-            } else {
-                logs::Seen::Later
-            };
-            self.open_log(details, seen).await;
+            let seen = if first { Seen::AtStart } else { Seen::Later };
+            let node = &self.keeper.node;
+            self.keeper.logs.described(node, details, seen).await;
         }
         self.changed = Changed::Yes;
     }
@@ -245,13 +237,17 @@ impl Node {
         if let Some(told) = self.containers.tell(event) {
             self.publish(&told).await;
             // Before anything is asked: a container that lives for milliseconds is gone with the answer, and its log too.
-            self.follow_log(client, event.action, told).await;
+            let known = self.containers.get(&event.id).map(|it| it.log.clone());
+            let expected = client.expected_log(&event.id);
+            self.keeper
+                .logs
+                .happened(event.action, told, known, expected)
+                .await;
         }
         self.containers.note(event);
         match event.action {
             Action::Destroy => {
                 self.inspects.removed(&event.id);
-                self.drivers_said.remove(&event.id);
             }
             Action::Health(_) | Action::Kill | Action::OutOfMemory => {
                 // The answer may be from before this event, and would undo what it said.
@@ -292,7 +288,11 @@ impl Node {
             (Answer::Take, Some(details)) => {
                 let changed = self.containers.learn(details.clone());
                 if changed {
-                    self.open_log(&details, logs::Seen::Later).await;
+                    let node = &self.keeper.node;
+                    self.keeper
+                        .logs
+                        .described(node, &details, Seen::Later)
+                        .await;
                 }
                 changed
             }
@@ -336,102 +336,5 @@ impl Node {
     async fn publish(&self, event: &ContainerEvent) {
         let record = wire::encode(event, &self.keeper.meta);
         self.keeper.outbox.send(Parcel::Event(record)).await;
-    }
-
-    /// What an event means for the container's log, as far as is known before an inspect.
-    async fn follow_log(&mut self, client: &Client, action: Action, told: ContainerEvent) {
-        let run = match action {
-            Action::Create => logs::Run::Expected,
-            Action::Start => logs::Run::Live,
-            Action::Die => {
-                self.to_logs(logs::Command::Ended(told.container)).await;
-                return;
-            }
-            Action::Destroy => {
-                self.to_logs(logs::Command::Removed(told.container)).await;
-                return;
-            }
-            Action::Kill
-            | Action::OutOfMemory
-            | Action::Health(_)
-            | Action::Pause
-            | Action::Unpause
-            | Action::Update
-            | Action::Rename => return,
-        };
-        let known = self.containers.get(&told.container);
-        let log = match known.map(|details| &details.log) {
-            Some(LogSource::JsonFile(log)) => Some(log.clone()),
-            Some(LogSource::Discarded | LogSource::Other { .. }) => None,
-            None => client.expected_log(&told.container),
-        };
-        if let Some(log) = log {
-            let identity = logs::Identity {
-                node: told.node,
-                id: told.container,
-                name: told.name,
-                service: told.service,
-            };
-            let seen = logs::Seen::Later;
-            self.to_logs(logs::Command::Open {
-                identity,
-                log,
-                run,
-                seen,
-            })
-            .await;
-        }
-    }
-
-    /// Follows the log of a container as it was inspected.
-    async fn open_log(&mut self, details: &Details, seen: logs::Seen) {
-        let record = &details.record;
-        let log = match &details.log {
-            LogSource::JsonFile(log) => log.clone(),
-            // It may have been expected elsewhere.
-            LogSource::Discarded => return self.unfollow_log(&record.id).await,
-            LogSource::Other { driver } => {
-                if self.keeper.logs.is_some() && self.drivers_said.insert(record.id.clone()) {
-                    LogDriverUnread {
-                        container: &record.name,
-                        id: &record.id,
-                        driver,
-                    }
-                    .emit();
-                }
-                return self.unfollow_log(&record.id).await;
-            }
-        };
-        let run = match record.state {
-            ContainerState::Created => logs::Run::Expected,
-            ContainerState::Running | ContainerState::Paused | ContainerState::Restarting => {
-                logs::Run::Live
-            }
-            ContainerState::Exited | ContainerState::Dead => logs::Run::Ended,
-        };
-        let identity = logs::Identity {
-            node: self.keeper.node.clone(),
-            id: record.id.clone(),
-            name: record.name.clone(),
-            service: record.service.clone(),
-        };
-        self.to_logs(logs::Command::Open {
-            identity,
-            log,
-            run,
-            seen,
-        })
-        .await;
-    }
-
-    async fn unfollow_log(&self, id: &ContainerId) {
-        self.to_logs(logs::Command::Unread(id.clone())).await;
-    }
-
-    async fn to_logs(&self, command: logs::Command) {
-        if let Some(logs) = &self.keeper.logs {
-            // The tailer ends only with the process.
-            let _ = logs.send(command).await;
-        }
     }
 }

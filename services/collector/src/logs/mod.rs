@@ -6,11 +6,12 @@
 mod follow;
 mod lane;
 mod line;
+mod orders;
 mod position;
 mod severity;
 mod tail;
+mod work;
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -23,20 +24,18 @@ use tokio_util::sync::CancellationToken;
 use units::ContainerId;
 
 pub(crate) use follow::Loss;
+pub(crate) use orders::Orders;
 pub(crate) use position::PositionError;
 pub(crate) use tail::Identity;
 
 use crate::cgroup::Host;
 use crate::deliver::{Fate, deliver};
-use crate::events::{
-    Instruments, LineCut, LinesLost, LinesRead, LogUnreadable, PositionsUnsaved, Refused,
-};
+use crate::events::{Instruments, PositionsUnsaved, Refused};
 use crate::inspect::LogFile;
 use crate::{Error, blocking};
-use follow::Begin;
 use lane::{Batch, Lane};
-use position::{History, Position, Positions};
-use tail::{Tail, Then};
+use position::{Position, Positions};
+use work::{Pace, Work};
 
 /// Room for a burst of starts; full means the keeper of the node waits.
 pub(crate) const COMMANDS_MAX: usize = 1024;
@@ -44,10 +43,6 @@ pub(crate) const COMMANDS_MAX: usize = 1024;
 const HOLD_INTERVAL: Duration = Duration::from_millis(20);
 /// Time between two looks at logs that had nothing new.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// One read of one file; longer than any line the engine writes (16 KiB, each byte escaped to six, and its envelope).
-const READ_BYTES: usize = 128 * 1024;
-/// Reads of one container before the next one's turn.
-const READS_PER_TURN: usize = 4;
 /// Positions are written down this often; a crash reads again what came after.
 const SAVE_INTERVAL: Duration = Duration::from_secs(2);
 /// Lines under way when the process ends have this long to be confirmed; those that are not are read again.
@@ -105,17 +100,6 @@ pub(crate) struct Tailer {
 /// A batch under way: its partition, what it delivers and what became of it.
 type UnderWay = BoxFuture<'static, (u32, BTreeMap<ContainerId, Position>, Fate)>;
 
-/// What is handed to a thread that may block on files.
-struct Work {
-    tails: BTreeMap<ContainerId, Tail>,
-    lanes: BTreeMap<u32, Lane>,
-    positions: Positions,
-    partitions: u32,
-    host: Host,
-    buffer: Vec<u8>,
-    instruments: Instruments,
-}
-
 struct Sender {
     bus: Bus,
     meta: wire::Meta,
@@ -127,17 +111,6 @@ enum Event {
     Command(Command),
     Arrived(u32, BTreeMap<ContainerId, Position>, Fate),
     Poll,
-}
-
-/// What is left after a round; the later the more urgent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Pace {
-    /// Nothing.
-    Idle,
-    /// Lines there is no room for until a batch arrives.
-    Full,
-    /// Lines that can be read at once.
-    Busy,
 }
 
 impl Tailer {
@@ -154,15 +127,8 @@ impl Tailer {
         instruments: Instruments,
     ) -> Result<(mpsc::Sender<Command>, Tailer), PositionError> {
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
-        let work = Work {
-            tails: BTreeMap::new(),
-            lanes: BTreeMap::new(),
-            positions: Positions::open(state_dir.map(|directory| directory.join("logs")))?,
-            partitions,
-            host,
-            buffer: vec![0; READ_BYTES],
-            instruments: instruments.clone(),
-        };
+        let positions = Positions::open(state_dir.map(|directory| directory.join("logs")))?;
+        let work = Work::new(positions, partitions, host, instruments.clone());
         let tailer = Tailer {
             commands,
             work,
@@ -244,7 +210,7 @@ impl Tailer {
 
     fn send(&mut self, take: fn(&mut Lane, Instant) -> Option<Batch>) {
         let now = Instant::now();
-        for (partition, lane) in &mut self.work.lanes {
+        for (partition, lane) in self.work.lanes() {
             if let Some(batch) = take(lane, now) {
                 self.under_way.push(self.sender.start(*partition, batch));
             }
@@ -267,7 +233,7 @@ impl Tailer {
     }
 
     fn save(&mut self) {
-        if let Err(error) = self.work.positions.save() {
+        if let Err(error) = self.work.save() {
             PositionsUnsaved { error: &error }.emit();
         }
     }
@@ -295,159 +261,5 @@ impl Sender {
             };
             (partition, batch.positions, fate)
         })
-    }
-}
-
-impl Work {
-    fn obey(&mut self, command: Command) {
-        match command {
-            Command::Open {
-                identity,
-                log,
-                run,
-                seen,
-            } => self.open(identity, log, run, seen),
-            Command::Ended(id) => {
-                if let Some(tail) = self.tails.get_mut(&id) {
-                    tail.ended();
-                }
-            }
-            Command::Removed(id) => match self.tails.get_mut(&id) {
-                Some(tail) => tail.removed(),
-                None => self.positions.forget(&id),
-            },
-            Command::Unread(id) => {
-                self.tails.remove(&id);
-                self.positions.forget(&id);
-            }
-            Command::KeepOnly(ids) => self.positions.keep_only(&ids),
-        }
-    }
-
-    fn open(&mut self, identity: Identity, log: LogFile, run: Run, seen: Seen) {
-        let id = identity.id.clone();
-        let log = LogFile {
-            path: self.host.path(&log.path),
-            ..log
-        };
-        let tail = match self.tails.entry(id) {
-            Entry::Occupied(entry) => {
-                let tail = entry.into_mut();
-                tail.renew(identity, log);
-                tail
-            }
-            Entry::Vacant(entry) => {
-                let begin = match (seen, self.positions.history(), run) {
-                    (Seen::AtStart, History::Fresh, Run::Live | Run::Ended) => Begin::Newest,
-                    (Seen::AtStart, _, _) | (Seen::Later, _, _) => Begin::Oldest,
-                };
-                let position = self.positions.track(&identity.id);
-                entry.insert(Tail::new(identity, log, position, begin))
-            }
-        };
-        match run {
-            Run::Expected => {}
-            Run::Live => tail.live(),
-            Run::Ended => tail.ended(),
-        }
-    }
-
-    /// A turn for every log.
-    fn round(&mut self) -> Pace {
-        let mut pace = Pace::Idle;
-        let ids: Vec<ContainerId> = self.tails.keys().cloned().collect();
-        for id in ids {
-            match self.turn(&id) {
-                Then::More => pace = pace.max(Pace::Busy),
-                Then::Full => pace = pace.max(Pace::Full),
-                Then::Wait => {}
-                Then::Close => {
-                    self.tails.remove(&id);
-                }
-                Then::Forget => {
-                    self.tails.remove(&id);
-                    self.positions.forget(&id);
-                }
-            }
-        }
-        pace
-    }
-
-    fn turn(&mut self, id: &ContainerId) -> Then {
-        let Some(tail) = self.tails.get_mut(id) else {
-            return Then::Wait;
-        };
-        let partition =
-            bus::partition_of(tail.identity.service.as_str().as_bytes(), self.partitions);
-        let lane = self.lanes.entry(partition).or_default();
-        let mut lines = Vec::new();
-        for _ in 0..READS_PER_TURN {
-            if !lane.has_room() {
-                tail.hold();
-                return Then::Full;
-            }
-            let read = tail.read(Instant::now(), &mut self.buffer, &mut lines);
-            report(tail, &read, lines.len(), &self.instruments);
-            lane.push(&mut lines, Instant::now());
-            if let Some(position) = read.position {
-                lane.mark(id, position);
-            }
-            match read.then {
-                Then::More => {}
-                Then::Full | Then::Wait | Then::Close | Then::Forget => {
-                    let free = lane.take_free_positions();
-                    let then = read.then;
-                    if let (Then::Close, Some(position)) = (then, read.position) {
-                        self.positions.close(id, position);
-                    }
-                    self.advance(free);
-                    return then;
-                }
-            }
-        }
-        Then::More
-    }
-
-    fn advance(&mut self, positions: BTreeMap<ContainerId, Position>) {
-        for (id, position) in positions {
-            self.positions.advance(&id, position);
-        }
-    }
-
-    fn lane(&mut self, partition: u32) -> &mut Lane {
-        self.lanes.entry(partition).or_default()
-    }
-}
-
-fn report(tail: &Tail, read: &tail::Read, lines: usize, instruments: &Instruments) {
-    let container = &tail.identity.name;
-    if read.bytes > 0 || lines > 0 {
-        LinesRead {
-            lines,
-            bytes: read.bytes,
-        }
-        .emit(instruments);
-    }
-    for loss in &read.losses {
-        LinesLost {
-            container,
-            loss: *loss,
-        }
-        .emit(instruments);
-    }
-    if read.cut_bytes > 0 {
-        LineCut {
-            container,
-            bytes: read.cut_bytes,
-        }
-        .emit();
-    }
-    if let Some(error) = &read.failure {
-        LogUnreadable {
-            container,
-            path: tail.path(),
-            error,
-        }
-        .emit();
     }
 }

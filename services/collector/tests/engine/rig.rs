@@ -33,7 +33,7 @@ fn docker_ok(args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// The probe as a static binary, built once.
+/// The probe as a static binary in an archive, built once.
 fn probe() -> &'static Path {
     static PROBE: OnceLock<PathBuf> = OnceLock::new();
     PROBE.get_or_init(|| {
@@ -55,7 +55,16 @@ fn probe() -> &'static Path {
             .arg(source)
             .status();
         assert!(built.unwrap().success(), "the probe does not build");
-        binary
+        let archive = directory.join("probe.tar");
+        let packed = Command::new("tar")
+            .arg("-cf")
+            .arg(&archive)
+            .arg("-C")
+            .arg(&directory)
+            .arg("probe")
+            .status();
+        assert!(packed.unwrap().success(), "the probe is not packed");
+        archive
     })
 }
 
@@ -74,19 +83,11 @@ impl Containers {
     }
 
     fn import(&self) {
-        let directory = probe().parent().unwrap();
-        let tar = Command::new("tar")
-            .args(["-c", "-C"])
-            .arg(directory)
-            .arg("probe")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
         let imported = Command::new("docker")
             .args(["import", "-c", r#"ENTRYPOINT ["/probe"]"#, "-c"])
             .arg(r#"HEALTHCHECK --interval=1s --timeout=20s --retries=1 CMD ["/probe","check"]"#)
-            .args(["-", &self.prefix])
-            .stdin(tar.stdout.unwrap())
+            .arg(probe())
+            .arg(&self.prefix)
             .output()
             .expect("the docker command is installed");
         let errors = String::from_utf8_lossy(&imported.stderr);
