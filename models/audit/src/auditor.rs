@@ -85,6 +85,11 @@ impl Auditor {
         }
     }
 
+    /// The newest generation seen, in the journal or on a command.
+    pub fn newest_generation(&self) -> Generation {
+        self.newest
+    }
+
     /// Forgets what has been over for hours.
     pub fn forget(&mut self, now: Timestamp) {
         self.plans

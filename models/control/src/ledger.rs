@@ -47,8 +47,7 @@ fn weigh_failure(result: &OutcomeResult) -> Weight {
         OutcomeResult::Succeeded { .. } | OutcomeResult::Vanished => Weight::Neither,
         OutcomeResult::Failed { .. } | OutcomeResult::Interrupted => Weight::Lost,
         OutcomeResult::Refused { refusal, .. } => match refusal {
-            Refusal::StaleGeneration => Weight::Neither,
-            Refusal::Expired => Weight::Lost,
+            Refusal::StaleGeneration | Refusal::Expired => Weight::Lost,
             Refusal::NotOptedIn | Refusal::Unsafe | Refusal::NotOurs | Refusal::BelowUse => {
                 Weight::Hopeless
             }

@@ -145,6 +145,19 @@ impl Elected {
     }
 }
 
+/// The journal knows a newer generation than the claim gives.
+pub(crate) struct ElectionRestarted {
+    pub(crate) claim: Generation,
+    pub(crate) generation: Generation,
+}
+
+impl ElectionRestarted {
+    pub(crate) fn emit(self) {
+        let ElectionRestarted { claim, generation } = self;
+        tracing::warn!(%claim, %generation, "the election topic was made anew; going on from the journal's newest generation");
+    }
+}
+
 /// This controller leads.
 pub(crate) struct Leading {
     pub(crate) generation: Generation,

@@ -14,7 +14,7 @@ use units::{
 
 use crate::Error;
 use crate::config::Config;
-use crate::events::{CommandRefused, Leading, Meters, PlanRefused, SignalHeard};
+use crate::events::{CommandRefused, ElectionRestarted, Leading, Meters, PlanRefused, SignalHeard};
 use crate::reader::{Input, Readers};
 use crate::writer::Writer;
 
@@ -37,7 +37,8 @@ pub(crate) struct Session {
     readers: Readers,
     writer: Writer,
     meters: Meters,
-    generation: Generation,
+    /// What the claim's offset gives.
+    claim: Generation,
     /// Plans the auditor refused; their commands are not sent.
     refused: BTreeSet<PlanId>,
     tick: tokio::time::Interval,
@@ -49,7 +50,7 @@ impl Session {
         config: &Config,
         context: &Context,
         meters: &Meters,
-        generation: Generation,
+        claim: Generation,
     ) -> Self {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -59,7 +60,7 @@ impl Session {
             readers: Readers::start(config, context, meters),
             writer: Writer::new(context.clone(), meters.clone()),
             meters: meters.clone(),
-            generation,
+            claim,
             refused: BTreeSet::new(),
             tick,
         }
@@ -73,7 +74,7 @@ impl Session {
                 () = self.writer.step() => {}
                 input = self.readers.inputs.recv(), if !self.writer.is_full() => match input {
                     Some(Input::Event(event)) => self.event(event),
-                    Some(Input::Claim(claimed)) if claimed > self.generation => return Ok(End::Superseded(claimed)),
+                    Some(Input::Claim(claimed)) if claimed > self.claim => return Ok(End::Superseded(claimed)),
                     Some(Input::Claim(_)) => {}
                     Some(Input::CaughtUp) => self.caught_up(),
                     Some(Input::Failed { topic, source }) => return Err(Error::Read { topic, source }),
@@ -119,12 +120,26 @@ impl Session {
             return;
         }
         let now = kit::now();
-        Leading {
-            generation: self.generation,
-        }
-        .emit(&self.meters);
+        let generation = self.generation();
+        Leading { generation }.emit(&self.meters);
         self.handle(now, Event::Recovered);
-        self.handle(now, Event::Leading(self.generation));
+        self.handle(now, Event::Leading(generation));
+    }
+
+    /// The claim's, unless the journal knows a newer one: where the election topic was made anew its offsets began anew too, and
+    /// actuators would refuse whatever is not newer than what they heard.
+    fn generation(&self) -> Generation {
+        let newest = self.auditor.newest_generation();
+        if newest < self.claim {
+            return self.claim;
+        }
+        let generation = Generation(newest.0.saturating_add(1));
+        ElectionRestarted {
+            claim: self.claim,
+            generation,
+        }
+        .emit();
+        generation
     }
 
     fn event(&mut self, event: Event) {

@@ -408,3 +408,26 @@ async fn a_newer_claim_ends_a_leadership() {
     controller.task.await.unwrap().unwrap();
     assert!(commands(&bus).await.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_election_topic_made_anew_does_not_take_the_generation_back() {
+    let bus = log().await;
+    let _node = Node::start(&bus).await;
+    let first = Running::start(&bus, "one");
+    until("a leader", async || first.leads()).await;
+    write(&bus, &hang("web")).await;
+    until("a command", async || !commands(&bus).await.is_empty()).await;
+    let (entry, _) = read::<JournalEntry>(&bus).await.remove(0);
+    let JournalEntry::Plan(mut entry) = entry else {
+        panic!("no plan was journaled");
+    };
+    first.kill().await;
+    entry.plan.id = units::PlanId::from("from-long-ago");
+    entry.plan.generation = units::Generation(41);
+    entry.phase = Phase::Failed;
+    write(&bus, &JournalEntry::Plan(entry)).await;
+    let second = Running::start(&bus, "two");
+    until("the command again", async || commands(&bus).await.len() > 1).await;
+    assert_eq!(commands(&bus).await[1].generation.0, 42);
+    second.kill().await;
+}
