@@ -54,18 +54,6 @@ pub struct MayBeEmpty {
     pub reason: &'static str,
 }
 
-/// What a loop that works and has had something to do may still have nothing to show of, on [`loop_dashboard`].
-pub const MAY_BE_EMPTY: &[MayBeEmpty] = &[
-    MayBeEmpty {
-        panel: "Failed attempts to notify",
-        reason: "every sink took what it was sent",
-    },
-    MayBeEmpty {
-        panel: "Lost and put aside",
-        reason: "nothing was lost",
-    },
-];
-
 impl Prometheus {
     /// Starts a Prometheus that scrapes these targets, each under its job, and waits until all of them are up.
     ///
