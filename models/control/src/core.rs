@@ -202,19 +202,12 @@ impl Core {
     }
 
     fn decide(&mut self, leadership: Leadership, effects: &mut Vec<Effect>) {
-        if self.state.config.max_mode == Mode::Observe && self.state.plans.active().next().is_none()
-        {
-            self.dirty.clear();
-            return;
-        }
         // Each plan moves on twice at the most: executed, then judged.
         while self.advance(effects) {}
-        if let Some(entry) = breaker::change(
-            &self.state,
-            leadership.generation,
-            leadership.since,
-            self.now,
-        ) {
+        // Where nothing is ever done there is nothing to stop; what was stopped before is let go.
+        let may_act = self.state.config.max_mode != Mode::Observe || self.state.breaker.is_open();
+        let Leadership { generation, since } = leadership;
+        if may_act && let Some(entry) = breaker::change(&self.state, generation, since, self.now) {
             self.switch(entry, effects);
         }
         if self.state.breaker.is_open() {
@@ -224,7 +217,7 @@ impl Core {
             return;
         }
         while let Some(service) = self.dirty.pop_first() {
-            self.look(&service, leadership.generation, effects);
+            self.look(&service, generation, effects);
         }
     }
 

@@ -488,3 +488,17 @@ fn a_refusal_that_will_not_change_ends_the_trying() {
             .contains("is left alone until")
     );
 }
+
+#[test]
+fn where_nothing_is_done_nothing_is_stopped_either() {
+    let mut world = World::new(control::Config::default());
+    for service in ["web", "db", "queue"] {
+        world = world.with("a", &format!("{service}-1"), service, policy(None));
+    }
+    let mut world = world.leading();
+    for name in ["web-1", "db-1", "queue-1"] {
+        world.open(SignalKind::Hang, name, Severity::Critical);
+    }
+    world.pass(secs(300));
+    assert!(world.journal.is_empty());
+}

@@ -230,3 +230,19 @@ fn old_forecasts_move_nothing() {
     }
     assert!(world.commands.is_empty());
 }
+
+#[test]
+fn what_would_be_wanted_is_known_where_nothing_is_done() {
+    let mut world = World::new(control::Config::default())
+        .with("a", "web-1", "web", policy(Some((1, 4))))
+        .leading();
+    world.carry("web", 240.0, 0.0, 3);
+    let status = world.core.status();
+    assert_eq!(
+        (status.services[0].current, status.services[0].desired),
+        (1, 2)
+    );
+    assert_eq!((status.fleet.up, status.fleet.silent), (1, 0));
+    assert_eq!(status.fleet.containers[&ContainerState::Running], 1);
+    assert!(world.journal.is_empty() && world.commands.is_empty());
+}
