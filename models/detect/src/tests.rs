@@ -320,6 +320,17 @@ fn hours_of_noise_with_daily_jobs_raise_at_most_info() {
 }
 
 #[test]
+fn what_is_remembered_does_not_grow_with_time() {
+    let mut world = demo(19);
+    world.run(300);
+    let early = postcard::to_stdvec(&world.detector).unwrap().len();
+    world.run(3 * 3_600);
+    let late = postcard::to_stdvec(&world.detector).unwrap().len();
+    assert!(late <= early + 64, "{early} bytes became {late}");
+    assert!(late < 4 * 2_048, "{late} bytes for four containers");
+}
+
+#[test]
 fn a_fresh_replica_is_judged_by_its_siblings_usual() {
     let mut world = demo(11);
     world.run(120);

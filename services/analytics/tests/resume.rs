@@ -12,9 +12,9 @@ use bus::{Bus, From, Record, Tailed};
 use kit::Context;
 use kit::config::HumanDuration;
 use units::{
-    ContainerId, ContainerName, ContainerState, Forecast, HealthState, LogLine, LogSeverity,
-    LogStream, Metric, MetricRow, NodeId, Sample, ServiceId, Signal, SignalKind, SignalPhase,
-    Timestamp,
+    ContainerId, ContainerName, ContainerState, EngineInfo, Forecast, HealthState, LogLine,
+    LogSeverity, LogStream, Metric, MetricRow, NodeCapacity, NodeId, NodeInventory, Sample,
+    ServiceId, Signal, SignalKind, SignalPhase, Timestamp,
 };
 use wire::{Meta, topic};
 
@@ -352,4 +352,54 @@ async fn what_cannot_be_read_is_counted_and_passed_over() {
     role.await.unwrap().unwrap();
     run_to_the_end(&bus).await;
     assert!(!told(&bus).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_node_is_told_and_resolved_when_it_is_taken_out() {
+    let bus = bus_with_topics().await;
+    let context = Context::new(bus.clone(), "analytics", "test");
+    let (shutdown, health) = (context.shutdown.clone(), context.health.clone());
+    let config = Config {
+        telemetry_after: HumanDuration::from_millis(300),
+        ..config()
+    };
+    let role = tokio::spawn(analytics::run(config, context));
+    let ready = async {
+        while !health.is_ready() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, ready).await.unwrap();
+    let beat = NodeInventory {
+        node: NodeId::from("node-a"),
+        at: at(0),
+        capacity: NodeCapacity::default(),
+        engine: EngineInfo::default(),
+        containers: Vec::new(),
+    };
+    let mut record = wire::encode(&beat, &Meta::new("test"));
+    bus.produce(record.clone()).await.unwrap();
+    let mut tail = bus.tail(topic::SIGNALS, From::Beginning).await.unwrap();
+    let open = next_signal(&mut tail).await;
+    assert_eq!(open.kind, SignalKind::TelemetryMissing);
+    assert_eq!(open.phase, SignalPhase::Open);
+    assert_eq!(open.subject.to_string(), "node node-a");
+    assert_eq!(open.opened_at, at(0) + Duration::from_millis(300));
+    record.value = bytes::Bytes::new();
+    bus.produce(record).await.unwrap();
+    let resolve = next_signal(&mut tail).await;
+    assert_eq!((resolve.id, resolve.phase), (open.id, SignalPhase::Resolve));
+    shutdown.cancel();
+    role.await.unwrap().unwrap();
+}
+
+async fn next_signal(tail: &mut bus::Tail) -> Signal {
+    let next = async {
+        loop {
+            if let Tailed::Record(record) = tail.next().await.unwrap() {
+                return wire::decode(&record).unwrap();
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, next).await.unwrap()
 }

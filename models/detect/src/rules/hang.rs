@@ -91,3 +91,101 @@ pub(crate) fn read(
         ],
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::{Gates, Scene};
+    use std::time::Duration;
+    use units::{ContainerId, NodeId, ServiceId, Signal, SignalKind, Subject};
+
+    /// CPU, packets in and bytes out of a small service with a health check every two seconds, as measured.
+    const WORKING: [(f64, f64, f64); 10] = [
+        (0.0189, 50.0, 14_370.0),
+        (0.0311, 51.0, 14_370.0),
+        (0.0185, 50.0, 14_370.0),
+        (0.0314, 52.0, 14_444.0),
+        (0.0198, 53.0, 15_733.0),
+        (0.0323, 50.0, 14_370.0),
+        (0.0166, 45.0, 12_933.0),
+        (0.0214, 55.0, 15_807.0),
+        (0.0311, 50.0, 14_370.0),
+        (0.0188, 51.0, 14_370.0),
+    ];
+    /// The same while it hangs.
+    const HANGING: [(f64, f64, f64); 8] = [
+        (0.0023, 30.0, 1_400.0),
+        (0.0022, 34.0, 1_664.0),
+        (0.0020, 40.0, 2_060.0),
+        (0.0180, 40.0, 2_060.0),
+        (0.0023, 45.0, 2_308.0),
+        (0.0021, 40.0, 1_994.0),
+        (0.0018, 40.0, 2_060.0),
+        (0.0234, 40.0, 2_060.0),
+    ];
+
+    fn features((cpu, packets, bytes): (f64, f64, f64)) -> Features {
+        Features {
+            cpu_cores: Some(cpu),
+            tx_bytes: Some(bytes),
+            rx_packets: Some(packets),
+            ..Features::default()
+        }
+    }
+
+    fn usual() -> Usual {
+        let mut usual = Usual::default();
+        for (cpu, packets, bytes) in WORKING.iter().cycle().take(40) {
+            usual.cpu_cores.learn(*cpu);
+            usual.rx_packets.learn(*packets);
+            usual.tx_bytes.learn(*bytes);
+        }
+        usual
+    }
+
+    fn run(series: impl Iterator<Item = (f64, f64, f64)>) -> Vec<(usize, Signal)> {
+        let (name, usual) = (ContainerName::from("patient"), usual());
+        let mut gates = Gates::default();
+        let mut before = features(WORKING[0]);
+        let mut told = Vec::new();
+        for (index, values) in series.enumerate() {
+            let scene = Scene {
+                at: Timestamp::from_millis(1_000 * index as i64),
+                subject: Subject::container(
+                    ServiceId::from("patient"),
+                    NodeId::from("a"),
+                    ContainerId::from("id"),
+                    name.clone(),
+                ),
+                traceparent: None,
+                update_every: Duration::from_secs(30),
+            };
+            let now = features(values);
+            let since = gates.since(SignalKind::Hang, scene.at);
+            let reading = read(&name, (&before, &now), &usual, since, scene.at);
+            let signal = gates.step(SignalKind::Hang, reading, CONFIRM, &scene);
+            told.extend(signal.map(|signal| (index, signal)));
+            before = now;
+        }
+        told
+    }
+
+    #[test]
+    fn a_measured_hang_is_told_in_four_samples_wherever_the_health_check_falls() {
+        for start in 0..HANGING.len() {
+            let told = run(HANGING.iter().copied().cycle().skip(start).take(12));
+            assert_eq!(told.len(), 1, "from {start}: {told:?}");
+            assert!(told[0].0 < 4, "from {start}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn work_at_any_load_is_no_hang() {
+        for load in [1.0, 0.5, 0.25, 0.1, 0.02, 0.0] {
+            let scaled = WORKING
+                .iter()
+                .map(|(cpu, packets, bytes)| (cpu * load, packets * load, bytes * load));
+            assert!(run(scaled).is_empty(), "at {load} of the usual load");
+        }
+    }
+}
