@@ -17,6 +17,8 @@ pub(crate) enum Fate {
     Delivered,
     /// It can never be: given up and said.
     Refused,
+    /// This process closed the log before it was in.
+    Closed,
 }
 
 /// Appends the record, trying again for as long as the log is away. `rows` says what would be lost with it.
@@ -38,15 +40,20 @@ pub(crate) async fn deliver(
             }
             Err(error) => error,
         };
-        if never(&error) {
+        if let BusError::Closed = error {
+            return Fate::Closed;
+        }
+        if let BusError::TooLarge { .. } = error {
+            let problem = &error;
             Refused {
                 topic: &topic,
                 rows,
-                problem: &error,
+                problem,
             }
             .emit(instruments);
             return Fate::Refused;
         }
+        // Anything else is worth waiting for: brokers come back, disks get space, topics are made.
         DeliveryFailed {
             topic: &topic,
             error: &error,
@@ -57,10 +64,51 @@ pub(crate) async fn deliver(
     }
 }
 
-/// Whether trying again is of no use.
-fn never(error: &BusError) -> bool {
-    matches!(
-        error,
-        BusError::TooLarge { .. } | BusError::UnknownPartition { .. } | BusError::Closed
-    )
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn record(bytes: usize) -> NewRecord {
+        NewRecord {
+            topic: wire::topic::LOGS.into(),
+            key: Bytes::new(),
+            value: Bytes::from(vec![0; bytes]),
+            headers: Vec::new(),
+            partition: Some(0),
+        }
+    }
+
+    fn instruments() -> Instruments {
+        Instruments::new(&kit::metrics::Metrics::new("collector", "0"))
+    }
+
+    #[tokio::test]
+    async fn a_topic_that_is_not_there_yet_is_waited_for() {
+        let bus = Bus::memory();
+        let delivery = tokio::spawn({
+            let bus = bus.clone();
+            async move { deliver(&bus, record(1), 1, &instruments()).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!delivery.is_finished());
+        bus.ensure_topics(&wire::topic::all(1)).await.unwrap();
+        assert_eq!(delivery.await.unwrap(), Fate::Delivered);
+    }
+
+    #[tokio::test]
+    async fn what_can_never_be_is_given_up_and_a_closed_log_is_not_taken_for_that() {
+        let bus = Bus::memory();
+        bus.ensure_topics(&wire::topic::all(1)).await.unwrap();
+        let too_large = record(bus::MAX_RECORD_BYTES + 1);
+        assert_eq!(
+            deliver(&bus, too_large, 1, &instruments()).await,
+            Fate::Refused
+        );
+        bus.close().await;
+        assert_eq!(
+            deliver(&bus, record(1), 1, &instruments()).await,
+            Fate::Closed
+        );
+    }
 }

@@ -259,7 +259,9 @@ impl Sending {
     fn note(&mut self, lane: LaneId, rows: u64, fate: Fate) {
         self.lanes.sent(lane);
         match (lane, fate) {
-            (LaneId::Samples(_), Fate::Refused) => SamplesLost { rows }.emit(&self.instruments),
+            (LaneId::Samples(_), Fate::Refused | Fate::Closed) => {
+                SamplesLost { rows }.emit(&self.instruments)
+            }
             (LaneId::Samples(_), Fate::Delivered) | (LaneId::Events | LaneId::Inventory, _) => {}
         }
     }

@@ -205,6 +205,8 @@ impl Tailer {
         match fate {
             // What was refused would be refused again: going back to it would stop the log for good.
             Fate::Delivered | Fate::Refused => self.work.advance(positions),
+            // They are read again by the next start.
+            Fate::Closed => {}
         }
     }
 
