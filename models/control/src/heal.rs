@@ -123,6 +123,10 @@ fn actionable<'a>(
         {
             continue;
         }
+        // A health check that fails for want of CPU: more replicas cure that. It is raised once the overload is over.
+        if signal.kind == SignalKind::Unhealthy && signal.severity != Severity::Critical {
+            continue;
+        }
         let confirmed_at = signal.opened_at + state.config.heal.confirm_after;
         let patient =
             signal.kind == SignalKind::MemoryRunaway && signal.severity != Severity::Critical;

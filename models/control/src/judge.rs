@@ -123,9 +123,12 @@ fn at_last(
             format!("{name} is {state} {within_s} s after its restart; a restart cannot be undone");
         return (VerdictKind::Worse, reason);
     }
-    let reason = format!(
-        "all {all} signals are over and stayed so for {within_s} s after the restart of {name}"
-    );
+    let signals = match all {
+        1 => "the signal is".to_owned(),
+        _ => format!("all {all} signals are"),
+    };
+    let reason =
+        format!("{signals} over and stayed so for {within_s} s after the restart of {name}");
     (VerdictKind::Helped, reason)
 }
 

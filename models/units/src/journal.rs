@@ -21,6 +21,15 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Every phase.
+    pub const ALL: [Phase; 5] = [
+        Phase::Suggested,
+        Phase::Decided,
+        Phase::Executed,
+        Phase::Failed,
+        Phase::Judged,
+    ];
+
     /// Its word.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -56,6 +65,14 @@ pub enum VerdictKind {
 }
 
 impl VerdictKind {
+    /// Every kind.
+    pub const ALL: [VerdictKind; 4] = [
+        VerdictKind::Helped,
+        VerdictKind::NoEffect,
+        VerdictKind::Worse,
+        VerdictKind::Unknown,
+    ];
+
     /// Its word.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -312,6 +312,9 @@ pub enum OutcomeResult {
 }
 
 impl OutcomeResult {
+    /// The words of all results.
+    pub const WORDS: [&str; 5] = ["succeeded", "refused", "failed", "vanished", "interrupted"];
+
     /// Its word.
     pub const fn as_str(&self) -> &'static str {
         match self {

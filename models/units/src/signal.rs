@@ -221,6 +221,10 @@ pub enum SignalPhase {
 }
 
 impl SignalPhase {
+    /// Every phase.
+    pub const ALL: [SignalPhase; 3] =
+        [SignalPhase::Open, SignalPhase::Update, SignalPhase::Resolve];
+
     /// Its word.
     pub const fn as_str(self) -> &'static str {
         match self {

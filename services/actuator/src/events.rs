@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kit::metrics::{Counters, Histograms, MetricName, Metrics};
-use units::{Command, Generation, Outcome, OutcomeResult};
+use units::{ActionKind, Command, Generation, Outcome, OutcomeResult};
 
 /// The metrics of this role.
 #[derive(Debug, Clone)]
@@ -18,13 +18,26 @@ pub(crate) struct Meters {
 
 impl Meters {
     pub(crate) fn new(metrics: &Metrics) -> Self {
-        Meters {
+        let meters = Meters {
             commands: metrics.counter(MetricName::Commands),
             duration: metrics.histogram(MetricName::CommandDuration),
             consumed: metrics.counter(MetricName::RecordsConsumed),
             produced: metrics.counter(MetricName::RecordsProduced),
             failed: metrics.counter(MetricName::RecordsFailed),
             undecodable: metrics.counter(MetricName::DecodeFailures),
+        };
+        meters.begin();
+        meters
+    }
+
+    /// Begins every series at zero: the first command counts only against what was there before it.
+    fn begin(&self) {
+        for action in ActionKind::ALL {
+            let action = ("action", action.as_str());
+            self.duration.with(&[action]);
+            for result in OutcomeResult::WORDS {
+                self.commands.with(&[action, ("result", result)]);
+            }
         }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Meters {
 
 impl Meters {
     pub(crate) fn new(metrics: &Metrics) -> Self {
-        Meters {
+        let meters = Meters {
             consumed: metrics.counter(MetricName::RecordsConsumed),
             produced: metrics.counter(MetricName::RecordsProduced),
             failed: metrics.counter(MetricName::RecordsFailed),
@@ -42,6 +42,18 @@ impl Meters {
             forecasts: metrics.counter(MetricName::Forecasts),
             checkpoint_at: metrics.gauge(MetricName::CheckpointTimestamp),
             checkpoint_size: metrics.gauge(MetricName::CheckpointSize),
+        };
+        meters.begin();
+        meters
+    }
+
+    /// Begins every series at zero: the first signal counts only against what was there before it.
+    fn begin(&self) {
+        for kind in SignalKind::ALL {
+            for phase in SignalPhase::ALL {
+                let labels = [("kind", kind.as_str()), ("phase", phase.as_str())];
+                self.signals.with(&labels);
+            }
         }
     }
 }

@@ -4,7 +4,9 @@ use audit::Violation;
 use bus::BusError;
 use control::Status;
 use kit::metrics::{Counters, Gauges, Histograms, MetricName, Metrics};
-use units::{Command, Generation, JournalEntry, Phase, Plan, Signal, Timestamp};
+use units::{
+    ActionKind, Command, Generation, JournalEntry, Phase, Plan, Signal, Timestamp, VerdictKind,
+};
 
 /// The metrics of this role.
 #[derive(Debug, Clone)]
@@ -30,7 +32,7 @@ pub(crate) struct Meters {
 
 impl Meters {
     pub(crate) fn new(metrics: &Metrics) -> Self {
-        Meters {
+        let meters = Meters {
             consumed: metrics.counter(MetricName::RecordsConsumed),
             produced: metrics.counter(MetricName::RecordsProduced),
             failed: metrics.counter(MetricName::RecordsFailed),
@@ -48,6 +50,21 @@ impl Meters {
             nodes: metrics.gauge(MetricName::Nodes),
             containers: metrics.gauge(MetricName::Containers),
             last_seen: metrics.gauge(MetricName::NodeLastSeenTimestamp),
+        };
+        meters.begin();
+        meters
+    }
+
+    /// Begins every series at zero: the first plan counts only against what was there before it.
+    fn begin(&self) {
+        for action in ActionKind::ALL {
+            let action = ("action", action.as_str());
+            for phase in Phase::ALL {
+                self.plans.with(&[action, ("phase", phase.as_str())]);
+            }
+            for verdict in VerdictKind::ALL {
+                self.verdicts.with(&[action, ("verdict", verdict.as_str())]);
+            }
         }
     }
 
