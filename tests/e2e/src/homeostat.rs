@@ -11,6 +11,9 @@ use serde::de::DeserializeOwned;
 use crate::wait::{free_port, until};
 
 const READY: Duration = Duration::from_secs(60);
+const LEARN: Duration = Duration::from_secs(180);
+/// Seconds of samples after which every rule may judge.
+const LEARN_TICKS: f64 = 45.0;
 const END: Duration = Duration::from_secs(30);
 
 /// Where the project's files are.
@@ -143,6 +146,31 @@ impl Homeostat {
     /// The console's address.
     pub fn console(&self) -> String {
         format!("http://127.0.0.1:{}", self.console_port)
+    }
+
+    /// Waits until the detectors have seen the stack for a while, and so know what is usual.
+    pub async fn learnt(&self) {
+        until("what is usual is learnt", LEARN, || async {
+            (self.metric("homeostat_tick_duration_seconds_count").await? >= LEARN_TICKS)
+                .then_some(())
+        })
+        .await;
+    }
+
+    /// The sum of all series of a metric; `None` while there is none.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let text = reqwest::get(self.admin("metrics"))
+            .await
+            .ok()?
+            .text()
+            .await
+            .ok()?;
+        let values = text.lines().filter(|line| {
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(['{', ' ']))
+        });
+        let values = values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        values.reduce(|sum, value| sum + value)
     }
 
     /// Asks the console's API; `None` while it does not answer.
