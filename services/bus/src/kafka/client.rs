@@ -47,8 +47,12 @@ impl ClientContext for LogContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // Mostly a count of brokers that are down; what is wrong with them was logged before.
-        tracing::warn!(error = %error, "{reason}");
+        match error.rdkafka_error_code() {
+            // A tail that has caught up, as every quiet one does all the time.
+            Some(RDKafkaErrorCode::PartitionEOF) => tracing::trace!("{reason}"),
+            // Mostly a count of brokers that are down; what is wrong with them was logged before.
+            _ => tracing::warn!(error = %error, "{reason}"),
+        }
     }
 }
 
