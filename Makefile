@@ -47,7 +47,7 @@ check: need-build ## Run what a change must pass before it is taken: format, lin
 	@$(SETUP)/deny.sh
 
 .PHONY: bench
-bench: need-docker need-kafka build image ## Measure cost and quality against baselines in the same run
+bench: need-docker need-kafka build image ## Measure what it costs and how fast it reacts
 	@cargo build --release $(LOCKED) -p bench
 	@$(AS_ROOT) $(TARGET)/release/bench
 

@@ -7,7 +7,7 @@ use units::Mode;
 
 use crate::exit::Failure;
 use crate::process::Role;
-use crate::table::Output;
+use crate::table::{Output, print};
 use crate::{ask, config, demo, process};
 
 const AFTER_HELP: &str = "\
@@ -77,7 +77,7 @@ enum Verb {
 
 #[derive(Debug, Args)]
 pub(crate) struct Up {
-    /// The most that is done: labels may allow less, never more.
+    /// The most that is done, whatever max_mode is configured; labels may allow less, never more.
     #[arg(long, value_enum, default_value_t = ModeArg::Observe)]
     mode: ModeArg,
 }
@@ -129,7 +129,7 @@ pub(crate) struct Signals {
 
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
-    /// The signal's id, or as much of its beginning as is clear.
+    /// The signal's id, or enough of its beginning to tell it from others.
     signal: String,
     #[command(flatten)]
     ask: Ask,
@@ -169,17 +169,16 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Explain(asked) => ask::explain(&asked.ask, &asked.signal),
         Verb::Config(ConfigVerb::Check) => config::check(sources),
         Verb::Config(ConfigVerb::Show { output }) => config::show(sources, output),
-        Verb::Completion { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "homeostat",
-                &mut std::io::stdout(),
-            );
-            Ok(())
-        }
+        Verb::Completion { shell } => completion(shell),
         Verb::Demo(options) => demo::run(sources, options),
     }
+}
+
+/// Written to memory first: the generator panics where its reader has gone, as in `| head`.
+fn completion(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "homeostat", &mut script);
+    print(String::from_utf8(script)?.trim_end())
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {

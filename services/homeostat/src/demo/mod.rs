@@ -34,7 +34,7 @@ pub(crate) struct Options {
     /// The script that starts and removes the stack.
     #[arg(long, default_value = "deploy/demo/stack.sh", value_name = "FILE")]
     stack: PathBuf,
-    /// End after this long, with status 0 only if every expected reaction came; without it, go on until Ctrl-C.
+    /// End after this long, at least 150 seconds, with status 0 only if every expected reaction came; without it, go on until Ctrl-C.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(SECONDS_MIN..=86_400))]
     seconds: Option<u64>,
 }
