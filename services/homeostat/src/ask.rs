@@ -43,7 +43,10 @@ pub(crate) fn status(ask: &Ask) -> Result<(), Failure> {
             status.containers_running,
             status.signals_open,
             status.plans_running,
-            trimmed(&table)
+            match status.nodes.is_empty() {
+                true => "no node has been heard of; a collector runs on each".to_owned(),
+                false => trimmed(&table),
+            }
         );
         if let Some(breaker) = &status.breaker {
             text.push_str(&format!("\nacting is stopped: {}", breaker.reason));
@@ -56,6 +59,9 @@ pub(crate) fn status(ask: &Ask) -> Result<(), Failure> {
 pub(crate) fn services(ask: &Ask) -> Result<(), Failure> {
     let services: Vec<ServiceStatus> = get(ask, "services")?;
     show(ask, &services, |services| {
+        if services.is_empty() {
+            return "no service is known; collectors tell of them".to_owned();
+        }
         let mut table = with_heading(&[
             "service", "mode", "heal", "scale", "serving", "load", "signals", "notes",
         ]);
