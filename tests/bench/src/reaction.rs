@@ -27,6 +27,7 @@ pub(crate) async fn run() {
             ("controller.scale.down_window", "10s"),
             ("controller.scale.verdict_within", "10s"),
             ("controller.heal.backoff", "1s"),
+            ("controller.heal.backoff_reset", "2s"),
             ("controller.heal.verdict_within", "20s"),
             ("controller.heal.hourly", "100"),
             ("controller.budget.service_hourly", "200"),

@@ -17,9 +17,16 @@ use rand::{RngExt, SeedableRng};
 use units::{JournalEntry, Outcome, OutcomeResult, Signal, SignalKind, SignalPhase};
 use wire::{Json, topic};
 
-const ROLES: [&str; 4] = ["collector", "analytics", "controller", "actuator"];
-/// Each of the four roles at least twice.
-const KILLS: usize = 10;
+const ROLES: [&str; 6] = [
+    "collector",
+    "analytics",
+    "controller",
+    "actuator",
+    "notifier",
+    "console",
+];
+/// Each of the roles twice.
+const KILLS: usize = 12;
 /// A kill falls somewhere between the start of a hang and well after its restart.
 const KILL_WITHIN_MS: u64 = 12_000;
 const REACTION: Duration = Duration::from_secs(120);
@@ -39,6 +46,7 @@ fn start(role: &str, dir: &Path, brokers: &str) -> Homeostat {
             ("controller.max_mode", "act"),
             ("actuator.max_mode", "act"),
             ("controller.heal.backoff", "1s"),
+            ("controller.heal.backoff_reset", "2s"),
             ("controller.heal.verdict_within", "20s"),
             ("controller.heal.hourly", "100"),
             ("controller.budget.service_hourly", "200"),
@@ -48,7 +56,7 @@ fn start(role: &str, dir: &Path, brokers: &str) -> Homeostat {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_ten_times_the_loop_goes_on_and_does_nothing_twice() {
+async fn killed_at_random_the_loop_goes_on_and_does_nothing_twice() {
     let broker = KafkaBroker::start().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let engine = EngineEvents::record();
@@ -204,6 +212,7 @@ async fn nothing_was_done_twice(bus: &Bus, engine: &EngineEvents) {
             )
         })
         .count();
+    println!("the commands and what became of them: {commands:#?}");
     let restarts = engine.restarts(&format!("{STACK}-patient"));
     let interrupted = commands
         .values()
