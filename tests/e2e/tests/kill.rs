@@ -47,7 +47,7 @@ fn start(role: &str, dir: &Path, brokers: &str) -> Homeostat {
             ("actuator.max_mode", "act"),
             ("controller.heal.backoff", "1s"),
             ("controller.heal.backoff_reset", "2s"),
-            ("controller.heal.verdict_within", "20s"),
+            ("controller.heal.verdict_within", "5s"),
             ("controller.heal.hourly", "100"),
             ("controller.budget.service_hourly", "200"),
             ("controller.budget.global_hourly", "500"),
