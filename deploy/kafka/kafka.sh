@@ -128,12 +128,13 @@ start() {
     echo "127.0.0.1:$port"
 }
 
+# Native libraries are unpacked beside the data, since a killed broker would leave them in the common folder for ever.
 # A watcher ties the broker to a process, as the kernel's death signal would follow the thread that forked it.
 # shellcheck disable=SC2016  # the inner shells expand their own arguments
 launch() {
     local dir=$1
     setsid --fork bash -c 'echo "$$" >"$1/pid"; exec java -Xmx384m -Xms64m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
-        -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$2/*" kafka.Kafka "$1/server.properties"' \
+        -Djava.io.tmpdir="$1/data" -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$2/*" kafka.Kafka "$1/server.properties"' \
         kafka-broker "$dir" "$jars" >>"$dir/broker.out" 2>&1 </dev/null
     for _ in $(seq 100); do
         running "$dir" && break
