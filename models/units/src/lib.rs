@@ -6,6 +6,7 @@
 //! what to do about one is that of the other crates under `models/`.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod copying;
 mod event;
 mod forecast;
 mod id;
@@ -20,6 +21,7 @@ mod sample;
 mod signal;
 mod time;
 
+pub use copying::CopyTemplate;
 pub use event::{ContainerEvent, EventKind};
 pub use forecast::{Forecast, ForecastPoint, LoadMetric};
 pub use id::{

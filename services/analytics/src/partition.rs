@@ -27,6 +27,8 @@ pub(crate) struct Partition {
     positions: Positions,
     /// Covered by a checkpoint in the log; none in this process yet.
     covered: Option<Positions>,
+    /// Something changed the state that stands in no record of this partition: a heartbeat, or time that told a signal.
+    unrecorded: bool,
     slot: Slot,
     newest_sample: Timestamp,
     heard: Instant,
@@ -41,6 +43,7 @@ impl Partition {
             merge: Merge::new(now),
             positions: Positions::default(),
             covered: None,
+            unrecorded: false,
             slot: Slot::B,
             newest_sample: Timestamp::EPOCH,
             heard: now,
@@ -99,7 +102,13 @@ impl Partition {
             NODES_PARTITION => NodeWatch::Owner,
             _ => NodeWatch::Other,
         };
-        self.core.handle(now, watch, event)
+        let elsewhere = match &event {
+            Event::Inventory { .. } | Event::NodeRemoved(_) => watch == NodeWatch::Owner,
+            Event::Samples { .. } | Event::Logs { .. } | Event::Resumed | Event::Tick => false,
+        };
+        let effects = self.core.handle(now, watch, event);
+        self.unrecorded |= elsewhere || !effects.is_empty();
+        effects
     }
 
     /// Whether the samples handled so far are those of now.
@@ -112,9 +121,9 @@ impl Partition {
         }
     }
 
-    /// The records of a checkpoint of what was handled so far; none when nothing was since the last one.
+    /// The records of a checkpoint of what was handled so far; none when nothing changed since the last one.
     pub(crate) fn checkpoint(&mut self, at: Timestamp) -> Option<Vec<Checkpoint>> {
-        if self.covered == Some(self.positions) {
+        if self.covered == Some(self.positions) && !self.unrecorded {
             return None;
         }
         self.slot = self.slot.other();
@@ -130,6 +139,7 @@ impl Partition {
     /// The log has the checkpoint; these positions can be committed.
     pub(crate) fn covered(&mut self) -> Vec<Position> {
         self.covered = Some(self.positions);
+        self.unrecorded = false;
         let ends = [
             (wire::topic::SAMPLES, self.positions.samples_next),
             (wire::topic::LOGS, self.positions.logs_next),
@@ -143,5 +153,45 @@ impl Partition {
             })
         };
         ends.into_iter().filter_map(position).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use detect::Settings;
+    use units::{EngineInfo, NodeCapacity, NodeId, NodeInventory};
+
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000 + seconds * 1_000)
+    }
+
+    /// A node falls silent while no sample comes: nothing moves in the partition, and the signal must be kept all the same.
+    #[test]
+    fn what_time_alone_told_is_in_the_next_checkpoint() {
+        let core = Core::new(Settings::default());
+        let mut partition = Partition::fresh(0, core, Instant::now());
+        let inventory = NodeInventory {
+            node: NodeId::from("node-a"),
+            at: at(0),
+            capacity: NodeCapacity::default(),
+            engine: EngineInfo::default(),
+            containers: Vec::new(),
+        };
+        let event = Event::Inventory {
+            inventory: Arc::new(inventory),
+            stream: Stream::Live,
+        };
+        partition.handle(at(0), event);
+        assert!(partition.checkpoint(at(0)).is_some());
+        partition.covered();
+        assert!(partition.checkpoint(at(1)).is_none());
+
+        let told = (1..120).any(|second| !partition.handle(at(second), Event::Tick).is_empty());
+        assert!(told, "the silence was not told");
+        assert!(partition.checkpoint(at(120)).is_some());
     }
 }

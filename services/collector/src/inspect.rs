@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use bollard::models::{
-    ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, HostConfig, MountPoint,
+    ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, HostConfig,
 };
 use units::{
-    Bytes, ContainerId, ContainerName, ContainerRecord, ContainerState, HealthState, LABEL_PLAN,
-    LABEL_REPLICA_OF, Limits, Millicores, PlanId, Policy, ServiceId, Timestamp,
+    Bytes, ContainerId, ContainerName, ContainerRecord, ContainerState, CopyTemplate, HealthState,
+    LABEL_PLAN, LABEL_REPLICA_OF, Limits, Millicores, PlanId, Policy, ServiceId, Timestamp,
 };
 
 use crate::cgroup::Network;
@@ -72,9 +72,9 @@ impl Details {
     pub(crate) fn read(answer: ContainerInspectResponse, engine_root: &str) -> Option<Details> {
         let id = ContainerId::from(answer.id.as_deref()?);
         let name = ContainerName::from(answer.name.as_deref()?.trim_start_matches('/'));
+        let copy_obstacles = copy_obstacles(&answer);
         let config = answer.config.unwrap_or_default();
         let host = answer.host_config.unwrap_or_default();
-        let mounts = answer.mounts.unwrap_or_default();
         let state = answer.state.unwrap_or_default();
         let labels: BTreeMap<String, String> =
             config.labels.unwrap_or_default().into_iter().collect();
@@ -115,7 +115,7 @@ impl Details {
             label_problems,
             replica_of: label(LABEL_REPLICA_OF).map(ContainerId::from),
             made_by: label(LABEL_PLAN).map(PlanId::from),
-            copy_obstacles: copy_obstacles(&host, &mounts),
+            copy_obstacles,
             id,
             name,
         };
@@ -209,75 +209,15 @@ fn log_source(
     }
 }
 
-/// Why a second container of the same kind cannot simply be made beside this one.
-fn copy_obstacles(host: &HostConfig, mounts: &[MountPoint]) -> Vec<String> {
-    let mut obstacles = Vec::new();
-    if host.privileged == Some(true) {
-        obstacles.push("it is privileged".to_owned());
+/// Why no replica can be made of it, by the rule the actuator goes by when it acts.
+fn copy_obstacles(answer: &ContainerInspectResponse) -> Vec<String> {
+    let told = serde_json::to_value(answer).and_then(serde_json::from_value::<CopyTemplate>);
+    match told {
+        Ok(template) => template.obstacles(),
+        Err(error) => vec![format!(
+            "what the engine says of it cannot be read: {error}"
+        )],
     }
-    let namespaces = [
-        ("network", &host.network_mode),
-        ("process", &host.pid_mode),
-        ("IPC", &host.ipc_mode),
-        ("UTS", &host.uts_mode),
-    ];
-    for (what, mode) in namespaces {
-        match mode.as_deref() {
-            Some("host") => obstacles.push(format!("it uses the host's {what} namespace")),
-            Some(mode) if mode.starts_with("container:") => {
-                obstacles.push(format!("it uses another container's {what} namespace"));
-            }
-            Some(_) | None => {}
-        }
-    }
-    for mount in mounts {
-        obstacles.extend(mount_obstacle(mount));
-    }
-    if host
-        .devices
-        .as_ref()
-        .is_some_and(|devices| !devices.is_empty())
-        || host
-            .device_requests
-            .as_ref()
-            .is_some_and(|requests| !requests.is_empty())
-    {
-        obstacles.push("it uses devices of the host".to_owned());
-    }
-    for (port, host_port) in fixed_ports(host) {
-        obstacles.push(format!(
-            "its port {port} has the fixed host port {host_port}"
-        ));
-    }
-    obstacles.sort();
-    obstacles
-}
-
-fn mount_obstacle(mount: &MountPoint) -> Option<String> {
-    let source = mount.source.as_deref().unwrap_or("?");
-    match mount.typ.as_deref() {
-        Some("bind") => Some(format!("it has a bind mount of {source}")),
-        Some("volume") => match mount.driver.as_deref() {
-            Some("local" | "") | None => Some(format!(
-                "it has the local volume {}",
-                mount.name.as_deref().unwrap_or(source)
-            )),
-            Some(_) => None,
-        },
-        Some("tmpfs" | "image") => None,
-        Some(other) => Some(format!("it has a mount of type {other}")),
-        None => None,
-    }
-}
-
-fn fixed_ports(host: &HostConfig) -> impl Iterator<Item = (&str, &str)> {
-    let bindings = host.port_bindings.iter().flatten();
-    bindings.flat_map(|(port, bindings)| {
-        bindings.iter().flatten().filter_map(move |binding| {
-            let host_port = binding.host_port.as_deref()?;
-            (!host_port.is_empty() && host_port != "0").then_some((port.as_str(), host_port))
-        })
-    })
 }
 
 #[cfg(test)]
@@ -391,13 +331,14 @@ mod tests {
         assert_eq!(
             details.record.copy_obstacles,
             [
-                "it has a bind mount of /etc/db",
-                "it has the local volume data",
                 "it is privileged",
-                "it uses another container's network namespace",
-                "it uses devices of the host",
-                "it uses the host's process namespace",
-                "its port 80/tcp has the fixed host port 8080",
+                "it shares the network namespace of another container (container:abc)",
+                "it shares the host's PID namespace",
+                "it has the bind mount /etc/db",
+                "it writes to a volume at /data",
+                "it writes to a volume at /shared",
+                "it has the host device /dev/kvm",
+                "it publishes 80/tcp on the fixed host port 8080, which only one container can have",
             ]
         );
         assert_eq!(details.network, Network::Shared);
