@@ -115,6 +115,10 @@ impl Session {
     }
 
     fn caught_up(&mut self) {
+        // A reader that had to begin again catches up again; this controller leads already.
+        if self.readers.behind == 0 {
+            return;
+        }
         self.readers.behind = self.readers.behind.saturating_sub(1);
         if self.readers.behind > 0 {
             return;
