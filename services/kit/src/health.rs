@@ -78,9 +78,10 @@ impl Health {
         snapshots.collect()
     }
 
-    /// True when every dependency answers.
+    /// True when every dependency answers. A process that has named none yet has not begun, and is not ready.
     pub fn is_ready(&self) -> bool {
-        self.lock().values().all(|it| it.state == State::Up)
+        let dependencies = self.lock();
+        !dependencies.is_empty() && dependencies.values().all(|it| it.state == State::Up)
     }
 
     /// A panic elsewhere cannot leave a standing half written, so a poisoned lock is still good.
@@ -148,7 +149,7 @@ mod tests {
     #[test]
     fn a_dependency_starts_down_and_follows_its_reports() {
         let health = Health::default();
-        assert!(health.is_ready(), "nothing to depend on");
+        assert!(!health.is_ready(), "nothing is known yet");
         let kafka = health.dependency("kafka");
         let docker = health.dependency("docker");
         assert!(!health.is_ready());

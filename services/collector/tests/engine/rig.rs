@@ -176,7 +176,7 @@ impl Running {
     /// Waits until the engine answers it.
     pub(crate) async fn ready(&self) {
         let waited = tokio::time::timeout(DEADLINE, async {
-            while !self.context.health.is_ready() {
+            while !self.reads_containers() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         });
@@ -185,6 +185,13 @@ impl Running {
             "not ready: {:?}",
             self.context.health.ready()
         );
+    }
+
+    /// The engine's containers were listed, and its events are followed from before that.
+    fn reads_containers(&self) -> bool {
+        let told = self.context.health.ready();
+        let docker = told.iter().find(|it| &*it.name == "docker");
+        docker.is_some_and(|it| it.state == kit::health::State::Up)
     }
 
     /// Ends it as a process would.
