@@ -261,7 +261,171 @@ fn is_fixed(binding: &PortBinding) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
     use super::*;
+
+    /// Ways to make a container, and what is told of each. Any of them can be combined: none sets a single value that another sets.
+    fn ways() -> Vec<(Value, Option<&'static str>)> {
+        let host = |key: &str, value: Value| json!({"HostConfig": {key: value}});
+        let mounted = |mount: Value| json!({"HostConfig": {}, "Mounts": [mount]});
+        let hidden = "it sees kernel paths that are hidden from others (systempaths=unconfined)";
+        let devices = "it has access to devices such as GPUs";
+        let port =
+            "it publishes 80/tcp on the fixed host port 8080, which only one container can have";
+        vec![
+            (host("CapAdd", json!(["net_raw", "CAP_SYS_NICE"])), None),
+            (
+                host("CapAdd", json!(["CAP_SYS_ADMIN"])),
+                Some("it has the added capability SYS_ADMIN"),
+            ),
+            (
+                host("NetworkMode", json!("host")),
+                Some("it shares the host's network namespace"),
+            ),
+            (
+                host("PidMode", json!("container:abc")),
+                Some("it shares the PID namespace of another container (container:abc)"),
+            ),
+            (
+                host("IpcMode", json!("ns:/proc/1/ns/ipc")),
+                Some("it shares the IPC namespace of another container (ns:/proc/1/ns/ipc)"),
+            ),
+            (
+                host("UTSMode", json!("host")),
+                Some("it shares the host's UTS namespace"),
+            ),
+            (
+                host("UsernsMode", json!("host")),
+                Some("it shares the host's user namespace"),
+            ),
+            (
+                host("Cgroup", json!("container:abc")),
+                Some("it shares the cgroup namespace of another container (container:abc)"),
+            ),
+            (host("SecurityOpt", json!(["no-new-privileges"])), None),
+            (
+                host("SecurityOpt", json!(["label=disable"])),
+                Some("it has the security option label=disable"),
+            ),
+            (host("MaskedPaths", json!([])), Some(hidden)),
+            (host("ReadonlyPaths", json!([])), Some(hidden)),
+            (host("Binds", json!(["data:/data"])), None),
+            (
+                host("Binds", json!(["/srv:/srv:ro"])),
+                Some("it has the bind mount /srv"),
+            ),
+            (
+                host("Mounts", json!([{"Type": "tmpfs", "Target": "/t"}])),
+                None,
+            ),
+            (
+                host("Mounts", json!([{"Type": "cluster", "Target": "/c"}])),
+                Some("it has a mount at /c of a kind that is not copied"),
+            ),
+            (
+                host("VolumesFrom", json!(["db"])),
+                Some("it takes its volumes from another container"),
+            ),
+            (
+                host("Devices", json!([{"PathOnHost": "/dev/kvm"}])),
+                Some("it has the host device /dev/kvm"),
+            ),
+            (
+                host("DeviceRequests", json!([{"Count": -1}])),
+                Some(devices),
+            ),
+            (
+                host("DeviceCgroupRules", json!(["c 10:* rwm"])),
+                Some(devices),
+            ),
+            (
+                host("PortBindings", json!({"80/tcp": [{"HostPort": "8080"}]})),
+                Some(port),
+            ),
+            (
+                host("PortBindings", json!({"81/tcp": [{"HostPort": "0"}]})),
+                None,
+            ),
+            (
+                mounted(json!({"Type": "bind", "Source": "/etc", "RW": false})),
+                Some("it has the bind mount /etc"),
+            ),
+            (
+                mounted(
+                    json!({"Type": "volume", "Driver": "nfs", "Destination": "/d", "RW": true}),
+                ),
+                Some("it writes to a volume at /d"),
+            ),
+            (
+                mounted(json!({"Type": "volume", "Destination": "/r", "RW": false})),
+                None,
+            ),
+        ]
+    }
+
+    /// Both in one: objects by key, lists one after the other.
+    fn merge(into: &mut Value, from: Value) {
+        match (into, from) {
+            (Value::Object(into), Value::Object(from)) => {
+                for (key, value) in from {
+                    merge(into.entry(key).or_insert(Value::Null), value);
+                }
+            }
+            (Value::Array(into), Value::Array(mut from)) => into.append(&mut from),
+            (into, from) => *into = from,
+        }
+    }
+
+    fn host_obstacles(host: Value) -> Vec<String> {
+        obstacles(&json!({"HostConfig": host}).to_string())
+    }
+
+    proptest! {
+        /// No way of making a container hides what another is refused for, and what is harmless stays so in any company.
+        #[test]
+        fn each_obstacle_is_told_whatever_else_there_is(chosen in proptest::sample::subsequence(ways(), 0..=ways().len())) {
+            let mut answer = json!({"HostConfig": {}});
+            let mut expected = BTreeSet::new();
+            for (way, told) in chosen {
+                merge(&mut answer, way);
+                expected.extend(told.map(str::to_owned));
+            }
+            let found = obstacles(&answer.to_string());
+            prop_assert_eq!(BTreeSet::from_iter(found.iter().cloned()), expected);
+            let distinct: BTreeSet<&String> = found.iter().collect();
+            prop_assert_eq!(distinct.len(), found.len(), "told twice: {:?}", found);
+        }
+
+        #[test]
+        fn a_capability_is_judged_by_its_name_however_it_is_written(
+            known in proptest::sample::select([&CAPABILITIES_DEFAULT[..], &CAPABILITIES_ALLOWED[..]].concat()),
+            other in "[A-Z_]{1,20}",
+        ) {
+            for written in [known.to_owned(), known.to_lowercase(), format!("CAP_{known}"), format!("cap_{}", known.to_lowercase())] {
+                prop_assert_eq!(host_obstacles(json!({"CapAdd": [written]})), Vec::<String>::new());
+            }
+            let bare = other.strip_prefix("CAP_").unwrap_or(&other);
+            prop_assume!(!CAPABILITIES_DEFAULT.contains(&bare) && !CAPABILITIES_ALLOWED.contains(&bare));
+            prop_assert_eq!(host_obstacles(json!({"CapAdd": [other]})).len(), 1);
+        }
+
+        /// What is not known to be harmless is refused: text in any alphabet, and of any length.
+        #[test]
+        fn a_security_option_nobody_knows_is_refused(option in ".{0,80}") {
+            prop_assume!(!["no-new-privileges", "apparmor", "seccomp"].iter().any(|known| option.starts_with(known)));
+            prop_assert_eq!(host_obstacles(json!({"SecurityOpt": [option]})).len(), 1);
+        }
+
+        #[test]
+        fn only_a_range_leaves_the_engine_a_choice_of_port(first in 1_u16.., last in 1_u16..) {
+            let told = |port: String| host_obstacles(json!({"PortBindings": {"80/tcp": [{"HostPort": port}]}}));
+            prop_assert_eq!(told(first.to_string()).len(), 1);
+            prop_assert_eq!(told(format!("{first}-{first}")).len(), 1);
+            prop_assert_eq!(told(format!("{first}-{last}")).is_empty(), first != last);
+        }
+    }
 
     fn obstacles(inspect: &str) -> Vec<String> {
         serde_json::from_str::<CopyTemplate>(inspect)

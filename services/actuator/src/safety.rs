@@ -18,7 +18,9 @@ pub(crate) fn obstacles(template: &ContainerInspectResponse) -> Vec<String> {
 mod tests {
     use std::collections::HashMap;
 
-    use bollard::models::{DeviceMapping, HostConfig, Mount, MountPoint, MountType, PortBinding};
+    use bollard::models::{
+        DeviceMapping, DeviceRequest, HostConfig, Mount, MountPoint, MountType, PortBinding,
+    };
 
     use super::*;
 
@@ -217,6 +219,67 @@ mod tests {
             assert_eq!(found.len(), 1, "{word}: {found:?}");
             assert!(found[0].contains(word), "{word}: {found:?}");
         }
+    }
+
+    /// The rule reads the engine's answer by the names of its fields, and takes one it does not find for one not set: each must
+    /// be found in what the client writes.
+    #[test]
+    fn every_field_the_rule_reads_is_found_in_the_answer() {
+        let empty = HostConfig::default;
+        let cluster = Mount {
+            typ: Some(MountType::CLUSTER),
+            target: text("/shared"),
+            ..Mount::default()
+        };
+        for (host, told) in [
+            (
+                HostConfig {
+                    cgroup: text("container:abc"),
+                    ..empty()
+                },
+                "it shares the cgroup namespace of another container (container:abc)",
+            ),
+            (
+                HostConfig {
+                    readonly_paths: list(&[]),
+                    ..empty()
+                },
+                "it sees kernel paths that are hidden from others (systempaths=unconfined)",
+            ),
+            (
+                HostConfig {
+                    device_requests: Some(vec![DeviceRequest::default()]),
+                    ..empty()
+                },
+                "it has access to devices such as GPUs",
+            ),
+            (
+                HostConfig {
+                    device_cgroup_rules: list(&["c 10:* rwm"]),
+                    ..empty()
+                },
+                "it has access to devices such as GPUs",
+            ),
+            (
+                HostConfig {
+                    mounts: Some(vec![cluster]),
+                    ..empty()
+                },
+                "it has a mount at /shared of a kind that is not copied",
+            ),
+        ] {
+            assert_eq!(found(host), [told]);
+        }
+        let bound = ContainerInspectResponse {
+            host_config: Some(empty()),
+            mounts: Some(vec![MountPoint {
+                typ: text("bind"),
+                source: text("/etc"),
+                ..MountPoint::default()
+            }]),
+            ..ContainerInspectResponse::default()
+        };
+        assert_eq!(obstacles(&bound), ["it has the bind mount /etc"]);
     }
 
     #[test]
