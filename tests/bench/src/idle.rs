@@ -19,7 +19,7 @@ pub(crate) async fn run() {
     homeostat.ready().await;
     tokio::time::sleep(SETTLE).await;
     let own = over(MEASURE, || cpu_seconds(homeostat.pid())).await;
-    let (resident_mib, peak_mib) = memory_mib(homeostat.pid());
+    let (resident_mb, peak_mb) = memory_mb(homeostat.pid());
     drop(homeostat);
 
     let engine = engine_pid();
@@ -44,10 +44,8 @@ pub(crate) async fn run() {
         3
     );
     println!(
-        "  {:<40} {:>5.1} MB {:>6} MB   peak {peak_mib:.1} MB",
-        "resident memory",
-        resident_mib * 1.048_576,
-        60
+        "  {:<40} {:>5.1} MB {:>6} MB   peak {peak_mb:.1} MB",
+        "resident memory", resident_mb, 60
     );
     println!(
         "  {:<40} {:>6.2} ×             docker stats, client and engine: {:.1} % of a core",
@@ -72,7 +70,7 @@ fn cpu_seconds(pid: u32) -> f64 {
     ticks / TICKS_PER_SECOND
 }
 
-fn memory_mib(pid: u32) -> (f64, f64) {
+fn memory_mb(pid: u32) -> (f64, f64) {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let kib = |key: &str| {
         let line = status.lines().find(|line| line.starts_with(key)).unwrap();
@@ -82,7 +80,7 @@ fn memory_mib(pid: u32) -> (f64, f64) {
             .parse::<f64>()
             .unwrap()
     };
-    (kib("VmRSS:") / 1024.0, kib("VmHWM:") / 1024.0)
+    (kib("VmRSS:") * 1.024e-3, kib("VmHWM:") * 1.024e-3)
 }
 
 fn engine_pid() -> u32 {
