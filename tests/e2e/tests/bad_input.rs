@@ -62,6 +62,16 @@ fn secrets_are_never_shown() {
     let text = String::from_utf8_lossy(&shown.stdout).into_owned()
         + &String::from_utf8_lossy(&shown.stderr);
     assert!(!text.contains("hunter2"), "{text}");
+
+    let shown = Command::new(e2e::homeostat::binary())
+        .args(["config", "show", "--output", "json"])
+        .env("HOMEOSTAT__KAFKA_SECRETS__SASL_PASSWORD", "hunter2")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&shown.stdout);
+    assert!(shown.status.success(), "{shown:?}");
+    assert!(text.contains("kafka_secrets.sasl_password"), "{text}");
+    assert!(text.contains("***") && !text.contains("hunter2"), "{text}");
 }
 
 #[test]
