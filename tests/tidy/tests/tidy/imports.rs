@@ -60,7 +60,15 @@ fn may_import(name: &str, member: &Member, models: &[String]) -> Option<Vec<Stri
         });
     }
     match name {
-        "bus" => Some(Vec::new()),
+        "bus" | "spool" => Some(Vec::new()),
+        "formats" => Some(owned(MODELS_MAY)),
+        "collector" => Some(
+            [
+                models,
+                &owned(&["wire", "bus", "kit", "formats", "spool"]),
+            ]
+            .concat(),
+        ),
         "wire" | "kit" => Some(owned(WIRE_MAY)),
         role if ROLES.contains(&role) => Some([models, &owned(&["wire", "bus", "kit"])].concat()),
         _ => None,

@@ -1,0 +1,1 @@
+//! Files of `/proc` that tell of the whole machine.

@@ -1,0 +1,1 @@
+//! Files of a cgroup or a process, read each second: parsers that allocate nothing.

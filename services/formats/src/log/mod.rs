@@ -1,0 +1,1 @@
+//! Container logs: from the bytes of the engine to lines with level and trace id.

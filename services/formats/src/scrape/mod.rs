@@ -1,0 +1,1 @@
+//! The text formats of Prometheus and OpenMetrics.
