@@ -50,6 +50,7 @@ fn container(name: &str) -> ContainerRecord {
         replica_of: None,
         made_by: None,
         copy_obstacles: Vec::new(),
+        spec: None,
     }
 }
 
@@ -65,6 +66,7 @@ fn auditor(containers: Vec<ContainerRecord>) -> Auditor {
     auditor.observe_inventory(&NodeInventory {
         node: NodeId::from("a"),
         at: NOW,
+        steady: None,
         capacity: NodeCapacity {
             cpu: Millicores(4_000),
             memory: Bytes::from_mib(8_192),

@@ -57,6 +57,7 @@ impl Fleet {
             node,
             at,
             containers,
+            steady: _,
             capacity: _,
             engine: _,
         } = inventory;

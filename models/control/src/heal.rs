@@ -60,7 +60,8 @@ fn is_ours(kind: SignalKind) -> bool {
         | SignalKind::NetworkAnomaly
         | SignalKind::IoAnomaly
         | SignalKind::ErrorLogs
-        | SignalKind::TelemetryMissing => false,
+        | SignalKind::TelemetryMissing
+        | SignalKind::TelemetryLost => false,
     }
 }
 

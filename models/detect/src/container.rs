@@ -320,7 +320,8 @@ impl Container {
             | SignalKind::MemoryRunaway
             | SignalKind::Throttling
             | SignalKind::ErrorLogs
-            | SignalKind::TelemetryMissing => {}
+            | SignalKind::TelemetryMissing
+            | SignalKind::TelemetryLost => {}
         }
     }
 
@@ -343,7 +344,8 @@ impl Container {
             | SignalKind::Hang
             | SignalKind::MemoryRunaway
             | SignalKind::Throttling
-            | SignalKind::TelemetryMissing => {}
+            | SignalKind::TelemetryMissing
+            | SignalKind::TelemetryLost => {}
         }
         out.extend(self.gates.resolve(kind, "this is the new normal", scene));
     }

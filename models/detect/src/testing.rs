@@ -2,7 +2,8 @@
 
 use units::{
     ContainerId, ContainerName, ContainerState, HealthState, LogLine, LogSeverity, LogStream,
-    Metric, MetricRow, NodeId, Sample, ServiceId, Signal, SignalKind, SignalPhase, Timestamp,
+    Metric, MetricRow, NodeId, Sample, ServiceId, Signal, SignalKind, SignalPhase, Steady,
+    Timestamp,
 };
 
 use crate::{Detector, Settings, Step};
@@ -257,6 +258,7 @@ impl World {
             machine.second(&mut self.noise);
             batch.push(Sample {
                 at: self.at,
+                steady: Steady::from_time_of_day(self.at),
                 node: NodeId::from("node-a"),
                 service: ServiceId::from(machine.service),
                 container: ContainerId::new(format!("id-of-{}", machine.name)),
@@ -299,6 +301,10 @@ fn line(machine: &Machine, at: Timestamp, back_ms: u64, sequence: u64) -> LogLin
         severity: LogSeverity::Error,
         sequence,
         lost_before: 0,
+        lines: 1,
+        limited_before: 0,
+        trace_id: None,
+        raw: None,
         text: format!("ERROR request {sequence} failed: upstream timed out"),
     }
 }

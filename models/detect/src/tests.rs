@@ -363,10 +363,12 @@ fn inventory(world: &World, names: &[&str]) -> NodeInventory {
         replica_of: None,
         made_by: None,
         copy_obstacles: Vec::new(),
+        spec: None,
     };
     NodeInventory {
         node: NodeId::from("node-a"),
         at: world.at,
+        steady: None,
         capacity: NodeCapacity::default(),
         engine: EngineInfo::default(),
         containers: world

@@ -51,6 +51,10 @@ pub enum EventKind {
 pub struct ContainerEvent {
     /// When the engine saw it.
     pub at: Timestamp,
+    /// The same in nanoseconds since the Unix epoch, as the engine tells it: with container and kind it identifies the event, so
+    /// that one sent twice is recognised. Absent for what the engine did not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_unix_ns: Option<i64>,
     /// Where.
     pub node: NodeId,
     /// The service.

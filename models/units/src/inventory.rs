@@ -1,12 +1,13 @@
 //! What a node holds: its heartbeat.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bytes, ContainerId, ContainerName, LabelProblem, Millicores, NodeId, PlanId, Policy, ServiceId,
-    Timestamp,
+    Bytes, ContainerId, ContainerName, ContainerSpec, LabelProblem, Millicores, NodeId, PlanId,
+    Policy, ServiceId, Steady, Timestamp,
 };
 
 /// What the engine says a container is doing.
@@ -147,6 +148,10 @@ pub struct ContainerRecord {
     /// Why no replica can be made from it; empty when one can.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub copy_obstacles: Vec<String>,
+    /// What it was created from. Absent in records of older collectors, and where a node holds so many containers that all of
+    /// them would not fit into a record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<Arc<ContainerSpec>>,
 }
 
 impl ContainerRecord {
@@ -184,6 +189,9 @@ pub struct NodeInventory {
     pub node: NodeId,
     /// When it was taken.
     pub at: Timestamp,
+    /// The same by the node's clock that never steps. Absent in records of older collectors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steady: Option<Steady>,
     /// What the node has.
     pub capacity: NodeCapacity,
     /// Its engine.

@@ -15,11 +15,14 @@ mod journal;
 mod log;
 mod metric;
 mod plan;
+mod point;
 mod policy;
 mod quantity;
 mod sample;
 mod signal;
+mod spec;
 mod time;
+mod traffic;
 
 pub use copying::CopyTemplate;
 pub use event::{ContainerEvent, EventKind};
@@ -38,6 +41,7 @@ pub use plan::{
     Action, ActionKind, Cause, Check, Command, Expectation, Outcome, OutcomeResult, Plan, Refusal,
     Step,
 };
+pub use point::{NodeMetric, Point, SeriesKind};
 pub use policy::{
     LABEL_COMMAND, LABEL_PLAN, LABEL_PREFIX, LABEL_REPLICA_OF, LabelProblem, Mode, Policy,
     ScalePolicy, ScaleTarget,
@@ -45,4 +49,9 @@ pub use policy::{
 pub use quantity::{Bytes, Millicores, QuantityError, Ratio};
 pub use sample::{MetricRow, Sample};
 pub use signal::{Confidence, Evidence, Severity, Signal, SignalKind, SignalPhase, Subject};
-pub use time::{Timestamp, duration_ms};
+pub use spec::{
+    ComposeSpec, ContainerSpec, HealthSpec, MountKind, MountSpec, NetworkSpec, PortSpec,
+    RestartSpec,
+};
+pub use time::{Steady, Timestamp, duration_ms};
+pub use traffic::{Direction, Link};

@@ -34,7 +34,7 @@ pub enum Severity {
     Fatal,
 }
 
-/// One line a container wrote, its 16 KiB pieces joined.
+/// One line a container wrote, its 16 KiB pieces joined, or the lines of one stack trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
     /// When the engine took it.
@@ -51,11 +51,20 @@ pub struct LogLine {
     pub stream: LogStream,
     /// Its level.
     pub severity: Severity,
-    /// The line's number within the container's log since it was created, as far as this collector counted: with the container
-    /// it identifies the line, so that a line sent twice is recognised.
+    /// The line's number within this stream of the container's log since it was created, as far as this collector counted. With
+    /// container and stream it identifies the line, so that a line sent twice is recognised.
     pub sequence: u64,
-    /// Lines known to be lost directly before this one.
+    /// How many lines this one holds: more than one where a stack trace was merged. The next line of the stream is numbered
+    /// `sequence + lines`, and what was sent twice may have been merged otherwise the second time.
+    pub lines: u32,
+    /// Lines known to be lost directly before this one: rotated away unread, cut off, or dropped from a full spool.
     pub lost_before: u64,
-    /// The text without its newline.
+    /// Lines the rate limit dropped directly before this one.
+    pub limited_before: u64,
+    /// The trace it belongs to, as recognised in its text: 32 hexadecimal digits.
+    pub trace_id: Option<String>,
+    /// The text without its newline. Bytes that are no UTF-8 stand as U+FFFD, and secrets as `[redacted:…]`.
     pub text: String,
+    /// The bytes, where they are no UTF-8.
+    pub raw: Option<Vec<u8>>,
 }

@@ -85,6 +85,22 @@ metrics! {
     Restarts, "restarts", Counter, "restarts by the engine's restart policy";
     Uptime, "uptime_seconds", Gauge, "time since the container was last started";
     ExitCode, "exit_code", Gauge, "exit code of the last run; absent while running";
+    PsiCpuFull, "psi_cpu_full_seconds", Counter, "time all tasks waited for CPU";
+    TcpEstablished, "tcp_established", Gauge, "TCP connections established";
+    TcpOpening, "tcp_opening", Gauge, "TCP connections being opened: SYN sent or received";
+    TcpClosing, "tcp_closing", Gauge, "TCP connections being closed by this side, TIME_WAIT included";
+    TcpCloseWait, "tcp_close_wait", Gauge, "TCP connections the peer has closed and this side has not";
+    TcpListening, "tcp_listening", Gauge, "TCP sockets that listen";
+    TcpRttMedian, "tcp_rtt_median_seconds", Gauge, "median of the smoothed round-trip times of its connections, loopback left out";
+    TcpRttP99, "tcp_rtt_p99_seconds", Gauge, "99th percentile of the smoothed round-trip times of its connections";
+    TcpSegments, "tcp_segments_sent", Counter, "TCP segments sent in its network namespace";
+    TcpRetransmits, "tcp_segments_retransmitted", Counter, "TCP segments sent again in its network namespace";
+    LayerBytes, "layer_bytes", Gauge, "size of its writable layer, measured every few minutes";
+    LogLines, "log_lines", Counter, "log lines read since the collector started";
+    LogBytes, "log_bytes", Counter, "bytes of log text read since the collector started";
+    LogLinesLost, "log_lines_lost", Counter, "log lines lost since the collector started: rotated away unread, or dropped from a full spool";
+    LogLinesLimited, "log_lines_limited", Counter, "log lines dropped by the rate limit since the collector started";
+    SamplesLost, "samples_lost", Counter, "samples dropped from a full spool since the collector started";
 }
 
 impl Metric {

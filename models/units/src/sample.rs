@@ -1,7 +1,8 @@
 //! What a container did, once a tick.
 
 use crate::{
-    ContainerId, ContainerName, ContainerState, HealthState, Metric, NodeId, ServiceId, Timestamp,
+    ContainerId, ContainerName, ContainerState, HealthState, Metric, NodeId, ServiceId, Steady,
+    Timestamp,
 };
 
 /// The metrics of one sample. A metric that could not be read is absent, never zero.
@@ -43,6 +44,8 @@ impl MetricRow {
 pub struct Sample {
     /// When the numbers were read.
     pub at: Timestamp,
+    /// The same by the node's clock that never steps: rates and gaps are taken from this one.
+    pub steady: Steady,
     /// Where.
     pub node: NodeId,
     /// The service it is a replica of.

@@ -36,11 +36,13 @@ pub enum SignalKind {
     ErrorLogs,
     /// Its telemetry stopped.
     TelemetryMissing,
+    /// Some of its telemetry was lost: samples or log lines that never arrived.
+    TelemetryLost,
 }
 
 impl SignalKind {
     /// Every kind.
-    pub const ALL: [SignalKind; 12] = [
+    pub const ALL: [SignalKind; 13] = [
         SignalKind::Overload,
         SignalKind::Unhealthy,
         SignalKind::CrashLoop,
@@ -53,6 +55,7 @@ impl SignalKind {
         SignalKind::IoAnomaly,
         SignalKind::ErrorLogs,
         SignalKind::TelemetryMissing,
+        SignalKind::TelemetryLost,
     ];
 
     /// The word on the wire, in metrics and on the command line.
@@ -70,6 +73,7 @@ impl SignalKind {
             SignalKind::IoAnomaly => "io_anomaly",
             SignalKind::ErrorLogs => "error_logs",
             SignalKind::TelemetryMissing => "telemetry_missing",
+            SignalKind::TelemetryLost => "telemetry_lost",
         }
     }
 }

@@ -55,6 +55,47 @@ impl Sub<Duration> for Timestamp {
     }
 }
 
+/// Milliseconds of a node's clock that never steps and counts from its boot, time asleep included (`CLOCK_BOOTTIME`).
+///
+/// It orders what one node tells and says how far apart it was, whatever happens to the time of day. It means nothing on another
+/// node, and begins anew when the node boots.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Steady(u64);
+
+impl Steady {
+    /// So many milliseconds since boot.
+    pub const fn from_millis(since_boot_ms: u64) -> Self {
+        Steady(since_boot_ms)
+    }
+
+    /// Milliseconds since boot.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// How long after `earlier` this is; zero when it is not after it.
+    pub fn since(self, earlier: Steady) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// What stands for it in a record of a writer that did not tell it: its time of day.
+    pub fn from_time_of_day(at: Timestamp) -> Self {
+        Steady(u64::try_from(at.0).unwrap_or(0))
+    }
+}
+
+impl Add<Duration> for Steady {
+    type Output = Steady;
+
+    fn add(self, rhs: Duration) -> Steady {
+        let ms = u64::try_from(rhs.as_millis()).unwrap_or(u64::MAX);
+        Steady(self.0.saturating_add(ms))
+    }
+}
+
 /// RFC 3339 in UTC with milliseconds; the bare number when it is outside the calendar.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

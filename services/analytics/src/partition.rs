@@ -177,6 +177,7 @@ mod tests {
         let inventory = NodeInventory {
             node: NodeId::from("node-a"),
             at: at(0),
+            steady: None,
             capacity: NodeCapacity::default(),
             engine: EngineInfo::default(),
             containers: Vec::new(),

@@ -14,7 +14,7 @@ use kit::config::HumanDuration;
 use units::{
     ContainerId, ContainerName, ContainerState, EngineInfo, Forecast, HealthState, LogLine,
     LogSeverity, LogStream, Metric, MetricRow, NodeCapacity, NodeId, NodeInventory, Sample,
-    ServiceId, Signal, SignalKind, SignalPhase, Timestamp,
+    ServiceId, Signal, SignalKind, SignalPhase, Steady, Timestamp,
 };
 use wire::{Meta, topic};
 
@@ -65,6 +65,7 @@ impl Actor {
         let unhealthy = self.service == "patient" && (70..90).contains(&second);
         Sample {
             at: at(second),
+            steady: Steady::from_time_of_day(at(second)),
             node: NodeId::from("node-a"),
             service: ServiceId::from(self.service),
             container: ContainerId::new(format!("id-of-{}", self.service)),
@@ -96,6 +97,10 @@ impl Actor {
             severity,
             sequence: (second * 100 + number) as u64,
             lost_before: 0,
+            lines: 1,
+            limited_before: 0,
+            trace_id: None,
+            raw: None,
             text: format!("request {number} of second {second}"),
         };
         (0..count).map(line).collect()
@@ -373,6 +378,7 @@ async fn a_silent_node_is_told_and_resolved_when_it_is_taken_out() {
     let beat = NodeInventory {
         node: NodeId::from("node-a"),
         at: at(0),
+        steady: None,
         capacity: NodeCapacity::default(),
         engine: EngineInfo::default(),
         containers: Vec::new(),

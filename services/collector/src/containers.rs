@@ -210,6 +210,7 @@ impl Containers {
         let (service, name) = self.identity(event);
         Some(ContainerEvent {
             at: Timestamp::from_millis(event.at_ns / 1_000_000),
+            at_unix_ns: Some(event.at_ns),
             node: self.node.clone(),
             service,
             container: event.id.clone(),
@@ -227,6 +228,7 @@ impl Containers {
     ) -> ContainerEvent {
         ContainerEvent {
             at,
+            at_unix_ns: None,
             node: self.node.clone(),
             service: record.service.clone(),
             container: record.id.clone(),

@@ -116,6 +116,7 @@ impl Details {
             replica_of: label(LABEL_REPLICA_OF).map(ContainerId::from),
             made_by: label(LABEL_PLAN).map(PlanId::from),
             copy_obstacles,
+            spec: None,
             id,
             name,
         };

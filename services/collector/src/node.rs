@@ -323,6 +323,7 @@ impl Node {
         let inventory = NodeInventory {
             node: self.keeper.node.clone(),
             at: kit::now(),
+            steady: Some(kit::steady()),
             capacity: client.capacity,
             engine: client.engine.clone(),
             containers: self.containers.records(),

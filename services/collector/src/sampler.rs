@@ -262,6 +262,7 @@ impl Readers {
     fn row(&self, member: &Member, now: Timestamp, metrics: MetricRow) -> Sample {
         Sample {
             at: now,
+            steady: kit::steady(),
             node: self.node.clone(),
             service: member.service.clone(),
             container: member.id.clone(),

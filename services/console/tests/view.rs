@@ -36,6 +36,7 @@ fn inventory(service: &str, state: ContainerState) -> NodeInventory {
     NodeInventory {
         node: NodeId::from("node-a"),
         at: at(0),
+        steady: None,
         capacity: NodeCapacity::default(),
         engine: EngineInfo {
             version: "20.10".to_owned(),
@@ -59,6 +60,7 @@ fn inventory(service: &str, state: ContainerState) -> NodeInventory {
             replica_of: None,
             made_by: None,
             copy_obstacles: Vec::new(),
+            spec: None,
         }],
     }
 }

@@ -109,6 +109,7 @@ fn container(name: &str) -> ContainerRecord {
         replica_of: None,
         made_by: None,
         copy_obstacles: Vec::new(),
+        spec: None,
     }
 }
 
@@ -116,6 +117,7 @@ async fn heartbeat(bus: &Bus) {
     let inventory = NodeInventory {
         node: NodeId::from("a"),
         at: kit::now(),
+        steady: None,
         capacity: NodeCapacity::default(),
         engine: EngineInfo::default(),
         containers: ["web", "db", "api", "mail", "queue"]

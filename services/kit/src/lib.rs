@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio_util::sync::CancellationToken;
-use units::Timestamp;
+use units::{Steady, Timestamp};
 
 pub mod admin;
 pub mod backoff;
@@ -68,6 +68,18 @@ pub fn now() -> Timestamp {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// The clock that never steps, time asleep included.
+pub fn steady() -> Steady {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
+    Steady::from_millis(
+        seconds
+            .saturating_mul(1_000)
+            .saturating_add(nanoseconds / 1_000_000),
+    )
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use arrow_array::builder::StringDictionaryBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type, UInt8Type, UInt64Type};
 use arrow_array::{
-    Array, ArrayRef, Float64Array, Int64Array, PrimitiveArray, RecordBatch, StringArray,
-    TypedDictionaryArray, UInt8Array, UInt64Array,
+    Array, ArrayRef, BinaryArray, Float64Array, Int64Array, PrimitiveArray, RecordBatch,
+    StringArray, TypedDictionaryArray, UInt8Array, UInt64Array,
 };
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
@@ -48,6 +48,40 @@ impl Batch {
 
     pub(crate) fn codes(&mut self, name: &str, values: impl Iterator<Item = u8>) {
         self.push(name, Arc::new(UInt8Array::from_iter_values(values)));
+    }
+
+    /// Counts that are seldom anything but `usual`: a column with nothing else is left out.
+    pub(crate) fn counts_unless(
+        &mut self,
+        name: &str,
+        usual: u64,
+        values: impl Iterator<Item = u64> + Clone,
+    ) {
+        if values.clone().any(|value| value != usual) {
+            self.counts(name, values);
+        }
+    }
+
+    /// Text that is seldom there: a column without any is left out.
+    pub(crate) fn text_if_any<'a>(
+        &mut self,
+        name: &str,
+        values: impl Iterator<Item = Option<&'a str>> + Clone,
+    ) {
+        if values.clone().any(|value| value.is_some()) {
+            self.push(name, Arc::new(StringArray::from_iter(values)));
+        }
+    }
+
+    /// Bytes that are seldom there: a column without any is left out.
+    pub(crate) fn bytes_if_any<'a>(
+        &mut self,
+        name: &str,
+        values: impl Iterator<Item = Option<&'a [u8]>> + Clone,
+    ) {
+        if values.clone().any(|value| value.is_some()) {
+            self.push(name, Arc::new(BinaryArray::from_iter(values)));
+        }
     }
 
     /// Numbers of which some may not have been read. A column with none is left out: readers take that as not read.
@@ -160,6 +194,40 @@ impl Columns {
             .as_primitive_opt()
             .map(Some)
             .ok_or_else(|| mistyped(name, "64-bit number", column.data_type()))
+    }
+
+    /// As [`Columns::counts`]; `None` when the batch does not have the column.
+    pub(crate) fn counts_if_any(
+        &self,
+        name: &str,
+    ) -> Result<Option<&PrimitiveArray<UInt64Type>>, String> {
+        self.has(name).then(|| self.counts(name)).transpose()
+    }
+
+    /// Text of which some may be absent; `None` when the batch does not have the column.
+    pub(crate) fn text_if_any(&self, name: &str) -> Result<Option<&StringArray>, String> {
+        let Some(column) = self.0.column_by_name(name) else {
+            return Ok(None);
+        };
+        column
+            .as_string_opt::<i32>()
+            .map(Some)
+            .ok_or_else(|| mistyped(name, "text", column.data_type()))
+    }
+
+    /// Bytes of which some may be absent; `None` when the batch does not have the column.
+    pub(crate) fn bytes_if_any(&self, name: &str) -> Result<Option<&BinaryArray>, String> {
+        let Some(column) = self.0.column_by_name(name) else {
+            return Ok(None);
+        };
+        column
+            .as_binary_opt::<i32>()
+            .map(Some)
+            .ok_or_else(|| mistyped(name, "bytes", column.data_type()))
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.column_by_name(name).is_some()
     }
 
     fn column(&self, name: &str) -> Result<&ArrayRef, String> {

@@ -69,6 +69,13 @@ pub(crate) fn headers(schema: &str, version: u32, meta: &Meta) -> Headers {
     headers
 }
 
+/// Whether the record says that it is of this schema, whatever its version.
+pub(crate) fn is(record: &Record, name: &str) -> bool {
+    schema(record)
+        .and_then(|said| said.split_once('/'))
+        .is_some_and(|(said, _)| said == name)
+}
+
 /// Refuses a record whose schema is not `schema`, or whose version is not one of `1..=newest`.
 pub(crate) fn expect(record: &Record, name: &str, newest: u32) -> Result<u32, DecodeError> {
     let Some(said) = schema(record) else {

@@ -11,12 +11,18 @@ mod columns;
 mod error;
 mod header;
 mod json;
+mod links;
 mod logs;
 mod samples;
+mod series;
+mod telemetry;
 pub mod topic;
 
 pub use error::{DecodeError, DecodeProblem, EncodeError};
 pub use header::{Meta, producer, traceparent};
 pub use json::{Checkpoint, Claim, Json, decode, encode, is_tombstone};
+pub use links::{decode_links, encode_links};
 pub use logs::{decode_logs, encode_logs};
 pub use samples::{decode_samples, encode_samples};
+pub use series::{decode_series, encode_series};
+pub use telemetry::{Telemetry, decode_telemetry};

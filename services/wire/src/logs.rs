@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::ArrayAccessor;
+use arrow_array::{Array, ArrayAccessor};
 use bus::{NewRecord, Record};
 use bytes::Bytes;
 use units::{
@@ -16,7 +16,7 @@ use crate::samples::code;
 use crate::topic;
 
 const SCHEMA: &str = "logs";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 const STREAMS: [LogStream; 2] = [LogStream::Stdout, LogStream::Stderr];
 const SEVERITIES: [LogSeverity; 7] = [
@@ -50,8 +50,16 @@ pub fn encode_logs(
     batch.codes("stream", lines.iter().map(|line| line.stream as u8));
     batch.codes("severity", lines.iter().map(|line| line.severity as u8));
     batch.counts("sequence", lines.iter().map(|line| line.sequence));
-    batch.counts("lost_before", lines.iter().map(|line| line.lost_before));
+    let counts = |of: fn(&LogLine) -> u64| lines.iter().map(of);
+    batch.counts_unless("lines", 1, counts(|line| u64::from(line.lines)));
+    batch.counts_unless("lost_before", 0, counts(|line| line.lost_before));
+    batch.counts_unless("limited_before", 0, counts(|line| line.limited_before));
+    batch.text_if_any(
+        "trace_id",
+        lines.iter().map(|line| line.trace_id.as_deref()),
+    );
     batch.text("text", lines.iter().map(|line| line.text.as_str()));
+    batch.bytes_if_any("raw", lines.iter().map(|line| line.raw.as_deref()));
     let value = batch.encode().map_err(|source| EncodeError::Batch {
         topic: topic::LOGS,
         source,
@@ -67,7 +75,7 @@ pub fn encode_logs(
     })
 }
 
-/// Reads a batch of lines.
+/// Reads a batch of lines. Columns that only seldom hold anything are there only when they do.
 ///
 /// # Errors
 /// When schema or version are not known, or the bytes are not such a batch.
@@ -87,10 +95,17 @@ fn lines(columns: &Columns) -> Result<Vec<LogLine>, String> {
     let stream = columns.codes("stream")?;
     let severity = columns.codes("severity")?;
     let sequence = columns.counts("sequence")?;
-    let lost_before = columns.counts("lost_before")?;
+    let merged = columns.counts_if_any("lines")?;
+    let lost_before = columns.counts_if_any("lost_before")?;
+    let limited_before = columns.counts_if_any("limited_before")?;
+    let trace_id = columns.text_if_any("trace_id")?;
     let text = columns.text("text")?;
+    let raw = columns.bytes_if_any("raw")?;
     (0..columns.rows())
         .map(|row| {
+            let merged = merged.map_or(1, |column| column.value(row));
+            let trace_id = trace_id.filter(|column| column.is_valid(row));
+            let raw = raw.filter(|column| column.is_valid(row));
             Ok(LogLine {
                 at: Timestamp::from_millis(at.value(row)),
                 node: NodeId::new(Arc::from(node.value(row))),
@@ -100,8 +115,12 @@ fn lines(columns: &Columns) -> Result<Vec<LogLine>, String> {
                 stream: code(&STREAMS, stream.value(row), "stream")?,
                 severity: code(&SEVERITIES, severity.value(row), "severity")?,
                 sequence: sequence.value(row),
-                lost_before: lost_before.value(row),
+                lines: u32::try_from(merged).map_err(|_| format!("{merged} lines in one"))?,
+                lost_before: lost_before.map_or(0, |column| column.value(row)),
+                limited_before: limited_before.map_or(0, |column| column.value(row)),
+                trace_id: trace_id.map(|column| column.value(row).to_owned()),
                 text: text.value(row).to_owned(),
+                raw: raw.map(|column| column.value(row).to_owned()),
             })
         })
         .collect()

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use arrow_array::Array;
-use arrow_array::ArrayAccessor;
+use arrow_array::{ArrayAccessor, UInt64Array};
 use bus::{NewRecord, Record};
 use bytes::Bytes;
 use units::{
     ContainerId, ContainerName, ContainerState, HealthState, Metric, MetricRow, NodeId, Sample,
-    ServiceId, Timestamp,
+    ServiceId, Steady, Timestamp,
 };
 
 use crate::columns::{Batch, Columns};
@@ -16,7 +16,7 @@ use crate::error::{DecodeError, EncodeError};
 use crate::header::{self, Meta};
 use crate::topic;
 
-const SCHEMA: &str = "samples";
+pub(crate) const SCHEMA: &str = "samples";
 const VERSION: u32 = 1;
 
 /// Writes the rows of one partition and tick. The caller has put together the services that `bus::partition_of` sends there.
@@ -30,6 +30,7 @@ pub fn encode_samples(
 ) -> Result<NewRecord, EncodeError> {
     let mut batch = Batch::default();
     batch.times("at_unix_ms", rows.iter().map(|row| row.at.as_millis()));
+    batch.counts("steady_ms", rows.iter().map(|row| row.steady.as_millis()));
     batch.names("node", rows.iter().map(|row| row.node.as_str()));
     batch.names("service", rows.iter().map(|row| row.service.as_str()));
     batch.names("container", rows.iter().map(|row| row.container.as_str()));
@@ -70,6 +71,7 @@ pub fn decode_samples(record: &Record) -> Result<Vec<Sample>, DecodeError> {
 
 fn rows(columns: &Columns) -> Result<Vec<Sample>, String> {
     let at = columns.times("at_unix_ms")?;
+    let steady = columns.counts_if_any("steady_ms")?;
     let node = columns.names("node")?;
     let service = columns.names("service")?;
     let container = columns.names("container")?;
@@ -78,8 +80,10 @@ fn rows(columns: &Columns) -> Result<Vec<Sample>, String> {
     let health = columns.codes("health")?;
     let mut samples = Vec::with_capacity(columns.rows());
     for row in 0..columns.rows() {
+        let at = Timestamp::from_millis(at.value(row));
         samples.push(Sample {
-            at: Timestamp::from_millis(at.value(row)),
+            at,
+            steady: steady_of(steady, row, at),
             node: NodeId::new(Arc::from(node.value(row))),
             service: ServiceId::new(Arc::from(service.value(row))),
             container: ContainerId::new(Arc::from(container.value(row))),
@@ -100,6 +104,14 @@ fn rows(columns: &Columns) -> Result<Vec<Sample>, String> {
         }
     }
     Ok(samples)
+}
+
+/// The clock that never steps, which writers before it was told stand in for with the time of day.
+pub(crate) fn steady_of(column: Option<&UInt64Array>, row: usize, at: Timestamp) -> Steady {
+    column.map_or_else(
+        || Steady::from_time_of_day(at),
+        |column| Steady::from_millis(column.value(row)),
+    )
 }
 
 pub(crate) fn code<T: Copy>(all: &[T], code: u8, what: &str) -> Result<T, String> {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bus::{Retention, TopicSpec};
 
-/// Keyed by service; Arrow IPC, one batch for each partition and tick.
+/// Keyed by service; Arrow IPC: one batch of samples for each partition and tick, and beside them batches of application and
+/// node series and of links between services.
 pub const SAMPLES: &str = "homeostat.samples";
 /// Keyed by service; Arrow IPC.
 pub const LOGS: &str = "homeostat.logs";

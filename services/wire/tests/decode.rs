@@ -45,7 +45,17 @@ prop_compose! {
 
 prop_compose! {
     fn any_line()(at_ms in any::<i64>(), text in ".*", sequence in any::<u64>(), lost_before in any::<u64>()) -> LogLine {
-        LogLine { at: Timestamp::from_millis(at_ms), text, sequence, lost_before, ..line() }
+        LogLine {
+            at: Timestamp::from_millis(at_ms),
+            text,
+            sequence,
+            lines: (sequence % 3) as u32,
+            lost_before,
+            limited_before: lost_before / 2,
+            trace_id: sequence.is_multiple_of(2).then(|| format!("{sequence:032x}")),
+            raw: lost_before.is_multiple_of(2).then(|| vec![0xff; (sequence % 7) as usize]),
+            ..line()
+        }
     }
 }
 
@@ -59,6 +69,9 @@ fn decode_as_everything(record: &Record) {
         }
     }
     check(wire::decode_samples(record));
+    check(wire::decode_telemetry(record));
+    check(wire::decode_series(record));
+    check(wire::decode_links(record));
     check(wire::decode_logs(record));
     check(wire::decode::<ContainerEvent>(record));
     check(wire::decode::<NodeInventory>(record));
@@ -87,7 +100,7 @@ proptest! {
     #[test]
     fn arbitrary_bytes_are_refused_or_read_but_never_panic(
         bytes in proptest::collection::vec(any::<u8>(), 0..512),
-        schema in prop::sample::select(vec!["samples/1", "logs/1", "event/1", "inventory/1", "signal/1", "forecast/1", "command/1", "outcome/1", "journal/1", "claim/1", "checkpoint/1", "x"]),
+        schema in prop::sample::select(vec!["samples/1", "series/1", "links/1", "logs/1", "logs/2", "event/1", "inventory/1", "signal/1", "forecast/1", "command/1", "outcome/1", "journal/1", "claim/1", "checkpoint/1", "x"]),
     ) {
         let mut record = delivered(wire::encode(&signal(), &meta()));
         record.value = Bytes::from(bytes);

@@ -75,6 +75,42 @@ fn json_records_are_as_they_were() {
     });
 }
 
+/// What the first version of each batch held, before columns were added.
+#[test]
+fn the_first_batches_are_read() {
+    let first = |metrics: &MetricRow| {
+        let mut row = MetricRow::default();
+        for (metric, value) in metrics.iter() {
+            if metric <= Metric::ExitCode {
+                row.set(metric, value);
+            }
+        }
+        row
+    };
+    let rows: Vec<Sample> = [sample(), stopped_sample()]
+        .into_iter()
+        .map(|row| Sample {
+            steady: Steady::from_time_of_day(row.at),
+            metrics: first(&row.metrics),
+            ..row
+        })
+        .collect();
+    let mut record = delivered(wire::encode_samples(&rows, 3, &meta()).unwrap());
+    record.value = std::fs::read(file("samples-first.arrow")).unwrap().into();
+    assert_eq!(wire::decode_samples(&record).unwrap(), rows);
+
+    let lines = vec![LogLine {
+        lines: 1,
+        limited_before: 0,
+        trace_id: None,
+        raw: None,
+        ..line()
+    }];
+    let mut record = delivered(wire::encode_logs(&lines, 3, &meta()).unwrap());
+    record.value = std::fs::read(file("logs-first.arrow")).unwrap().into();
+    assert_eq!(wire::decode_logs(&record).unwrap(), lines);
+}
+
 #[test]
 fn batches_written_before_are_read() {
     let rows = vec![sample(), stopped_sample()];
@@ -84,6 +120,18 @@ fn batches_written_before_are_read() {
 
     let lines = vec![line()];
     let mut record = delivered(wire::encode_logs(&lines, 3, &meta()).unwrap());
-    record.value = golden("logs-1.arrow", &record.value).into();
+    record.value = golden("logs-2.arrow", &record.value).into();
     assert_eq!(wire::decode_logs(&record).unwrap(), lines);
+
+    let points = vec![point(), node_point()];
+    let mut record = delivered(wire::encode_series(&points, 3, &meta()).unwrap());
+    record.value = golden("series-1.arrow", &record.value).into();
+    let read = wire::decode_telemetry(&record).unwrap();
+    assert_eq!(read, wire::Telemetry::Series(points));
+
+    let links = vec![link()];
+    let mut record = delivered(wire::encode_links(&links, 3, &meta()).unwrap());
+    record.value = golden("links-1.arrow", &record.value).into();
+    let read = wire::decode_telemetry(&record).unwrap();
+    assert_eq!(read, wire::Telemetry::Links(links));
 }

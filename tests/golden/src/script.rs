@@ -303,6 +303,7 @@ impl Stage {
         let (node, record) = self.world.get(name);
         let event = ContainerEvent {
             at: self.now,
+            at_unix_ns: None,
             node,
             service: record.service.clone(),
             container: record.id.clone(),

@@ -66,6 +66,7 @@ impl World {
                 .map(|_| "it mounts a host path".to_owned())
                 .into_iter()
                 .collect(),
+            spec: None,
         };
         let node = options.get("node").copied().unwrap_or("node-a");
         self.containers
@@ -121,6 +122,7 @@ impl World {
         let inventory = |(node, containers): (&str, Vec<ContainerRecord>)| NodeInventory {
             node: NodeId::from(node),
             at: now,
+            steady: None,
             capacity: NodeCapacity {
                 cpu: Millicores(4_000),
                 memory: Bytes::from_mib(8_192),

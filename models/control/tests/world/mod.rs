@@ -113,6 +113,7 @@ impl World {
                 replica_of: None,
                 made_by: None,
                 copy_obstacles: Vec::new(),
+                spec: None,
             });
         self
     }
@@ -226,6 +227,7 @@ impl World {
         let inventory = NodeInventory {
             node: node.clone(),
             at: self.now,
+            steady: None,
             capacity: NodeCapacity::default(),
             engine: EngineInfo::default(),
             containers: self.nodes[node].clone(),
@@ -298,6 +300,7 @@ impl World {
         let (node, record) = self.place(name);
         let event = ContainerEvent {
             at: self.now,
+            at_unix_ns: None,
             node,
             service: record.service,
             container: record.id,

@@ -107,6 +107,10 @@ mod tests {
             severity: LogSeverity::Unknown,
             sequence: 0,
             lost_before: 0,
+            lines: 1,
+            limited_before: 0,
+            trace_id: None,
+            raw: None,
             text: "x".repeat(bytes),
         };
         vec![line; count]

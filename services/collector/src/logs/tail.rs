@@ -278,6 +278,10 @@ impl Tail {
             severity: severity(&joined.text),
             sequence,
             lost_before: std::mem::take(&mut self.lost),
+            lines: 1,
+            limited_before: 0,
+            trace_id: None,
+            raw: None,
             text: joined.text,
         }
     }

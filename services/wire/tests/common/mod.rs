@@ -1,6 +1,7 @@
 //! One value of each record, used by the golden files and the property tests.
 #![allow(clippy::unwrap_used, dead_code)]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{NewRecord, Position, Record};
@@ -32,6 +33,7 @@ pub(crate) fn sample() -> Sample {
     }
     Sample {
         at: at(0),
+        steady: Steady::from_millis(5_000),
         node: NodeId::from("node-a"),
         service: ServiceId::from("shop/web"),
         container: ContainerId::from("0123456789abcdef"),
@@ -64,8 +66,12 @@ pub(crate) fn line() -> LogLine {
         stream: LogStream::Stderr,
         severity: LogSeverity::Error,
         sequence: 7,
+        lines: 3,
         lost_before: 2,
+        limited_before: 4,
+        trace_id: Some("0af7651916cd43dd8448eb211c80319c".to_owned()),
         text: "payment 12 failed: timeout \u{1f4a5}".to_owned(),
+        raw: Some(vec![0xff, 0xfe]),
     }
 }
 
@@ -167,6 +173,7 @@ pub(crate) fn inventory() -> NodeInventory {
     NodeInventory {
         node: NodeId::from("node-a"),
         at: at(0),
+        steady: Some(Steady::from_millis(5_000)),
         capacity: NodeCapacity {
             cpu: Millicores(2_000),
             memory: Bytes::from_mib(4_096),
@@ -197,13 +204,103 @@ pub(crate) fn inventory() -> NodeInventory {
             replica_of: None,
             made_by: None,
             copy_obstacles: vec!["publishes the fixed host port 80".to_owned()],
+            spec: Some(Arc::new(spec())),
         }],
+    }
+}
+
+fn spec() -> ContainerSpec {
+    ContainerSpec {
+        image_digest: "sha256:77".to_owned(),
+        entrypoint: Vec::new(),
+        command: vec!["serve".to_owned()],
+        environment: vec!["PATH".to_owned()],
+        compose: Some(ComposeSpec {
+            project: "shop".to_owned(),
+            service: "web".to_owned(),
+            depends_on: vec!["db".to_owned()],
+        }),
+        network_mode: "shop_default".to_owned(),
+        networks: vec![NetworkSpec {
+            name: "shop_default".to_owned(),
+            aliases: vec!["web".to_owned()],
+            addresses: vec!["172.18.0.3".to_owned()],
+        }],
+        ports: vec![PortSpec {
+            container: "80/tcp".to_owned(),
+            host_address: String::new(),
+            host_port: "80".to_owned(),
+        }],
+        mounts: vec![MountSpec {
+            kind: MountKind::Volume,
+            source: "assets".to_owned(),
+            target: "/assets".to_owned(),
+            driver: "local".to_owned(),
+            access: "ro".to_owned(),
+        }],
+        restart: RestartSpec {
+            policy: "on-failure".to_owned(),
+            attempts_max: Some(3),
+        },
+        health: Some(HealthSpec {
+            test: vec!["CMD".to_owned(), "/check".to_owned()],
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(1),
+            retries: 3,
+            start_period: Duration::ZERO,
+        }),
+        stop_signal: Some("SIGINT".to_owned()),
+        log_driver: "json-file".to_owned(),
+    }
+}
+
+pub(crate) fn point() -> Point {
+    Point {
+        at: at(2),
+        steady: Steady::from_millis(5_002),
+        node: NodeId::from("node-a"),
+        service: Some(ServiceId::from("shop/web")),
+        container: Some(ContainerId::from("0123456789abcdef")),
+        name: "http_requests_total".to_owned(),
+        labels: "code=\"200\"".to_owned(),
+        kind: SeriesKind::Counter,
+        value: 1027.0,
+    }
+}
+
+pub(crate) fn node_point() -> Point {
+    Point {
+        service: None,
+        container: None,
+        name: NodeMetric::Load.name().to_owned(),
+        labels: "window=\"1m\"".to_owned(),
+        kind: SeriesKind::Gauge,
+        value: 0.25,
+        ..point()
+    }
+}
+
+pub(crate) fn link() -> Link {
+    Link {
+        at: at(3),
+        steady: Steady::from_millis(5_003),
+        node: NodeId::from("node-a"),
+        service: ServiceId::from("shop/web"),
+        container: ContainerId::from("0123456789abcdef"),
+        peer: "172.18.0.4".parse().unwrap(),
+        peer_service: Some(ServiceId::from("shop/db")),
+        direction: Direction::Outbound,
+        port: 5432,
+        connections: 4,
+        rtt_median: Duration::from_micros(310),
+        retransmits: 2,
     }
 }
 
 pub(crate) fn event() -> ContainerEvent {
     ContainerEvent {
         at: at(1),
+        at_unix_ns: Some(1_700_000_000_001_000_042),
         node: NodeId::from("node-a"),
         service: ServiceId::from("shop/web"),
         container: ContainerId::from("0123456789abcdef"),
