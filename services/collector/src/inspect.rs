@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, HostConfig,
@@ -12,6 +13,7 @@ use units::{
 };
 
 use crate::cgroup::Network;
+use crate::spec;
 
 const DEFAULT_CPU_PERIOD_US: i64 = 100_000;
 /// Files of a json-file log unless `max-file` says otherwise.
@@ -73,6 +75,7 @@ impl Details {
         let id = ContainerId::from(answer.id.as_deref()?);
         let name = ContainerName::from(answer.name.as_deref()?.trim_start_matches('/'));
         let copy_obstacles = copy_obstacles(&answer);
+        let spec = Arc::new(spec::read(&answer));
         let config = answer.config.unwrap_or_default();
         let host = answer.host_config.unwrap_or_default();
         let state = answer.state.unwrap_or_default();
@@ -116,7 +119,7 @@ impl Details {
             replica_of: label(LABEL_REPLICA_OF).map(ContainerId::from),
             made_by: label(LABEL_PLAN).map(PlanId::from),
             copy_obstacles,
-            spec: None,
+            spec: Some(spec),
             id,
             name,
         };

@@ -21,6 +21,7 @@ mod node;
 mod outbox;
 mod roster;
 mod sampler;
+mod spec;
 
 use std::io;
 use std::path::PathBuf;
