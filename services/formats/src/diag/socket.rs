@@ -15,7 +15,7 @@ const ATTRIBUTE_HEADER_BYTES: usize = 4;
 /// `struct inet_diag_msg`; attributes follow.
 const SOCKET_BYTES: usize = 72;
 /// What `tcpi_min_rtt` holds before anything was measured.
-const MIN_RTT_UNKNOWN: u32 = u32::MAX;
+const MIN_RTT_UNKNOWN: Duration = Duration::from_micros(u32::MAX as u64);
 
 /// Every state, in the kernel's order.
 pub const STATES: [TcpState; 12] = [
@@ -118,7 +118,7 @@ pub struct Info {
     pub bytes_acked: Option<u64>,
     /// Bytes received in order (Linux 4.1).
     pub bytes_received: Option<u64>,
-    /// The smallest round-trip time of the last minutes (Linux 4.6).
+    /// The smallest round-trip time of the last minutes (Linux 4.6); absent with `rtt` too.
     pub min_rtt: Option<Duration>,
 }
 
@@ -135,9 +135,9 @@ impl Info {
             unacked: u32_at(bytes, 24)?,
             bytes_acked: u64_at(bytes, 120),
             bytes_received: u64_at(bytes, 128),
-            min_rtt: u32_at(bytes, 148)
-                .filter(|micros| *micros != MIN_RTT_UNKNOWN)
-                .map(|micros| Duration::from_micros(micros.into())),
+            min_rtt: rtt
+                .and(micros(148))
+                .filter(|least| *least != MIN_RTT_UNKNOWN),
         })
     }
 }
@@ -256,9 +256,16 @@ mod tests {
 
     #[test]
     fn a_round_trip_that_was_not_measured_is_absent_and_not_zero() {
-        let unmeasured = tcp_info(232, &[(72, 250_000), (148, u32::MAX)], &[]);
-        let info = Info::read(&unmeasured).unwrap();
-        assert_eq!((info.rtt, info.rtt_var, info.min_rtt), (None, None, None));
+        for (rtt_us, min_rtt_us, rtt) in [
+            (0, u32::MAX, None),
+            (0, 0, None),
+            (5, u32::MAX, Some(Duration::from_micros(5))),
+        ] {
+            let words = [(68, rtt_us), (72, 250_000), (148, min_rtt_us)];
+            let info = Info::read(&tcp_info(232, &words, &[])).unwrap();
+            assert_eq!((info.rtt, info.min_rtt), (rtt, None));
+            assert_eq!(info.rtt_var.is_some(), rtt.is_some());
+        }
     }
 
     #[test]
