@@ -227,23 +227,12 @@ impl Rig {
             .next()
             .map(|(id, entry)| (*id, entry.clone()));
         let got = taken.map(|taken| {
-            let Entry {
-                at_unix_ms,
-                tag,
-                payload,
-            } = Entry {
+            let entry = Entry {
                 at_unix_ms: taken.at_unix_ms,
                 tag: taken.tag,
                 payload: taken.payload,
             };
-            (
-                taken.id.get(),
-                Entry {
-                    at_unix_ms,
-                    tag,
-                    payload,
-                },
-            )
+            (taken.id.get(), entry)
         });
         assert_eq!(got, expected);
         if let Some((id, _)) = got {
@@ -320,11 +309,8 @@ impl Rig {
         assert_eq!((recovery.segments_damaged, recovery.entries_lost), (0, 0));
         self.spool = Some(spool);
         // Every id below the next that is not pending is done with; the next is above all that is kept.
-        let probe = self
-            .spool()
-            .append(b"", &[], self.now_unix_ms)
-            .unwrap()
-            .get();
+        let now_unix_ms = self.now_unix_ms;
+        let probe = self.spool().append(b"", &[], now_unix_ms).unwrap().get();
         assert!(
             found.keys().all(|id| *id < probe) && probe >= durable_end && probe <= self.next_id
         );
