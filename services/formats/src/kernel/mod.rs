@@ -14,6 +14,8 @@ pub use net::{Interface, NetCounters, interfaces, net_dev};
 pub use pressure::Pressure;
 pub use text::{find, for_each_pair, limit, number};
 
+#[cfg(test)]
+pub(crate) use net::NET_DEV_HEAD;
 pub(crate) use text::{decimal, integer, lines, words};
 
 /// Times in `/proc/stat` and `cpuacct.stat` are in clock ticks of 1/100 s: USER_HZ, fixed for user space on every architecture

@@ -94,18 +94,20 @@ pub fn net_dev(text: &[u8]) -> Option<NetCounters> {
     sum
 }
 
+/// The two lines above the table.
 #[cfg(test)]
-pub(crate) mod tests {
+pub(crate) const NET_DEV_HEAD: &str = "Inter-|   Receive                                                |  Transmit\n face |bytes    \
+    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n";
+
+#[cfg(test)]
+mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    pub(crate) const HEAD: &str = "Inter-|   Receive                                                |  Transmit\n face |bytes    \
-        packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n";
 
     #[test]
     fn loopback_is_not_traffic() {
         let text = format!(
-            "{HEAD}    lo: 1000 10 0 0 0 0 0 0 1000 10 0 0 0 0 0 0\n  eth0:1432 18 1 2 0 0 0 0 92 3 4 5 0 0 0 0\n  \
+            "{NET_DEV_HEAD}    lo: 1000 10 0 0 0 0 0 0 1000 10 0 0 0 0 0 0\n  eth0:1432 18 1 2 0 0 0 0 92 3 4 5 0 0 0 0\n  \
              eth1: 1 1 1 1 0 0 0 0 1 1 1 1 0 0 0 0\n"
         );
         let expected = NetCounters {
@@ -123,9 +125,9 @@ pub(crate) mod tests {
 
     #[test]
     fn a_container_without_a_network_has_sent_nothing() {
-        let text = format!("{HEAD}    lo: 1000 10 0 0 0 0 0 0 1000 10 0 0 0 0 0 0\n");
+        let text = format!("{NET_DEV_HEAD}    lo: 1000 10 0 0 0 0 0 0 1000 10 0 0 0 0 0 0\n");
         assert_eq!(net_dev(text.as_bytes()), Some(NetCounters::default()));
-        assert_eq!(net_dev(HEAD.as_bytes()), None);
+        assert_eq!(net_dev(NET_DEV_HEAD.as_bytes()), None);
         assert_eq!(net_dev(b""), None);
     }
 
@@ -134,7 +136,7 @@ pub(crate) mod tests {
         fn each_interface_is_read_as_written(
             table in proptest::collection::vec(("[a-z][a-z0-9.@-]{0,14}", proptest::array::uniform16(any::<u64>())), 0..6)
         ) {
-            let mut text = HEAD.to_owned();
+            let mut text = NET_DEV_HEAD.to_owned();
             for (name, columns) in &table {
                 let columns: Vec<String> = columns.iter().map(u64::to_string).collect();
                 text += &format!("{name:>6}:{}\n", columns.join("  "));
