@@ -4,9 +4,9 @@
 //! built without, is closed at its first failure and not tried again: the process behind the reader is known to the engine,
 //! which says when there is a new one.
 //!
-//! A sample costs one `pread` for each file, two for one of over 3 KiB, and no other call: 14 on v1 with pressure on v2, 11 on v2, three or four more when
-//! limits are read. On v1 it is one less for each limit, of CPU and of memory, that the container does not have: without one,
-//! the file that counts how the limit was hit stands still.
+//! A sample costs one `pread` for each file, two for one of over 3 KiB, and no other call: 14 on v1 with pressure on v2, 11 on
+//! v2, three or four more when limits are read. On v1 it is one less for each limit, of CPU and of memory, that the container
+//! does not have: without one, the file that counts how the limit was hit stands still.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

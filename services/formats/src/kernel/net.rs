@@ -2,6 +2,9 @@
 
 use super::text::{integer, lines, words};
 
+/// Longer names the kernel does not allow; a line without a colon behind as much is a heading.
+const NAME_BYTES_MAX: usize = 15;
+
 /// Since the interface was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NetCounters {
@@ -73,7 +76,10 @@ impl NetCounters {
 /// Every interface of the table, loopback too. Lines that are cut short or malformed are passed over.
 pub fn interfaces(text: &[u8]) -> impl Iterator<Item = Interface<'_>> {
     lines(text).filter_map(|line| {
-        let colon = line.iter().position(|byte| *byte == b':')?;
+        let colon = line
+            .iter()
+            .take(NAME_BYTES_MAX + 1)
+            .position(|byte| *byte == b':')?;
         Some(Interface {
             name: line[..colon].trim_ascii(),
             counters: NetCounters::parse(&line[colon + 1..])?,

@@ -79,27 +79,36 @@ pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// What is between white space.
 pub(crate) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(u8::is_ascii_whitespace)
-        .filter(|word| !word.is_empty())
+    let mut rest = line;
+    iter::from_fn(move || {
+        let start = rest.iter().position(|byte| !byte.is_ascii_whitespace())?;
+        let from = &rest[start..];
+        let end = from.iter().position(u8::is_ascii_whitespace);
+        let (word, after) = from.split_at(end.unwrap_or(from.len()));
+        rest = after;
+        Some(word)
+    })
 }
 
 /// Decimal digits and nothing else.
 pub(crate) fn integer(digits: &[u8]) -> Option<u64> {
     /// As many digits as fit 64 bits whatever they are.
     const DIGITS_SAFE: usize = 19;
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+    if digits.is_empty() {
         return None;
     }
-    if digits.len() <= DIGITS_SAFE {
-        return Some(
-            digits
-                .iter()
-                .fold(0, |value, byte| value * 10 + u64::from(byte - b'0')),
-        );
+    let (safe, rest) = digits.split_at(digits.len().min(DIGITS_SAFE));
+    let mut value = 0_u64;
+    for byte in safe {
+        value = value * 10 + digit(*byte)?;
     }
-    digits.iter().try_fold(0_u64, |value, byte| {
-        value.checked_mul(10)?.checked_add(u64::from(byte - b'0'))
+    rest.iter().try_fold(value, |value, byte| {
+        value.checked_mul(10)?.checked_add(digit(*byte)?)
     })
+}
+
+fn digit(byte: u8) -> Option<u64> {
+    byte.is_ascii_digit().then(|| u64::from(byte - b'0'))
 }
 
 /// A decimal fraction without sign or exponent.
@@ -189,6 +198,13 @@ mod tests {
         fn lines_are_those_of_a_plain_split(text in proptest::collection::vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..200)) {
             let expected: Vec<&[u8]> = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
             prop_assert_eq!(lines(&text).collect::<Vec<_>>(), expected);
+        }
+
+        #[test]
+        fn words_are_those_of_a_plain_split(line in "[a-c \t]{0,40}") {
+            let expected: Vec<&str> = line.split_ascii_whitespace().collect();
+            let read: Vec<&[u8]> = words(line.as_bytes()).collect();
+            prop_assert_eq!(read, expected.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());
         }
 
         #[test]
