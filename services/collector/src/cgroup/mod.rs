@@ -1,10 +1,11 @@
 //! What the kernel counts for a container: where its cgroup files are, how they are kept open, and what they say.
 //!
-//! `layout` finds the directories, `reader` keeps the descriptors, `parse` reads the text. All three know cgroup v1 (controllers
+//! `layout` finds the directories, `reader` keeps the descriptors, `metrics` takes from
+//! `formats::kernel`, which reads the text, what goes into a sample. All of them know cgroup v1 (controllers
 //! joined or apart), v2, and hybrid hosts, where controllers are on v1 and pressure is on v2.
 
 mod layout;
-mod parse;
+mod metrics;
 mod reader;
 
 pub(crate) use layout::{Host, LocateError};
