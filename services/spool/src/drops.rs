@@ -46,6 +46,7 @@ impl Spool {
         while self.bytes > self.limits.bytes_max() && self.segments.len() > 1 {
             self.drop_oldest(DropReason::Size)?;
         }
+        // Each turn deletes a segment or ends; the last to go is followed by an empty one, where it ends.
         while let Some(oldest) = self.segments.front().copied() {
             let pending = self.acks.pending(oldest.first, oldest.end) > 0;
             if !pending || oldest.age_ms(now_unix_ms) <= self.limits.age_max_ms() {
@@ -117,7 +118,8 @@ impl Spool {
         self.dropped.append(&mut told);
         self.acks.add(oldest.first, oldest.end);
         self.cursor = self.cursor.max(self.acks.mark());
-        Ok(())
+        // Later segments may have been delivered while this one was not.
+        self.remove_delivered()
     }
 
     /// Deletes the oldest segment's file and index entry.

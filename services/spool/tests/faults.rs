@@ -270,6 +270,21 @@ fn a_delivery_of_what_was_dropped_under_way_changes_nothing() {
 }
 
 #[test]
+fn a_segment_delivered_out_of_order_hides_none_behind_it_from_the_age_limit() {
+    let directory = tempfile::tempdir().unwrap();
+    filled(directory.path());
+    let (mut spool, _) = open(directory.path());
+    take_all(&mut spool);
+    for id in 3..6 {
+        spool.delivered(EntryId::new(id));
+    }
+    // The oldest of the first three segments are beyond the age.
+    let dropped = spool.enforce(3_600_000 + 7).unwrap();
+    let ids: Vec<_> = dropped.iter().map(|dropped| dropped.id.get()).collect();
+    assert_eq!(ids, [0, 1, 2, 6, 7, 8]);
+}
+
+#[test]
 fn what_is_under_way_is_bounded() {
     let directory = tempfile::tempdir().unwrap();
     let (mut spool, _) = Spool::open(directory.path(), limits(8 << 20, 1 << 20)).unwrap();
