@@ -26,6 +26,13 @@ macro_rules! text_id {
             }
         }
 
+        impl $name {
+            /// The text as it is shared by the clones of this id.
+            pub fn shared(&self) -> &Arc<str> {
+                &self.0
+            }
+        }
+
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
                 $name(text.into())

@@ -204,7 +204,8 @@ fn parse_target(word: &str) -> Result<ScaleTarget, &'static str> {
 }
 
 /// Keys of ours that say something; anything else under the prefix is a slip of the pen.
-const KNOWN: [&str; 12] = [
+/// Labels that somebody reads, here or in the collector.
+const KNOWN: [&str; 13] = [
     "service",
     "mode",
     "heal",
@@ -212,6 +213,7 @@ const KNOWN: [&str; 12] = [
     "scale.target",
     "move",
     "priority",
+    "scrape",
     "replica-of",
     "command",
     "plan",

@@ -7,6 +7,8 @@ use kit::config::{HumanDuration, Invalid, Validate};
 use serde::{Deserialize, Serialize};
 use units::NodeId;
 
+use crate::sources::{HostSeries, Layers, Scrape, Sockets, Spool};
+
 const DOCKER_DEFAULT: &str = "unix:///var/run/docker.sock";
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
@@ -28,6 +30,16 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// Whether container logs are read.
     pub logs: Logs,
+    /// TCP connections of containers: how often they are read, and whether.
+    pub sockets: Sockets,
+    /// Sizes of writable layers. The engine walks the files for each, so this is slow on purpose.
+    pub layers: Layers,
+    /// The node itself.
+    pub host: HostSeries,
+    /// Pages of metrics that applications serve.
+    pub scrape: Scrape,
+    /// What is kept on disk while the log is away. Used only with a `state_dir`.
+    pub spool: Spool,
     /// Where the host's `/proc`, `/sys` and the engine's data are, when this runs in a container. Absent: `HOST_ROOT`, else `/`.
     pub host_root: Option<PathBuf>,
 }
@@ -51,6 +63,11 @@ impl Default for Config {
             inventory_interval: HumanDuration::from_secs(2),
             state_dir: None,
             logs: Logs::On,
+            sockets: Sockets::default(),
+            layers: Layers::default(),
+            host: HostSeries::default(),
+            scrape: Scrape::default(),
+            spool: Spool::default(),
             host_root: None,
         }
     }
@@ -122,6 +139,11 @@ impl Validate for Config {
                 );
             }
         }
+        problems.extend(self.sockets.problem("sockets"));
+        problems.extend(self.layers.problem("layers"));
+        problems.extend(self.host.problem("host"));
+        problems.extend(self.scrape.problems());
+        problems.extend(self.spool.problems());
         if self.host_root.as_deref().is_some_and(Path::is_relative) {
             problems.push(
                 Invalid::new("host_root", "the path is relative")

@@ -1,6 +1,7 @@
 //! The table of what exists on the node. Pure: it is told what the engine said, and says what follows.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use units::{
     ContainerEvent, ContainerId, ContainerName, ContainerRecord, ContainerState, EventKind,
@@ -306,6 +307,8 @@ fn member(details: &Details) -> Member {
             started_at: record.started_at,
             network: details.network,
         }),
+        addresses: Arc::clone(&details.addresses),
+        scrape: Arc::clone(&details.scrape),
     }
 }
 

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error as StdError;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use bollard::errors::Error as ApiError;
 use bollard::models::EventMessage;
-use bollard::query_parameters::{EventsOptions, InspectContainerOptions, ListContainersOptions};
+use bollard::query_parameters::{
+    EventsOptions, InspectContainerOptions, ListContainersOptions, ListImagesOptions,
+    ListVolumesOptions,
+};
 use futures::stream::{Stream, StreamExt};
 use units::{Bytes, ContainerId, EngineInfo, Millicores, NodeCapacity};
 
@@ -79,6 +82,17 @@ pub(crate) struct Listed {
     pub(crate) details: Vec<Details>,
     /// What the engine is busy with.
     pub(crate) slow: Vec<ContainerId>,
+}
+
+/// What the engine itself holds, and how fast it answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct EngineState {
+    /// How long it took to say its version: the cheapest of its answers.
+    pub(crate) answer: Duration,
+    pub(crate) images: Option<u64>,
+    /// Layers that images share are counted for each.
+    pub(crate) image_bytes: Option<u64>,
+    pub(crate) volumes: Option<u64>,
 }
 
 /// A connection to the engine of this host.
@@ -183,6 +197,47 @@ impl Client {
             }) => Ok(None),
             Err(source) => Err(self.request("a container", source)),
         }
+    }
+
+    /// The size of a container's writable layer; `None` when there is no such container any more.
+    ///
+    /// # Errors
+    /// When the engine stops answering.
+    pub(crate) async fn layer_bytes(&self, id: &ContainerId) -> Result<Option<u64>, DockerError> {
+        let options = InspectContainerOptions { size: true };
+        match self
+            .docker
+            .inspect_container(id.as_str(), Some(options))
+            .await
+        {
+            Ok(answer) => Ok(answer.size_rw.and_then(|bytes| u64::try_from(bytes).ok())),
+            Err(ApiError::DockerResponseServerError {
+                status_code: NOT_FOUND,
+                ..
+            }) => Ok(None),
+            Err(source) => Err(self.request("the size of a container", source)),
+        }
+    }
+
+    /// What the engine holds. What a filter before it refuses to tell is absent.
+    ///
+    /// # Errors
+    /// When the engine stops answering.
+    pub(crate) async fn state(&self) -> Result<EngineState, DockerError> {
+        let asked = Instant::now();
+        let version = self.docker.version().await;
+        version.map_err(|source| self.request("its version", source))?;
+        let answer = asked.elapsed();
+        let images = self.docker.list_images(None::<ListImagesOptions>).await;
+        let images = images.ok();
+        let volumes = self.docker.list_volumes(None::<ListVolumesOptions>).await;
+        let volumes = volumes.ok().map(|told| told.volumes.unwrap_or_default());
+        Ok(EngineState {
+            answer,
+            images: images.as_ref().map(|images| images.len() as u64),
+            image_bytes: images.map(|images| images.iter().map(|it| positive(Some(it.size))).sum()),
+            volumes: volumes.map(|volumes| volumes.len() as u64),
+        })
     }
 
     /// Events from `since_ns` on, that instant included, then new ones as they come.

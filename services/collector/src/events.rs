@@ -3,12 +3,16 @@
 use std::path::Path;
 use std::time::Duration;
 
+use formats::scrape::{Scraped, Target};
 use kit::metrics::{Counter, Counters, Gauges, Histogram, MetricName, Metrics};
 use units::{ContainerId, ContainerName, ContainerState};
 
 use crate::cgroup::LocateError;
 use crate::docker::DockerError;
 use crate::logs::{Loss, PositionError};
+use crate::outbox::Trouble;
+use crate::scrape::FetchError;
+use crate::sockets::SocketsError;
 
 /// The series this role writes, looked up once.
 #[derive(Clone)]
@@ -23,6 +27,9 @@ pub(crate) struct Instruments {
     log_lost_lines: Counters,
     records_produced: Counters,
     records_failed: Counters,
+    scrapes: Counters,
+    scraped_series: Counter,
+    scraped_series_lost: Counter,
 }
 
 impl Instruments {
@@ -38,7 +45,17 @@ impl Instruments {
             log_lost_lines: metrics.counter(MetricName::LogLostLines),
             records_produced: metrics.counter(MetricName::RecordsProduced),
             records_failed: metrics.counter(MetricName::RecordsFailed),
+            scrapes: metrics.counter(MetricName::Scrapes),
+            scraped_series: metrics.counter(MetricName::ScrapedSeries).with(&[]),
+            scraped_series_lost: metrics.counter(MetricName::ScrapedSeriesLost).with(&[]),
         }
+    }
+}
+
+impl Instruments {
+    fn encode_failed(&self) {
+        let labels = [("topic", wire::topic::SAMPLES), ("reason", "encode")];
+        self.records_failed.with(&labels).inc();
     }
 }
 
@@ -185,33 +202,227 @@ impl SamplesLost {
     }
 }
 
-/// The log is behind and the oldest that waits is being dropped; said once each time it begins.
-pub(crate) struct LosingBegan<'a> {
-    pub(crate) topic: &'a str,
+/// Says when dropping begins and, with the sum, when it is over: not once for each record.
+#[derive(Debug, Default)]
+pub(crate) struct Losing {
+    dropped: u64,
+    /// Deliveries since the last drop.
+    calm: u32,
 }
 
-impl LosingBegan<'_> {
-    pub(crate) fn emit(&self) {
-        tracing::warn!(
-            topic = self.topic,
-            "the log does not keep up; dropping the oldest of what waits until it does"
-        );
+impl Losing {
+    /// So many deliveries without a drop between them mean that the log keeps up.
+    const CALM: u32 = 30;
+
+    /// Rows of this topic were dropped.
+    pub(crate) fn dropped(&mut self, topic: &str, rows: u64) {
+        if self.dropped == 0 {
+            tracing::warn!(
+                topic,
+                "the log does not keep up; dropping the oldest of what waits until it does"
+            );
+        }
+        self.dropped += rows;
+        self.calm = 0;
+    }
+
+    /// A record arrived.
+    pub(crate) fn delivered(&mut self) {
+        if self.dropped == 0 {
+            return;
+        }
+        self.calm += 1;
+        if self.calm == Self::CALM {
+            tracing::warn!(
+                dropped = self.dropped,
+                "the log keeps up again; this much was dropped"
+            );
+            self.dropped = 0;
+        }
     }
 }
 
-/// The log has caught up after something was dropped.
-pub(crate) struct LosingEnded<'a> {
-    pub(crate) topic: &'a str,
-    pub(crate) dropped: u64,
+/// Whether records go to disk for now.
+pub(crate) struct Spooling {
+    pub(crate) trouble: Trouble,
 }
 
-impl LosingEnded<'_> {
+impl Spooling {
     pub(crate) fn emit(&self) {
-        tracing::warn!(
-            topic = self.topic,
-            dropped = self.dropped,
-            "the log keeps up again; this much was dropped"
-        );
+        match self.trouble {
+            Trouble::Stuck => {
+                tracing::warn!("the log does not answer; records are kept on disk until it does")
+            }
+            Trouble::None => {
+                tracing::info!("the log takes records again; what was kept on disk is being sent")
+            }
+        }
+    }
+}
+
+/// The spool on disk failed.
+pub(crate) struct SpoolFailed<'a> {
+    pub(crate) error: &'a spool::SpoolError,
+}
+
+impl SpoolFailed<'_> {
+    pub(crate) fn emit(&self) {
+        tracing::warn!(error = %kit::boot::chain(self.error), "the spool on disk failed; records may be lost");
+    }
+}
+
+/// What an earlier run left on disk.
+pub(crate) struct SpoolFound<'a> {
+    pub(crate) what: &'a str,
+    pub(crate) recovery: &'a spool::Recovery,
+}
+
+impl SpoolFound<'_> {
+    pub(crate) fn emit(&self) {
+        let recovery = self.recovery;
+        if recovery.segments_damaged > 0 {
+            tracing::warn!(
+                what = self.what,
+                kept = recovery.entries_kept,
+                lost = recovery.entries_lost,
+                "the spool on disk was damaged; what could be read is kept"
+            );
+        } else if recovery.entries_kept > 0 {
+            tracing::info!(
+                what = self.what,
+                kept = recovery.entries_kept,
+                "records of an earlier run are on disk; sending them"
+            );
+        }
+    }
+}
+
+/// Where events are safe could not be written down.
+pub(crate) struct MarkUnsaved<'a> {
+    pub(crate) error: &'a std::io::Error,
+}
+
+impl MarkUnsaved<'_> {
+    pub(crate) fn emit(&self) {
+        tracing::warn!(error = %self.error,
+            "cannot save up to where events were sent; a restart may miss some; check collector.state_dir");
+    }
+}
+
+/// Links could not be put into a record.
+pub(crate) struct LinksDropped<'a> {
+    pub(crate) error: &'a wire::EncodeError,
+}
+
+impl LinksDropped<'_> {
+    pub(crate) fn emit(&self, to: &Instruments) {
+        to.encode_failed();
+        tracing::error!(error = %kit::boot::chain(self.error), "links between services were not sent");
+    }
+}
+
+/// Series could not be put into a record.
+pub(crate) struct SeriesDropped<'a> {
+    pub(crate) error: &'a wire::EncodeError,
+}
+
+impl SeriesDropped<'_> {
+    pub(crate) fn emit(&self, to: &Instruments) {
+        to.encode_failed();
+        tracing::error!(error = %kit::boot::chain(self.error), "series were not sent");
+    }
+}
+
+/// This process may not look into network namespaces: the feature is off from then on.
+pub(crate) struct SocketsRefused<'a> {
+    pub(crate) error: &'a SocketsError,
+}
+
+impl SocketsRefused<'_> {
+    pub(crate) fn emit(&self) {
+        tracing::warn!(error = %kit::boot::chain(self.error),
+            "TCP connections of containers are not read: give the collector CAP_SYS_ADMIN and CAP_SYS_PTRACE, or set collector.sockets.read to \"off\"");
+    }
+}
+
+/// The sockets of one container could not be read, as when it ends at that moment.
+pub(crate) struct SocketsUnread<'a> {
+    pub(crate) container: &'a ContainerName,
+    pub(crate) error: &'a SocketsError,
+}
+
+impl SocketsUnread<'_> {
+    pub(crate) fn emit(&self) {
+        tracing::debug!(container = %self.container, error = %kit::boot::chain(self.error),
+            "cannot read the container's TCP connections");
+    }
+}
+
+/// A page of metrics was asked for.
+pub(crate) struct Scrapes {
+    result: &'static str,
+    series: u64,
+    lost: u64,
+}
+
+impl Scrapes {
+    pub(crate) const fn failed() -> Scrapes {
+        Scrapes {
+            result: "failed",
+            series: 0,
+            lost: 0,
+        }
+    }
+
+    /// `bytes_left` were there beyond what was taken.
+    pub(crate) fn read(scraped: &Scraped, bytes_left: u64) -> Scrapes {
+        Scrapes {
+            result: if bytes_left == 0 { "read" } else { "cut" },
+            series: scraped.series,
+            lost: scraped.over_limit + scraped.malformed,
+        }
+    }
+
+    pub(crate) fn emit(&self, to: &Instruments) {
+        to.scrapes.with(&[("result", self.result)]).inc();
+        to.scraped_series.inc_by(self.series);
+        to.scraped_series_lost.inc_by(self.lost);
+    }
+}
+
+/// A page could not be had; said once until it can be again.
+pub(crate) struct PageUnread<'a> {
+    pub(crate) container: &'a ContainerName,
+    pub(crate) target: &'a Target,
+    pub(crate) error: &'a FetchError,
+}
+
+impl PageUnread<'_> {
+    pub(crate) fn emit(&self) {
+        tracing::warn!(container = %self.container, page = %self.target, error = %kit::boot::chain(self.error),
+            "cannot scrape the container");
+    }
+}
+
+/// A page was not taken whole.
+pub(crate) struct PageCut<'a> {
+    pub(crate) container: &'a ContainerName,
+    pub(crate) target: &'a Target,
+    pub(crate) scraped: &'a Scraped,
+    pub(crate) bytes_left: u64,
+}
+
+impl PageCut<'_> {
+    pub(crate) fn emit(&self) {
+        let scraped = self.scraped;
+        let problem = scraped
+            .first_problem
+            .as_ref()
+            .map(|it| format!("line {}: {}", it.line, it.what));
+        tracing::warn!(container = %self.container, page = %self.target, taken = scraped.series,
+            over_limit = scraped.over_limit, malformed = scraped.malformed, bytes_left = self.bytes_left,
+            first_problem = problem.unwrap_or_default(),
+            "the page was not taken whole; see collector.scrape.series_max and bytes_max");
     }
 }
 

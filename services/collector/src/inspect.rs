@@ -1,15 +1,18 @@
 //! From the engine's description of a container to ours.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, HostConfig,
 };
+use formats::scrape::{self, LABEL_SCRAPE, Target};
 use units::{
-    Bytes, ContainerId, ContainerName, ContainerRecord, ContainerState, CopyTemplate, HealthState,
-    LABEL_PLAN, LABEL_REPLICA_OF, Limits, Millicores, PlanId, Policy, ServiceId, Timestamp,
+    Bytes, ContainerId, ContainerName, ContainerRecord, ContainerSpec, ContainerState,
+    CopyTemplate, HealthState, LABEL_PLAN, LABEL_REPLICA_OF, LabelProblem, Limits, Millicores,
+    PlanId, Policy, ServiceId, Timestamp,
 };
 
 use crate::cgroup::Network;
@@ -31,6 +34,10 @@ pub(crate) struct Details {
     pub(crate) network: Network,
     /// Where its output goes.
     pub(crate) log: LogSource,
+    /// Where it is reached from this node, while it runs.
+    pub(crate) addresses: Arc<[IpAddr]>,
+    /// Pages of metrics it serves.
+    pub(crate) scrape: Arc<[Target]>,
     /// The signal that asks it to end, when it is not the usual one.
     pub(crate) stop_signal: Option<String>,
 }
@@ -81,7 +88,9 @@ impl Details {
         let state = answer.state.unwrap_or_default();
         let labels: BTreeMap<String, String> =
             config.labels.unwrap_or_default().into_iter().collect();
-        let (policy, label_problems) = Policy::from_labels(&labels);
+        let (policy, mut label_problems) = Policy::from_labels(&labels);
+        let scrape = scrape_targets(&labels, &mut label_problems);
+        let addresses = addresses(&spec);
         let status = container_state(state.status);
         let runs = matches!(status, ContainerState::Running | ContainerState::Paused);
         let label = |key: &str| {
@@ -127,6 +136,8 @@ impl Details {
             record,
             pid: state.pid.filter(|pid| *pid > 0 && runs),
             network: network(&host),
+            addresses,
+            scrape,
             log,
             stop_signal: config.stop_signal.filter(|signal| !signal.is_empty()),
         })
@@ -180,6 +191,39 @@ fn network(host: &HostConfig) -> Network {
     match host.network_mode.as_deref() {
         Some(mode) if mode == "host" || mode.starts_with("container:") => Network::Shared,
         Some(_) | None => Network::Own,
+    }
+}
+
+/// Its own addresses; those of the host for one that uses the host's network.
+fn addresses(spec: &ContainerSpec) -> Arc<[IpAddr]> {
+    if spec.network_mode == "host" {
+        return Arc::from([IpAddr::from([127, 0, 0, 1])]);
+    }
+    let networks = spec.networks.iter();
+    networks
+        .flat_map(|network| &network.addresses)
+        .filter_map(|address| address.parse().ok())
+        .collect()
+}
+
+/// The pages its label names; what is wrong with the label is among the problems, and then there are none.
+fn scrape_targets(
+    labels: &BTreeMap<String, String>,
+    problems: &mut Vec<LabelProblem>,
+) -> Arc<[Target]> {
+    let Some(value) = labels.get(LABEL_SCRAPE) else {
+        return Arc::from([]);
+    };
+    match scrape::targets(value) {
+        Ok(targets) => targets.into(),
+        Err(errors) => {
+            problems.extend(errors.iter().map(|error| LabelProblem {
+                label: LABEL_SCRAPE.to_owned(),
+                value: value.clone(),
+                problem: error.to_string(),
+            }));
+            Arc::from([])
+        }
     }
 }
 

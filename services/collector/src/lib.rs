@@ -13,34 +13,38 @@ mod config;
 mod containers;
 mod deliver;
 mod docker;
+mod errands;
 mod events;
+mod events_mark;
+mod extras;
+mod freight;
+mod host;
 mod inspect;
 mod inspects;
+mod lanes;
 mod logs;
 mod node;
 mod outbox;
+mod parts;
 mod roster;
 mod sampler;
+mod scrape;
+mod shelf;
+mod sockets;
+mod sources;
 mod spec;
+mod tally;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use kit::backoff::{Backoff, seed_of};
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, Logs};
+pub use sources::{HostSeries, Layers, Scrape, Sockets, Spool, Switch};
 
-use cgroup::Host;
-use events::Instruments;
-use logs::{Orders, Tailer};
-use node::{Keeper, Node};
-use outbox::Outbox;
-use roster::Roster;
-use sampler::Sampler;
+use parts::Parts;
 
 const LOG_BASE: Duration = Duration::from_millis(200);
 const LOG_CAP: Duration = Duration::from_secs(5);
@@ -60,6 +64,21 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The directory of what is kept across restarts cannot be made.
+    #[error("cannot make {}; correct collector.state_dir, or leave it out to keep nothing", directory.display())]
+    State {
+        /// The directory.
+        directory: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The bounds of the spool do not fit together.
+    #[error("the bounds in collector.spool cannot hold")]
+    SpoolLimits(#[from] spool::LimitsError),
+    /// The spool on disk cannot be used.
+    #[error("cannot keep records on disk while the log is away")]
+    Spool(#[from] spool::SpoolError),
     /// Positions in container logs cannot be kept.
     #[error("cannot keep positions in container logs; correct collector.state_dir")]
     Positions(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -81,90 +100,13 @@ pub enum Error {
 /// An engine or a log that is away is waited for; both show in `context.health`.
 ///
 /// # Errors
-/// When this host cannot be read, or a reading thread panics.
+/// When this host cannot be read, a directory for state cannot be used, or a reading thread panics.
 pub async fn run(config: Config, context: kit::Context) -> Result<(), Error> {
-    let node = config.node_id().map_err(Error::HostName)?;
-    let root = config.host_root();
-    let host = Host::open(&root).map_err(|source| Error::Mounts { root, source })?;
-    let health = context.health.dependency("docker");
-    let instruments = Instruments::new(&context.metrics);
-    let meta = wire::Meta::new(Arc::clone(&context.producer));
     let Some(partitions) = partitions(&context).await else {
         return Ok(());
     };
-    let (outbox, sending) = Outbox::new(context.bus.clone(), instruments.clone());
-    let (roster_sender, roster) = watch::channel(Arc::new(Roster::default()));
-    let (log_commands, tailer) = match config.logs {
-        Logs::Off => (None, None),
-        Logs::On => {
-            let tailer = Tailer::new(
-                context.bus.clone(),
-                meta.clone(),
-                partitions,
-                config.state_dir.clone(),
-                host.clone(),
-                instruments.clone(),
-            );
-            let (commands, tailer) = tailer.map_err(|error| Error::Positions(error.into()))?;
-            (Some(commands), Some(tailer))
-        }
-    };
-    let keeper = Node::new(Keeper {
-        node: node.clone(),
-        address: config.docker_address(),
-        cgroup: host.flavour().as_str(),
-        inventory_interval: config.inventory_interval.get(),
-        health,
-        outbox: outbox.clone(),
-        roster: roster_sender,
-        logs: Orders::new(log_commands),
-        meta: meta.clone(),
-    });
-    let sampler = Sampler {
-        node,
-        host,
-        interval: config.interval.get(),
-        partitions,
-        roster,
-        outbox,
-        meta,
-        instruments,
-    };
-    work(keeper, sampler, tailer, sending, &context.shutdown).await
-}
-
-/// Runs the parts until `shutdown`, or until one of them fails and takes the others with it.
-async fn work(
-    keeper: Node,
-    sampler: Sampler,
-    tailer: Option<Tailer>,
-    sending: outbox::Sending,
-    shutdown: &CancellationToken,
-) -> Result<(), Error> {
-    let stop = shutdown.child_token();
-    // The sender ends by itself, once the others have dropped their outboxes.
-    let sending = tokio::spawn(sending.run());
-    let stopping = |result: Result<(), Error>| {
-        stop.cancel();
-        result
-    };
-    let keep = async {
-        keeper.run(stop.clone()).await;
-        stopping(Ok(()))
-    };
-    let sample = async { stopping(sampler.run(stop.clone()).await) };
-    let tail = async {
-        match tailer {
-            Some(tailer) => stopping(tailer.run(stop.clone()).await),
-            None => Ok(()),
-        }
-    };
-    let (kept, sampled, tailed) = tokio::join!(keep, sample, tail);
-    let sent = sending.await.map_err(|source| Error::Thread {
-        work: "send records",
-        source,
-    });
-    kept.and(sampled).and(tailed).and(sent)
+    let parts = Parts::assemble(config, &context, partitions)?;
+    parts.work(&context.shutdown).await
 }
 
 /// How many partitions samples and logs have, once the log answers; `None` when the process is to end before.

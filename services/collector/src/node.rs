@@ -13,7 +13,10 @@ use units::{ContainerEvent, ContainerId, EventKind, NodeId, NodeInventory};
 
 use crate::containers::{Action, Containers, EngineEvent};
 use crate::docker::{Client, DockerError, Listed, PARALLEL_INSPECTS};
-use crate::events::{EngineFound, RequestFailed};
+use crate::errands::{self, Brought, Errands};
+use crate::events::{EngineFound, Instruments, RequestFailed};
+use crate::extras::Extras;
+use crate::host::send;
 use crate::inspect::Details;
 use crate::inspects::{Answer, Inspects};
 use crate::logs::{Orders, Seen};
@@ -25,7 +28,9 @@ const CONNECT_CAP: Duration = Duration::from_secs(10);
 /// Changes are told at once, but not more often than this.
 const INVENTORY_SPACING: Duration = Duration::from_millis(200);
 /// Every container is inspected anew once in this time: events say what happened, not all that changed.
-const REFRESH_ROUND_SECS: usize = 30;
+const REFRESH_ROUND_SECS: usize = 60;
+/// The log takes records of up to a megabyte.
+const INVENTORY_BYTES_MAX: usize = 900_000;
 
 /// What the node's keeper works with.
 pub(crate) struct Keeper {
@@ -38,6 +43,12 @@ pub(crate) struct Keeper {
     pub(crate) roster: watch::Sender<Arc<Roster>>,
     pub(crate) logs: Orders,
     pub(crate) meta: wire::Meta,
+    pub(crate) layer_interval: Option<Duration>,
+    pub(crate) extras: Arc<Extras>,
+    pub(crate) partitions: u32,
+    pub(crate) instruments: Instruments,
+    /// The newest event that an earlier run is known to have sent.
+    pub(crate) last_event_ns: Option<i64>,
 }
 
 /// The table and what is published from it.
@@ -48,6 +59,7 @@ pub(crate) struct Node {
     last_event_ns: Option<i64>,
     refreshed: Option<ContainerId>,
     inspects: Inspects,
+    errands: Errands,
     inventory_sent: Option<Instant>,
     changed: Changed,
 }
@@ -62,6 +74,7 @@ enum Event {
     Shutdown,
     Engine(Result<EngineEvent, DockerError>),
     Inspected(ContainerId, Box<Result<Option<Details>, DockerError>>),
+    Brought(Brought),
     InventoryDue,
     RefreshDue,
 }
@@ -76,8 +89,9 @@ impl Node {
     pub(crate) fn new(keeper: Keeper) -> Self {
         Node {
             containers: Containers::new(keeper.node.clone()),
+            last_event_ns: keeper.last_event_ns,
+            errands: Errands::new(keeper.layer_interval),
             keeper,
-            last_event_ns: None,
             refreshed: None,
             inspects: Inspects::default(),
             inventory_sent: None,
@@ -128,6 +142,7 @@ impl Node {
 
     async fn follow(&mut self, client: &Client, shutdown: &CancellationToken) -> Ended {
         self.inspects.clear();
+        self.errands.done();
         // Asked for before the list is: what happens in between is in the events.
         let since_ns = self
             .last_event_ns
@@ -151,7 +166,11 @@ impl Node {
         let mut refresh = tokio::time::interval(Duration::from_secs(1));
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut answers = FuturesUnordered::new();
+        let mut errands = FuturesUnordered::new();
         loop {
+            if let Some(errand) = self.errands.start(&self.containers) {
+                errands.push(errands::run(client, errand));
+            }
             while let Some(id) = self.inspects.start(PARALLEL_INSPECTS) {
                 answers.push(async move {
                     let answer = client.inspect(&id).await;
@@ -168,6 +187,7 @@ impl Node {
                 Some((id, answer)) = answers.next(), if !answers.is_empty() => {
                     Event::Inspected(id, Box::new(answer))
                 }
+                Some(brought) = errands.next(), if !errands.is_empty() => Event::Brought(brought),
                 _ = refresh.tick() => Event::RefreshDue,
             };
             match event {
@@ -179,6 +199,7 @@ impl Node {
                         return Ended::Lost(error);
                     }
                 }
+                Event::Brought(brought) => self.take_brought(brought).await,
                 Event::InventoryDue => self.send_inventory(client).await,
                 Event::RefreshDue => self.want_refresh(),
             }
@@ -304,6 +325,38 @@ impl Node {
         Ok(())
     }
 
+    /// What a slow question gave; what it did not give is asked again when its time comes.
+    async fn take_brought(&mut self, brought: Brought) {
+        self.errands.done();
+        let keeper = &self.keeper;
+        let error = match brought {
+            Brought::Layer(id, Ok(bytes)) => {
+                if let Some(bytes) = bytes {
+                    keeper.extras.layer(&id, bytes);
+                }
+                return;
+            }
+            Brought::State(state) => match *state {
+                Ok(state) => {
+                    let points = errands::points(keeper.node.clone(), &state, &self.containers);
+                    let to = &keeper.outbox;
+                    send(
+                        to,
+                        keeper.partitions,
+                        points,
+                        &keeper.meta,
+                        &keeper.instruments,
+                    )
+                    .await;
+                    return;
+                }
+                Err(error) => error,
+            },
+            Brought::Layer(_, Err(error)) => error,
+        };
+        RequestFailed { error: &error }.emit();
+    }
+
     /// Wants the next few containers of the round.
     fn want_refresh(&mut self) {
         let count = self.containers.len().div_ceil(REFRESH_ROUND_SECS);
@@ -320,7 +373,7 @@ impl Node {
     }
 
     async fn send_inventory(&mut self, client: &Client) {
-        let inventory = NodeInventory {
+        let mut inventory = NodeInventory {
             node: self.keeper.node.clone(),
             at: kit::now(),
             steady: Some(kit::steady()),
@@ -328,14 +381,24 @@ impl Node {
             engine: client.engine.clone(),
             containers: self.containers.records(),
         };
-        let record = wire::encode(&inventory, &self.keeper.meta);
-        self.keeper.outbox.send(Parcel::Inventory(record)).await;
+        let mut record = wire::encode(&inventory, &self.keeper.meta);
+        if record.size_bytes() > INVENTORY_BYTES_MAX {
+            // So many containers that what they were made from does not fit: that they are there is worth more.
+            for container in &mut inventory.containers {
+                container.spec = None;
+            }
+            record = wire::encode(&inventory, &self.keeper.meta);
+        }
+        self.keeper.outbox.send(Parcel::inventory(record)).await;
         self.inventory_sent = Some(Instant::now());
         self.changed = Changed::No;
     }
 
     async fn publish(&self, event: &ContainerEvent) {
         let record = wire::encode(event, &self.keeper.meta);
-        self.keeper.outbox.send(Parcel::Event(record)).await;
+        let at_ns = event.at_unix_ns;
+        let at_ns = at_ns.unwrap_or_else(|| event.at.as_millis().saturating_mul(1_000_000));
+        let parcel = Parcel::event(record, at_ns);
+        self.keeper.outbox.send(parcel).await;
     }
 }

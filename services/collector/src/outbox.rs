@@ -1,57 +1,109 @@
-//! What waits for the log: samples, events and the inventory, each with its bound.
+//! What waits for the log: samples, series and links, events and the inventory, each with its bound.
 //!
-//! Every lane has one record under way, so that its order holds; lanes overlap. When the log is slow or away, samples and
-//! events are kept up to a bound and then dropped oldest first and counted, and of inventories only the newest waits.
+//! Every lane has one record under way, so that its order holds; lanes overlap. When the log is slow or away, what waits goes
+//! to the spool on disk, and from there, a few records at a time, once the log is back: fresh records do not wait behind old
+//! ones. Without a spool, what waits is kept up to a bound and then dropped oldest first and counted. Of inventories only the
+//! newest waits.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Bus, NewRecord};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
+use spool::EntryId;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+use wire::EncodeError;
 
+use crate::Error;
 use crate::deliver::{Fate, deliver};
-use crate::events::{EventLost, Instruments, LosingBegan, LosingEnded, SamplesLost};
+use crate::events::{EventLost, Instruments, Losing, SamplesLost, SpoolFailed, Spooling};
+use crate::events_mark::EventsMark;
+use crate::freight::{Cargo, Load};
+use crate::lanes::{LaneId, Lanes, Overflow};
+use crate::shelf::{Laid, Shelf, TAKEN_MAX};
+use crate::tally::Tally;
 
-/// About ten minutes of a hundred containers.
-const SAMPLE_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// A node that starts and stops a container each second fills this in twenty minutes.
-const EVENTS_MAX: usize = 4096;
 /// Parcels between their makers and the outbox, which takes them at once; full means the process is not scheduled at all.
 const HANDOVER_MAX: usize = 256;
 /// What is left when the process ends has this long.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+/// With the log failing for this long, what waits is laid on the shelf: it would be lost with this process.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often the shelf is looked at for what is too old, or can be sent.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Rows of one batch: so many samples are some 400 KB, under the log's limit for a record, and their containers fit into a tag.
+pub(crate) const BATCH_ROWS_MAX: usize = 900;
 
 /// Something to send.
 #[derive(Debug)]
-pub(crate) enum Parcel {
-    /// Rows of one partition and tick.
-    Samples {
-        record: NewRecord,
-        partition: u32,
-        rows: u64,
-    },
-    /// What happened to a container.
-    Event(NewRecord),
+pub(crate) struct Parcel {
+    pub(crate) lane: LaneId,
+    pub(crate) load: Load,
+}
+
+impl Parcel {
+    /// What happened to a container, in nanoseconds since the Unix epoch.
+    pub(crate) fn event(record: NewRecord, at_ns: i64) -> Parcel {
+        let cargo = Cargo::Event(at_ns);
+        Parcel {
+            lane: LaneId::Events,
+            load: Load { record, cargo },
+        }
+    }
+
     /// The node as it is; a newer one takes its place.
-    Inventory(NewRecord),
+    pub(crate) fn inventory(record: NewRecord) -> Parcel {
+        let cargo = Cargo::Inventory;
+        Parcel {
+            lane: LaneId::Inventory,
+            load: Load { record, cargo },
+        }
+    }
+
+    /// Rows of one partition.
+    pub(crate) fn rows(record: NewRecord, partition: u32, cargo: Cargo) -> Parcel {
+        Parcel {
+            lane: LaneId::Telemetry(partition),
+            load: Load { record, cargo },
+        }
+    }
 }
 
 /// Where parcels are handed in.
 #[derive(Debug, Clone)]
 pub(crate) struct Outbox(mpsc::Sender<Parcel>);
 
+/// What the work behind an outbox needs.
+pub(crate) struct Means {
+    pub(crate) bus: Bus,
+    pub(crate) shelf: Option<Shelf>,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) events_mark: EventsMark,
+    pub(crate) instruments: Instruments,
+}
+
 impl Outbox {
-    /// An outbox and the work behind it, which ends once every clone of the outbox is gone and what waited is sent or given up.
-    pub(crate) fn new(bus: Bus, instruments: Instruments) -> (Outbox, Sending) {
+    /// An outbox and the work behind it, which ends once every clone of the outbox is gone and what waited is sent, on disk, or
+    /// given up.
+    pub(crate) fn new(means: Means) -> (Outbox, Sending) {
         let (sender, parcels) = mpsc::channel(HANDOVER_MAX);
+        let overflow = match &means.shelf {
+            Some(_) => Overflow::Spooled,
+            None => Overflow::Lost,
+        };
         let sending = Sending {
             parcels,
-            lanes: Lanes::default(),
+            lanes: Lanes::new(overflow),
             under_way: FuturesUnordered::new(),
-            bus,
-            instruments,
+            taken: 0,
+            stuck_since: None,
+            copies: BTreeMap::new(),
+            trouble: Trouble::None,
+            losing: Losing::default(),
+            means,
         };
         (Outbox(sender), sending)
     }
@@ -62,325 +114,269 @@ impl Outbox {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum LaneId {
-    Samples(u32),
-    Events,
-    Inventory,
-}
-
-#[derive(Debug, Default)]
-struct Lane {
-    waiting: VecDeque<Load>,
-    sending: bool,
-}
-
-#[derive(Debug)]
-struct Load {
-    record: NewRecord,
-    rows: u64,
-}
-
-/// What had to be dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Dropped {
-    Samples { rows: u64 },
-    Event,
-}
-
-/// The waiting records; pure.
-#[derive(Debug, Default)]
-struct Lanes {
-    by_id: BTreeMap<LaneId, Lane>,
-    sample_bytes: usize,
-}
-
-impl Lanes {
-    fn put(&mut self, parcel: Parcel) -> Vec<Dropped> {
-        let mut dropped = Vec::new();
-        match parcel {
-            Parcel::Samples {
-                record,
-                partition,
-                rows,
-            } => {
-                self.sample_bytes += record.size_bytes();
-                self.lane(LaneId::Samples(partition))
-                    .waiting
-                    .push_back(Load { record, rows });
-                while self.sample_bytes > SAMPLE_BYTES_MAX
-                    && let Some(rows) = self.drop_oldest_samples()
-                {
-                    dropped.push(Dropped::Samples { rows });
-                }
-            }
-            Parcel::Event(record) => {
-                let waiting = &mut self.lane(LaneId::Events).waiting;
-                waiting.push_back(Load { record, rows: 1 });
-                if waiting.len() > EVENTS_MAX {
-                    waiting.pop_front();
-                    dropped.push(Dropped::Event);
-                }
-            }
-            Parcel::Inventory(record) => {
-                let waiting = &mut self.lane(LaneId::Inventory).waiting;
-                waiting.clear();
-                waiting.push_back(Load { record, rows: 1 });
-            }
+/// Sends rows, one batch a partition: where the key of each leads. Rows that do not fit into one record go as several.
+///
+/// # Errors
+/// When a batch cannot be encoded; its rows and those after it are not sent.
+pub(crate) async fn send_batches<T>(
+    outbox: &Outbox,
+    partitions: u32,
+    mut rows: Vec<T>,
+    key: impl Fn(&T) -> &str,
+    encode: impl Fn(&[T], u32) -> Result<NewRecord, EncodeError>,
+) -> Result<(), EncodeError> {
+    let partition_of = |row: &T| bus::partition_of(key(row).as_bytes(), partitions);
+    rows.sort_by_cached_key(partition_of);
+    for group in rows.chunk_by(|a, b| key(a) == key(b) || partition_of(a) == partition_of(b)) {
+        let partition = partition_of(&group[0]);
+        for batch in group.chunks(BATCH_ROWS_MAX) {
+            let record = encode(batch, partition)?;
+            let cargo = Cargo::Rows(batch.len() as u64);
+            outbox.send(Parcel::rows(record, partition, cargo)).await;
         }
-        dropped
     }
-
-    /// Ticks fill the partitions alike, so the longest queue has the oldest record.
-    fn drop_oldest_samples(&mut self) -> Option<u64> {
-        let samples = self
-            .by_id
-            .iter_mut()
-            .filter(|(id, _)| matches!(id, LaneId::Samples(_)));
-        let (_, longest) = samples.max_by_key(|(_, lane)| lane.waiting.len())?;
-        let load = longest.waiting.pop_front()?;
-        self.sample_bytes -= load.record.size_bytes();
-        Some(load.rows)
-    }
-
-    /// The next record of each lane that has none under way.
-    fn take_ready(&mut self) -> Vec<(LaneId, Load)> {
-        let mut ready = Vec::new();
-        for (id, lane) in &mut self.by_id {
-            if !lane.sending
-                && let Some(load) = lane.waiting.pop_front()
-            {
-                lane.sending = true;
-                if let LaneId::Samples(_) = id {
-                    self.sample_bytes -= load.record.size_bytes();
-                }
-                ready.push((*id, load));
-            }
-        }
-        ready
-    }
-
-    fn sent(&mut self, id: LaneId) {
-        self.lane(id).sending = false;
-    }
-
-    fn waiting_rows(&self, of: fn(LaneId) -> bool) -> u64 {
-        let lanes = self.by_id.iter().filter(|(id, _)| of(**id));
-        lanes
-            .flat_map(|(_, lane)| &lane.waiting)
-            .map(|load| load.rows)
-            .sum()
-    }
-
-    fn lane(&mut self, id: LaneId) -> &mut Lane {
-        self.by_id.entry(id).or_default()
-    }
+    Ok(())
 }
 
-/// A record under way: its lane, its rows and what became of it.
-type UnderWay = BoxFuture<'static, (LaneId, u64, Fate)>;
+/// Where a record under way came from.
+#[derive(Debug, Clone, Copy)]
+enum Origin {
+    Lane(LaneId),
+    Shelf(EntryId),
+}
+
+type UnderWay = BoxFuture<'static, (Origin, Cargo, Fate)>;
 
 /// The work behind an outbox.
 pub(crate) struct Sending {
     parcels: mpsc::Receiver<Parcel>,
     lanes: Lanes,
     under_way: FuturesUnordered<UnderWay>,
-    bus: Bus,
-    instruments: Instruments,
+    /// Records of the shelf under way.
+    taken: usize,
+    /// Since when nothing has arrived although something is under way.
+    stuck_since: Option<Instant>,
+    /// Copies of what is under way from the lanes, until they are on the shelf too.
+    copies: BTreeMap<LaneId, Load>,
+    trouble: Trouble,
+    losing: Losing,
+    means: Means,
+}
+
+/// Whether the log takes records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// It does.
+    None,
+    /// Nothing has arrived for a while.
+    Stuck,
 }
 
 enum Event {
     Handed(Parcel),
     Closed,
-    Sent(LaneId, u64, Fate),
+    Sent(Origin, Cargo, Fate),
+    Look,
 }
 
 impl Sending {
-    /// Sends until every outbox is gone, then for at most [`DRAIN_DEADLINE`] what is left.
-    pub(crate) async fn run(mut self) {
-        let mut samples_dropped = Losing::new(wire::topic::SAMPLES);
-        let mut events_dropped = Losing::new(wire::topic::EVENTS);
+    /// Sends until every outbox is gone, then for at most [`DRAIN_DEADLINE`] what is left; the rest is laid on the shelf.
+    ///
+    /// # Errors
+    /// When a thread for the disk panics.
+    pub(crate) async fn run(mut self) -> Result<(), Error> {
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            match self.next().await {
-                Event::Handed(parcel) => {
-                    for dropped in self.lanes.put(parcel) {
-                        match dropped {
-                            Dropped::Samples { rows } => {
-                                SamplesLost { rows }.emit(&self.instruments);
-                                samples_dropped.dropped(rows);
-                            }
-                            Dropped::Event => {
-                                EventLost.emit(&self.instruments);
-                                events_dropped.dropped(1);
-                            }
-                        }
-                    }
+            let event = tokio::select! {
+                Some((origin, cargo, fate)) = self.under_way.next(), if !self.under_way.is_empty() => {
+                    Event::Sent(origin, cargo, fate)
                 }
-                Event::Sent(lane, rows, fate) => {
-                    self.note(lane, rows, fate);
-                    match lane {
-                        LaneId::Samples(_) => samples_dropped.delivered(),
-                        LaneId::Events => events_dropped.delivered(),
-                        LaneId::Inventory => {}
-                    }
-                }
+                parcel = self.parcels.recv() => parcel.map_or(Event::Closed, Event::Handed),
+                _ = looks.tick() => Event::Look,
+            };
+            match event {
+                Event::Handed(parcel) => self.take_in(parcel).await?,
+                Event::Sent(origin, cargo, fate) => self.note(origin, &cargo, fate).await?,
+                Event::Look => self.look().await?,
                 Event::Closed => break,
             }
-            self.start_ready();
+            self.start_ready().await?;
         }
-        // Past the deadline what is left is counted below.
+        // Past the deadline what is left is laid down, or counted.
         let _ = tokio::time::timeout(DRAIN_DEADLINE, self.drain()).await;
-        let rows = self
-            .lanes
-            .waiting_rows(|id| matches!(id, LaneId::Samples(_)));
-        SamplesLost { rows }.emit(&self.instruments);
-        for _ in 0..self.lanes.waiting_rows(|id| id == LaneId::Events) {
-            EventLost.emit(&self.instruments);
+        let left = self.lanes.take_all();
+        self.put_aside(left).await?;
+        self.means.events_mark.save().await?;
+        Ok(())
+    }
+
+    async fn take_in(&mut self, parcel: Parcel) -> Result<(), Error> {
+        let behind = match (&self.means.shelf, parcel.lane) {
+            // Their order is kept.
+            (Some(shelf), LaneId::Events) => shelf.holds_events(),
+            _ => false,
+        };
+        if behind {
+            return self.put_aside(vec![parcel.load]).await;
+        }
+        let over = self.lanes.put(parcel);
+        if over.is_empty() {
+            return Ok(());
+        }
+        self.put_aside(over).await
+    }
+
+    /// To the shelf, when there is one; else it is lost.
+    async fn put_aside(&mut self, loads: Vec<Load>) -> Result<(), Error> {
+        if loads.is_empty() {
+            return Ok(());
+        }
+        let newest = loads.iter().filter_map(|load| load.cargo.event_ns()).max();
+        let laid = match &mut self.means.shelf {
+            Some(shelf) => {
+                let laid = shelf.lay_down(loads).await?;
+                self.means.events_mark.safe(newest);
+                laid
+            }
+            None => Laid {
+                dropped: loads.into_iter().map(|load| load.cargo).collect(),
+                error: None,
+            },
+        };
+        self.account(laid);
+        Ok(())
+    }
+
+    fn account(&mut self, laid: Laid) {
+        if let Some(error) = &laid.error {
+            SpoolFailed { error }.emit();
+        }
+        for cargo in &laid.dropped {
+            self.lose(cargo);
         }
     }
 
-    async fn next(&mut self) -> Event {
-        tokio::select! {
-            Some((lane, rows, fate)) = self.under_way.next(), if !self.under_way.is_empty() => {
-                Event::Sent(lane, rows, fate)
+    fn lose(&mut self, cargo: &Cargo) {
+        match cargo {
+            Cargo::Samples(containers) => {
+                for id in containers {
+                    self.means.tally.add(id, |counts| counts.samples_lost += 1);
+                }
+                SamplesLost { rows: cargo.rows() }.emit(&self.means.instruments);
+                self.losing.dropped(wire::topic::SAMPLES, cargo.rows());
             }
-            parcel = self.parcels.recv() => parcel.map_or(Event::Closed, Event::Handed),
+            Cargo::Rows(rows) => {
+                SamplesLost { rows: *rows }.emit(&self.means.instruments);
+                self.losing.dropped(wire::topic::SAMPLES, *rows);
+            }
+            Cargo::Event(_) => {
+                EventLost.emit(&self.means.instruments);
+                self.losing.dropped(wire::topic::EVENTS, 1);
+            }
+            Cargo::Inventory => {}
         }
+    }
+
+    async fn look(&mut self) -> Result<(), Error> {
+        let is_stuck = self
+            .stuck_since
+            .is_some_and(|since| since.elapsed() >= PATIENCE);
+        let trouble = if is_stuck {
+            Trouble::Stuck
+        } else {
+            Trouble::None
+        };
+        if trouble != self.trouble && self.means.shelf.is_some() {
+            Spooling { trouble }.emit();
+        }
+        self.trouble = trouble;
+        self.means.events_mark = self.means.events_mark.save().await?;
+        if trouble == Trouble::Stuck && self.means.shelf.is_some() {
+            // What is under way would be lost with this process as well: it is laid down too, and arrives twice at worst.
+            let mut waiting: Vec<Load> = std::mem::take(&mut self.copies).into_values().collect();
+            waiting.extend(self.lanes.take_all_but_inventory());
+            self.put_aside(waiting).await?;
+        }
+        if let Some(shelf) = &mut self.means.shelf
+            && !shelf.is_empty()
+        {
+            let laid = shelf.enforce().await?;
+            self.account(laid);
+        }
+        Ok(())
     }
 
     async fn drain(&mut self) {
-        self.start_ready();
-        while let Some((lane, rows, fate)) = self.under_way.next().await {
-            self.note(lane, rows, fate);
-            self.start_ready();
-        }
-    }
-
-    fn note(&mut self, lane: LaneId, rows: u64, fate: Fate) {
-        self.lanes.sent(lane);
-        match (lane, fate) {
-            (LaneId::Samples(_), Fate::Refused | Fate::Closed) => {
-                SamplesLost { rows }.emit(&self.instruments)
+        while let Some((origin, cargo, fate)) = self.under_way.next().await {
+            // What the shelf still holds waits for the next start.
+            if self.note(origin, &cargo, fate).await.is_err() {
+                return;
             }
-            (LaneId::Samples(_), Fate::Delivered) | (LaneId::Events | LaneId::Inventory, _) => {}
+            self.start_lanes();
         }
     }
 
-    fn start_ready(&mut self) {
-        for (id, load) in self.lanes.take_ready() {
-            let (bus, instruments) = (self.bus.clone(), self.instruments.clone());
-            self.under_way.push(Box::pin(async move {
-                let fate = deliver(&bus, load.record, load.rows, &instruments).await;
-                (id, load.rows, fate)
-            }));
-        }
-    }
-}
-
-/// Says when dropping begins and, with the sum, when it is over: not once for each record.
-struct Losing {
-    topic: &'static str,
-    dropped: u64,
-    /// Deliveries since the last drop.
-    calm: u32,
-}
-
-impl Losing {
-    /// So many deliveries without a drop between them mean that the log keeps up.
-    const CALM: u32 = 30;
-
-    fn new(topic: &'static str) -> Self {
-        Losing {
-            topic,
-            dropped: 0,
-            calm: 0,
-        }
-    }
-
-    fn dropped(&mut self, rows: u64) {
-        if self.dropped == 0 {
-            LosingBegan { topic: self.topic }.emit();
-        }
-        self.dropped += rows;
-        self.calm = 0;
-    }
-
-    fn delivered(&mut self) {
-        if self.dropped == 0 {
-            return;
-        }
-        self.calm += 1;
-        if self.calm == Self::CALM {
-            LosingEnded {
-                topic: self.topic,
-                dropped: self.dropped,
+    async fn note(&mut self, origin: Origin, cargo: &Cargo, fate: Fate) -> Result<(), Error> {
+        match origin {
+            Origin::Lane(lane) => {
+                self.lanes.sent(lane);
+                self.copies.remove(&lane);
             }
-            .emit();
-            self.dropped = 0;
+            Origin::Shelf(_) => self.taken -= 1,
+        }
+        self.stuck_since = (!self.under_way.is_empty()).then(Instant::now);
+        match (fate, origin) {
+            (Fate::Delivered, _) => {
+                self.losing.delivered();
+                self.means.events_mark.safe(cargo.event_ns());
+            }
+            (Fate::Refused, _) | (Fate::Closed, Origin::Lane(_)) => self.lose(cargo),
+            // It is still on the shelf.
+            (Fate::Closed, Origin::Shelf(_)) => return Ok(()),
+        }
+        if let (Origin::Shelf(id), Some(shelf)) = (origin, &mut self.means.shelf) {
+            shelf.delivered(id, cargo).await?;
+        }
+        Ok(())
+    }
+
+    async fn start_ready(&mut self) -> Result<(), Error> {
+        self.start_lanes();
+        while self.taken < TAKEN_MAX && self.trouble == Trouble::None {
+            let Some(shelf) = &mut self.means.shelf else {
+                break;
+            };
+            if shelf.is_empty() {
+                break;
+            }
+            let (taken, laid) = shelf.take().await?;
+            self.account(laid);
+            let Some(taken) = taken else {
+                break;
+            };
+            self.taken += 1;
+            self.start(Origin::Shelf(taken.id), taken.load);
+        }
+        Ok(())
+    }
+
+    fn start_lanes(&mut self) {
+        for (lane, load) in self.lanes.take_ready() {
+            if self.means.shelf.is_some() && lane != LaneId::Inventory {
+                self.copies.insert(lane, load.clone());
+            }
+            self.start(Origin::Lane(lane), load);
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-
-    fn record(bytes: usize) -> NewRecord {
-        NewRecord {
-            topic: wire::topic::SAMPLES.into(),
-            key: Bytes::new(),
-            value: Bytes::from(vec![0; bytes]),
-            headers: Vec::new(),
-            partition: None,
-        }
-    }
-
-    #[test]
-    fn samples_are_dropped_oldest_first_at_the_bound() {
-        let mut lanes = Lanes::default();
-        let half = SAMPLE_BYTES_MAX / 2;
-        let put = |lanes: &mut Lanes, partition, rows| {
-            lanes.put(Parcel::Samples {
-                record: record(half),
-                partition,
-                rows,
-            })
-        };
-        assert!(put(&mut lanes, 0, 1).is_empty());
-        assert!(put(&mut lanes, 0, 2).is_empty());
-        assert_eq!(put(&mut lanes, 1, 3), [Dropped::Samples { rows: 1 }]);
-        let ready: Vec<_> = lanes
-            .take_ready()
-            .into_iter()
-            .map(|(id, load)| (id, load.rows))
-            .collect();
-        assert_eq!(ready, [(LaneId::Samples(0), 2), (LaneId::Samples(1), 3)]);
-        assert_eq!(lanes.sample_bytes, 0);
-    }
-
-    #[test]
-    fn a_lane_has_one_record_under_way() {
-        let mut lanes = Lanes::default();
-        lanes.put(Parcel::Event(record(1)));
-        lanes.put(Parcel::Event(record(1)));
-        assert_eq!(lanes.take_ready().len(), 1);
-        assert!(lanes.take_ready().is_empty());
-        lanes.sent(LaneId::Events);
-        assert_eq!(lanes.take_ready().len(), 1);
-    }
-
-    #[test]
-    fn of_inventories_the_newest_waits_and_of_events_the_newest_many() {
-        let mut lanes = Lanes::default();
-        lanes.put(Parcel::Inventory(record(1)));
-        lanes.put(Parcel::Inventory(record(2)));
-        let ready = lanes.take_ready();
-        assert_eq!(ready.len(), 1);
-        assert_eq!(ready[0].1.record.value.len(), 2);
-        let dropped: usize = (0..EVENTS_MAX + 3)
-            .map(|_| lanes.put(Parcel::Event(record(1))).len())
-            .sum();
-        assert_eq!(dropped, 3);
+    fn start(&mut self, origin: Origin, load: Load) {
+        let (bus, instruments) = (self.means.bus.clone(), self.means.instruments.clone());
+        self.stuck_since.get_or_insert_with(Instant::now);
+        self.under_way.push(Box::pin(async move {
+            let rows = load.cargo.rows();
+            let fate = deliver(&bus, load.record, rows, &instruments).await;
+            (origin, load.cargo, fate)
+        }));
     }
 }

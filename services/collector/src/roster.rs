@@ -1,5 +1,9 @@
 //! Who is on the node: what the engine's side tells the sampler.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use formats::scrape::Target;
 use units::{ContainerId, ContainerName, ContainerState, HealthState, ServiceId, Timestamp};
 
 use crate::cgroup::Network;
@@ -34,6 +38,10 @@ pub(crate) struct Member {
     pub(crate) started_at: Option<Timestamp>,
     /// Present while it runs.
     pub(crate) process: Option<Process>,
+    /// Where it is reached from this node, while it runs.
+    pub(crate) addresses: Arc<[IpAddr]>,
+    /// Pages of metrics it serves.
+    pub(crate) scrape: Arc<[Target]>,
 }
 
 /// One run of a container.

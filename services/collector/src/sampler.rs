@@ -8,18 +8,19 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
-use units::{ContainerId, ContainerState, Metric, MetricRow, NodeId, Sample, Timestamp};
+use units::{ContainerId, ContainerState, Metric, MetricRow, NodeId, Sample, Steady, Timestamp};
 
 use crate::cgroup::{Buffer, Host, LimitFiles, Reader};
 use crate::events::{Counted, Instruments, Refused, SamplesLost, Ticked, TicksMissed, Unreadable};
-use crate::outbox::{Outbox, Parcel};
+use crate::extras::Extras;
+use crate::freight::Cargo;
+use crate::outbox::{BATCH_ROWS_MAX, Outbox, Parcel};
 use crate::roster::{Engine, Member, Process, Roster};
+use crate::tally::Tally;
 use crate::{Error, blocking};
 
 /// Limits are read anew each so many ticks, and whenever the engine tells of a change.
 const LIMITS_EVERY_TICKS: u64 = 10;
-/// Rows of one batch: 2,000 rows of every metric are some 700 KB, under the log's limit for a record.
-const BATCH_ROWS_MAX: usize = 2_000;
 
 /// Reads the containers of a node.
 pub(crate) struct Sampler {
@@ -31,6 +32,8 @@ pub(crate) struct Sampler {
     pub(crate) outbox: Outbox,
     pub(crate) meta: wire::Meta,
     pub(crate) instruments: Instruments,
+    pub(crate) extras: Arc<Extras>,
+    pub(crate) tally: Arc<Tally>,
 }
 
 enum Event {
@@ -58,7 +61,9 @@ impl Sampler {
                         readers
                     })
                     .await?;
-                    count(&self.roster.borrow()).emit(&self.instruments);
+                    let roster = Arc::clone(&self.roster.borrow());
+                    self.forget_gone(&roster);
+                    count(&roster).emit(&self.instruments);
                 }
                 Event::Tick => {
                     let span = tracing::info_span!("sample", node = %self.node);
@@ -81,6 +86,12 @@ impl Sampler {
         }
     }
 
+    fn forget_gone(&self, roster: &Roster) {
+        let there: HashSet<&ContainerId> = roster.members.iter().map(|it| &it.id).collect();
+        self.extras.keep_only(|id| there.contains(id));
+        self.tally.keep_only(|id| there.contains(id));
+    }
+
     /// The next tick of the schedule that is not past yet.
     fn schedule(&self, due: Instant) -> Instant {
         let late = Instant::now().saturating_duration_since(due);
@@ -96,8 +107,10 @@ impl Sampler {
     async fn tick(&mut self, mut readers: Readers) -> Result<Readers, Error> {
         let started = Instant::now();
         let roster = Arc::clone(&self.roster.borrow());
+        let (extras, tally) = (Arc::clone(&self.extras), Arc::clone(&self.tally));
         let (readers, mut rows) = blocking("read cgroups", move || {
-            let rows = readers.read(&roster, kit::now());
+            let mut rows = readers.read(&roster, kit::now());
+            fill(&mut rows, &extras, &tally);
             (readers, rows)
         })
         .await?;
@@ -118,30 +131,33 @@ impl Sampler {
         let partition_of =
             |row: &Sample| bus::partition_of(row.service.as_str().as_bytes(), self.partitions);
         rows.sort_by_cached_key(partition_of);
-        for group in rows.chunk_by(|a, b| partition_of(a) == partition_of(b)) {
+        for group in rows.chunk_by(|a, b| {
+            Arc::ptr_eq(a.service.shared(), b.service.shared())
+                || partition_of(a) == partition_of(b)
+        }) {
             let partition = partition_of(&group[0]);
             for batch in group.chunks(BATCH_ROWS_MAX) {
+                self.send_batch(batch, partition, &meta).await;
+            }
+        }
+    }
+
+    async fn send_batch(&self, batch: &[Sample], partition: u32, meta: &wire::Meta) {
+        match wire::encode_samples(batch, partition, meta) {
+            Ok(record) => {
+                let containers = batch.iter().map(|row| row.container.clone()).collect();
+                let parcel = Parcel::rows(record, partition, Cargo::Samples(containers));
+                self.outbox.send(parcel).await;
+            }
+            Err(error) => {
                 let rows = batch.len() as u64;
-                match wire::encode_samples(batch, partition, &meta) {
-                    Ok(record) => {
-                        self.outbox
-                            .send(Parcel::Samples {
-                                record,
-                                partition,
-                                rows,
-                            })
-                            .await
-                    }
-                    Err(error) => {
-                        Refused {
-                            topic: wire::topic::SAMPLES,
-                            rows,
-                            problem: &error,
-                        }
-                        .emit(&self.instruments);
-                        SamplesLost { rows }.emit(&self.instruments);
-                    }
+                Refused {
+                    topic: wire::topic::SAMPLES,
+                    rows,
+                    problem: &error,
                 }
+                .emit(&self.instruments);
+                SamplesLost { rows }.emit(&self.instruments);
             }
         }
     }
@@ -228,6 +244,7 @@ impl Readers {
     fn read(&mut self, roster: &Roster, now: Timestamp) -> Vec<Sample> {
         self.ticks += 1;
         let refresh = self.ticks.is_multiple_of(LIMITS_EVERY_TICKS);
+        let steady = kit::steady();
         let mut rows = Vec::with_capacity(roster.members.len());
         for member in &roster.members {
             let mut metrics = MetricRow::default();
@@ -254,15 +271,15 @@ impl Readers {
                 Engine::Away => continue,
             }
             describe(member, now, &mut metrics);
-            rows.push(self.row(member, now, metrics));
+            rows.push(self.row(member, now, steady, metrics));
         }
         rows
     }
 
-    fn row(&self, member: &Member, now: Timestamp, metrics: MetricRow) -> Sample {
+    fn row(&self, member: &Member, now: Timestamp, steady: Steady, metrics: MetricRow) -> Sample {
         Sample {
             at: now,
-            steady: kit::steady(),
+            steady,
             node: self.node.clone(),
             service: member.service.clone(),
             container: member.id.clone(),
@@ -271,6 +288,15 @@ impl Readers {
             health: member.health,
             metrics,
         }
+    }
+}
+
+/// What others know of the same containers.
+fn fill(rows: &mut [Sample], extras: &Extras, tally: &Tally) {
+    let (extras, tally) = (extras.look(), tally.look());
+    for row in rows {
+        extras.fill(&row.container, row.steady, &mut row.metrics);
+        tally.fill(&row.container, &mut row.metrics);
     }
 }
 
@@ -300,6 +326,8 @@ mod tests {
             exit_code: (state == ContainerState::Exited).then_some(137),
             started_at: (state == ContainerState::Running).then_some(Timestamp::from_millis(1_000)),
             process: None,
+            addresses: Arc::from([]),
+            scrape: Arc::from([]),
         }
     }
 

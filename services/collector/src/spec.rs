@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bollard::models::{
     ContainerConfig, ContainerInspectResponse, HealthConfig, HostConfig, MountPoint,
-    MountPointTypeEnum, NetworkSettings, PortBinding,
+    NetworkSettings, PortBinding,
 };
 use units::{
     ComposeSpec, ContainerSpec, HealthSpec, MountKind, MountSpec, NetworkSpec, PortSpec,
@@ -136,10 +136,10 @@ fn mounts(mounts: &[MountPoint]) -> Vec<MountSpec> {
         .iter()
         .take(ITEMS_MAX)
         .map(|mount| {
-            let kind = match mount.typ {
-                Some(MountPointTypeEnum::VOLUME) => MountKind::Volume,
-                Some(MountPointTypeEnum::BIND) => MountKind::Bind,
-                Some(MountPointTypeEnum::TMPFS) => MountKind::Tmpfs,
+            let kind = match mount.typ.as_deref() {
+                Some("volume") => MountKind::Volume,
+                Some("bind") => MountKind::Bind,
+                Some("tmpfs") => MountKind::Tmpfs,
                 Some(_) | None => MountKind::Other,
             };
             let source = match kind {
@@ -239,7 +239,9 @@ mod tests {
 
     #[test]
     fn what_the_engine_does_not_tell_is_left_out() {
-        let answer = serde_json::from_value(json!({"Id": "a", "Config": {"Healthcheck": {"Test": ["NONE"]}}}));
+        let answer = serde_json::from_value(
+            json!({"Id": "a", "Config": {"Healthcheck": {"Test": ["NONE"]}}}),
+        );
         let spec = read(&answer.unwrap());
         assert_eq!(spec.health, None);
         assert_eq!(spec.compose, None);

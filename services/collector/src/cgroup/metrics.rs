@@ -65,18 +65,13 @@ pub(super) fn io(stat: &IoStat, row: &mut MetricRow) {
     row.set(Metric::IoWriteOps, float(stat.writes));
 }
 
-/// `full` is `None` where no metric is kept of it.
-pub(super) fn pressure(
-    pressure: Pressure,
-    some: Metric,
-    full: Option<Metric>,
-    row: &mut MetricRow,
-) {
+pub(super) fn pressure(pressure: Pressure, some: Metric, full: Metric, row: &mut MetricRow) {
     let time = |micros: u64| micros as f64 / MICROS;
-    set_known(&[(some, pressure.some_us.map(time))], row);
-    if let Some(full) = full {
-        set_known(&[(full, pressure.full_us.map(time))], row);
-    }
+    let values = [
+        (some, pressure.some_us.map(time)),
+        (full, pressure.full_us.map(time)),
+    ];
+    set_known(&values, row);
 }
 
 pub(super) fn network(counters: &NetCounters, row: &mut MetricRow) {
@@ -122,7 +117,12 @@ mod tests {
         cpu(&CpuStat::default(), &mut row);
         memory(None, &MemoryStat::default(), &mut row);
         memory_events(&MemoryEvents::default(), &mut row);
-        pressure(Pressure::default(), Metric::PsiCpuSome, None, &mut row);
+        pressure(
+            Pressure::default(),
+            Metric::PsiCpuSome,
+            Metric::PsiCpuFull,
+            &mut row,
+        );
         assert_eq!(row, MetricRow::default());
     }
 
@@ -137,17 +137,6 @@ mod tests {
         cpu(&user, &mut row);
         let set: Vec<_> = row.iter().collect();
         assert_eq!(set, [(Metric::CpuUsage, 1.0), (Metric::CpuUser, 0.5)]);
-    }
-
-    #[test]
-    fn a_full_line_of_cpu_pressure_is_passed_over() {
-        let mut row = MetricRow::default();
-        let both = Pressure {
-            some_us: Some(2_500_000),
-            full_us: Some(9),
-        };
-        pressure(both, Metric::PsiCpuSome, None, &mut row);
-        assert_eq!(row.iter().collect::<Vec<_>>(), [(Metric::PsiCpuSome, 2.5)]);
     }
 
     #[test]

@@ -7,6 +7,9 @@
 //! A sample costs one `pread` for each file, two for one of over 3 KiB, and no other call: 14 on v1 with pressure on v2, 11 on
 //! v2, three or four more when limits are read. On v1 it is one less for each limit, of CPU and of memory, that the container
 //! does not have: without one, the file that counts how the limit was hit stands still.
+//!
+//! A container that has used no CPU time since the last sample did nothing by itself: only what happens to it is read then, which
+//! is its network and its pressure, and the rest is said again, for a few samples at most.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -24,6 +27,8 @@ const BUFFER_BYTES_START: usize = 16 * 1024;
 /// The kernel hands out such files by the page and ends one early only for want of room for the next record, all of which are
 /// far shorter than a quarter page. What is shorter than this is therefore the whole file, and the read that would say so is saved.
 const COMPLETE_BELOW_BYTES: usize = 3 * 1024;
+/// Samples in a row that say again what a container at rest said before: the kernel may take memory from it meanwhile.
+const REPEATS_MAX: u32 = 4;
 
 /// Where every file is read to, one after the other.
 pub(crate) struct Buffer(Vec<u8>);
@@ -108,6 +113,16 @@ pub(crate) struct Reader {
     pids: Pids,
     pressure: [Kept; 3],
     net: Kept,
+    last: Last,
+}
+
+/// The last sample, to be said again while the container rests.
+#[derive(Debug, Default)]
+struct Last {
+    /// CPU time used by then, in nanoseconds.
+    usage_ns: Option<u64>,
+    row: MetricRow,
+    repeats: u32,
 }
 
 #[derive(Debug)]
@@ -117,6 +132,8 @@ struct Cpu {
     /// v1 only.
     times: Kept,
     stat: Kept,
+    /// What `usage` said last.
+    last_usage_ns: Option<u64>,
     /// What `stat` said last.
     last_stat: Option<CpuStat>,
     limit: CpuLimit,
@@ -200,26 +217,44 @@ impl Reader {
                 unified("io.pressure"),
             ],
             net,
+            last: Last::default(),
         }
     }
 
     /// Reads everything that can still be read into `row`.
     pub(crate) fn read(&mut self, limits: LimitFiles, buffer: &mut Buffer, row: &mut MetricRow) {
-        self.cpu.read(limits, buffer, row);
-        self.memory.read(limits, buffer, row);
-        self.io.read(buffer, row);
-        self.pids.read(limits, buffer, row);
+        let usage_ns = self.cpu.read_usage(buffer);
+        if self.rests(usage_ns, limits) {
+            self.last.repeats += 1;
+            row.clone_from(&self.last.row);
+        } else {
+            self.cpu.read(limits, buffer, row);
+            self.memory.read(limits, buffer, row);
+            self.io.read(buffer, row);
+            self.pids.read(limits, buffer, row);
+            self.last.usage_ns = usage_ns;
+            self.last.repeats = 0;
+            self.last.row.clone_from(row);
+        }
         self.read_pressure(buffer, row);
         if let Some(counters) = self.net.read(buffer).and_then(kernel::net_dev) {
             metrics::network(&counters, row);
         }
     }
 
+    /// Whether what was said last still holds.
+    fn rests(&self, usage_ns: Option<u64>, limits: LimitFiles) -> bool {
+        usage_ns.is_some()
+            && usage_ns == self.last.usage_ns
+            && self.last.repeats < REPEATS_MAX
+            && limits == LimitFiles::Recall
+    }
+
     fn read_pressure(&mut self, buffer: &mut Buffer, row: &mut MetricRow) {
-        const METRICS: [(Metric, Option<Metric>); 3] = [
-            (Metric::PsiCpuSome, None),
-            (Metric::PsiMemorySome, Some(Metric::PsiMemoryFull)),
-            (Metric::PsiIoSome, Some(Metric::PsiIoFull)),
+        const METRICS: [(Metric, Metric); 3] = [
+            (Metric::PsiCpuSome, Metric::PsiCpuFull),
+            (Metric::PsiMemorySome, Metric::PsiMemoryFull),
+            (Metric::PsiIoSome, Metric::PsiIoFull),
         ];
         for (file, (some, full)) in self.pressure.iter_mut().zip(METRICS) {
             if let Some(text) = file.read(buffer) {
@@ -249,12 +284,29 @@ impl Cpu {
             usage: accounted("cpuacct.usage"),
             times: accounted("cpuacct.stat"),
             stat: open_in(cpu, "cpu.stat", "cpu.stat"),
+            last_usage_ns: None,
             last_stat: None,
             limit,
             limit_cores: None,
         }
     }
 
+    /// The time used so far, in nanoseconds, from the cheapest file that has it.
+    fn read_usage(&mut self, buffer: &mut Buffer) -> Option<u64> {
+        match &self.limit {
+            CpuLimit::V1 { .. } | CpuLimit::None => {
+                self.last_usage_ns = self.usage.read(buffer).and_then(kernel::number);
+                self.last_usage_ns
+            }
+            CpuLimit::V2 { .. } => {
+                self.last_usage_ns = self.usage.read(buffer).and_then(kernel::number);
+                self.last_stat = self.stat.read(buffer).map(CpuStat::parse);
+                self.last_stat.as_ref().and_then(|stat| stat.usage_ns)
+            }
+        }
+    }
+
+    /// Call [`Cpu::read_usage`] before.
     fn read(&mut self, limits: LimitFiles, buffer: &mut Buffer, row: &mut MetricRow) {
         match limits {
             LimitFiles::Read => self.limit_cores = self.limit.read(buffer),
@@ -267,9 +319,9 @@ impl Cpu {
             metrics::cpu(stat, row);
         }
         // After cpu.stat: where cpuacct is on v1 and cpu on v2, v1's account is the one that is kept.
-        if let Some(nanos) = self.usage.read(buffer).and_then(kernel::number) {
+        if self.last_usage_ns.is_some() {
             let usage = CpuStat {
-                usage_ns: Some(nanos),
+                usage_ns: self.last_usage_ns,
                 ..CpuStat::default()
             };
             metrics::cpu(&usage, row);
@@ -280,13 +332,14 @@ impl Cpu {
         row.set_opt(Metric::CpuLimit, self.limit_cores);
     }
 
-    /// Whether `cpu.stat` can differ from what it said last. v1's has only what a limit does, and without one the kernel counts
-    /// nothing; v2's has the time used as well.
+    /// Whether `cpu.stat` is to be read, and can differ from what it said last. v1's has only what a limit does, and without one
+    /// the kernel counts nothing; v2's has been read for the time used.
     fn stat_moves(&self, limits: LimitFiles) -> bool {
         match (&self.limit, limits) {
             (CpuLimit::V1 { .. }, LimitFiles::Recall) => self.limit_cores.is_some(),
             (CpuLimit::V1 { .. }, LimitFiles::Read) => true,
-            (CpuLimit::V2 { .. } | CpuLimit::None, LimitFiles::Recall | LimitFiles::Read) => true,
+            (CpuLimit::V2 { .. }, LimitFiles::Recall | LimitFiles::Read) => false,
+            (CpuLimit::None, LimitFiles::Recall | LimitFiles::Read) => true,
         }
     }
 }
@@ -632,7 +685,11 @@ mod tests {
         read(&mut reader);
         write(
             directory.path(),
-            &[("pids.current", "9\n"), ("cpu.cfs_quota_us", "-1\n")],
+            &[
+                ("cpuacct.usage", "2500000001\n"),
+                ("pids.current", "9\n"),
+                ("cpu.cfs_quota_us", "-1\n"),
+            ],
         );
         let mut row = MetricRow::default();
         reader.read(LimitFiles::Recall, &mut Buffer::default(), &mut row);
@@ -642,8 +699,32 @@ mod tests {
     }
 
     #[test]
+    fn a_container_that_rests_is_said_again_for_a_while() {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), V1);
+        let mut reader = Reader::at(&v1_places(directory.path()), Kept::none());
+        read(&mut reader);
+        write(directory.path(), &[("pids.current", "9\n")]);
+        let mut pids = || {
+            let mut row = MetricRow::default();
+            reader.read(LimitFiles::Recall, &mut Buffer::default(), &mut row);
+            row.get(Metric::Pids)
+        };
+        for _ in 0..REPEATS_MAX {
+            assert_eq!(pids(), Some(4.0));
+        }
+        assert_eq!(pids(), Some(9.0));
+        write(
+            directory.path(),
+            &[("pids.current", "10\n"), ("cpuacct.usage", "2500000001\n")],
+        );
+        assert_eq!(pids(), Some(10.0), "it did something");
+    }
+
+    #[test]
     fn what_counts_a_limit_is_read_at_each_tick_only_where_there_is_one() {
         let moved = [
+            ("cpuacct.usage", "2500000001\n"),
             (
                 "cpu.stat",
                 "nr_periods 51\nnr_throttled 11\nthrottled_time 0\n",

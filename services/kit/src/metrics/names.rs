@@ -111,6 +111,9 @@ metric_names! {
     LogLines: Counter, "homeostat_log_lines" [] None, "Container log lines read";
     LogBytes: Counter, "homeostat_log_bytes" [] Bytes, "Container log bytes read";
     LogLostLines: Counter, "homeostat_log_lost_lines" [reason] None, "Container log lines known to be lost";
+    Scrapes: Counter, "homeostat_scrapes" [result] None, "Pages of metrics asked of containers, by what came of it";
+    ScrapedSeries: Counter, "homeostat_scraped_series" [] None, "Series taken from pages of containers";
+    ScrapedSeriesLost: Counter, "homeostat_scraped_series_lost" [] None, "Series of containers' pages left for their number or form";
 
     // Analytics.
     Series: Gauge, "homeostat_series" [] None, "Series whose behaviour is being followed";

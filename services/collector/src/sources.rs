@@ -1,0 +1,192 @@
+//! Configuration of what is read beside the containers' own files: whether, and at what pace.
+
+use std::time::Duration;
+
+use kit::config::{HumanDuration, Invalid};
+use serde::{Deserialize, Serialize};
+
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
+const INTERVAL_MAX: Duration = Duration::from_secs(60 * 60);
+const TIMEOUT_MIN: Duration = Duration::from_millis(100);
+const PAGE_BYTES: std::ops::RangeInclusive<u64> = 1_024..=64 * 1024 * 1024;
+const SPOOL_BYTES: std::ops::RangeInclusive<u64> = 1024 * 1024..=1024 * 1024 * 1024 * 1024;
+const AGE_MIN: Duration = Duration::from_secs(60);
+const AGE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const SERIES: std::ops::RangeInclusive<u64> = 1..=100_000;
+
+/// Whether something is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Switch {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
+}
+
+/// A source with a pace of its own. Serde has no constant generics, so each default is a type.
+macro_rules! source {
+    ($(#[$doc:meta])* $name:ident, $default_secs:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $name {
+            /// Whether it is read.
+            pub read: Switch,
+            /// Time between two reads, 1 s to 1 h.
+            pub interval: HumanDuration,
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                $name {
+                    read: Switch::On,
+                    interval: HumanDuration::from_secs($default_secs),
+                }
+            }
+        }
+
+        impl $name {
+            /// The interval, when it is read at all.
+            pub(crate) fn pace(&self) -> Option<Duration> {
+                match self.read {
+                    Switch::On => Some(self.interval.get()),
+                    Switch::Off => None,
+                }
+            }
+
+            pub(crate) fn problem(&self, section: &str) -> Option<Invalid> {
+                interval_problem(&format!("{section}.interval"), self.interval)
+            }
+        }
+    };
+}
+
+source!(
+    /// Section `[collector.sockets]`: TCP connections of containers.
+    Sockets, 10
+);
+source!(
+    /// Section `[collector.layers]`: sizes of writable layers.
+    Layers, 300
+);
+source!(
+    /// Section `[collector.host]`: the node itself.
+    HostSeries, 10
+);
+
+/// Section `[collector.scrape]`: the pages of containers labelled `io.homeostat.scrape`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scrape {
+    /// Whether labelled containers are scraped.
+    pub read: Switch,
+    /// Time between two scrapes of a page, 1 s to 1 h.
+    pub interval: HumanDuration,
+    /// How long a page may take, 100 ms to the interval.
+    pub timeout: HumanDuration,
+    /// Bytes taken of a page, 1 KiB to 64 MiB; what is beyond is counted and left.
+    pub bytes_max: u64,
+    /// Series taken of a page, 1 to 100,000; those beyond are counted and left.
+    pub series_max: u64,
+}
+
+impl Default for Scrape {
+    fn default() -> Self {
+        Scrape {
+            read: Switch::On,
+            interval: HumanDuration::from_secs(15),
+            timeout: HumanDuration::from_secs(5),
+            bytes_max: 4 * 1024 * 1024,
+            series_max: 5_000,
+        }
+    }
+}
+
+impl Scrape {
+    pub(crate) fn problems(&self) -> Vec<Invalid> {
+        let mut problems = Vec::new();
+        problems.extend(interval_problem("scrape.interval", self.interval));
+        if !(TIMEOUT_MIN..=self.interval.get()).contains(&self.timeout.get()) {
+            let message = format!("{} is too short, or longer than the interval", self.timeout);
+            problems.push(
+                Invalid::new("scrape.timeout", message)
+                    .suggest("write a duration from 100ms to scrape.interval, such as 5s"),
+            );
+        }
+        if !PAGE_BYTES.contains(&self.bytes_max) {
+            let message = format!("{} is out of bounds", self.bytes_max);
+            problems.push(
+                Invalid::new("scrape.bytes_max", message)
+                    .suggest("write a number of bytes from 1024 to 67108864"),
+            );
+        }
+        if !SERIES.contains(&self.series_max) {
+            let message = format!("{} is out of bounds", self.series_max);
+            problems.push(
+                Invalid::new("scrape.series_max", message)
+                    .suggest("write a number from 1 to 100000"),
+            );
+        }
+        problems
+    }
+}
+
+/// Section `[collector.spool]`: what is kept on disk, under `state_dir`, while the log is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Spool {
+    /// Bytes of samples, series and events, 1 MiB to 1 TiB. Beyond this the oldest are dropped
+    /// and counted.
+    pub samples_bytes_max: u64,
+    /// Bytes of log lines, 1 MiB to 1 TiB; beyond this the oldest are dropped and counted.
+    pub logs_bytes_max: u64,
+    /// Age of what is kept, 1 min to 7 d; what is older is dropped and counted.
+    pub age_max: HumanDuration,
+}
+
+impl Default for Spool {
+    fn default() -> Self {
+        Spool {
+            samples_bytes_max: 256 * 1024 * 1024,
+            logs_bytes_max: 1024 * 1024 * 1024,
+            age_max: HumanDuration::from_secs(6 * 60 * 60),
+        }
+    }
+}
+
+impl Spool {
+    pub(crate) fn problems(&self) -> Vec<Invalid> {
+        let sizes = [
+            ("spool.samples_bytes_max", self.samples_bytes_max),
+            ("spool.logs_bytes_max", self.logs_bytes_max),
+        ];
+        let mut problems: Vec<Invalid> = sizes
+            .into_iter()
+            .filter(|(_, bytes)| !SPOOL_BYTES.contains(bytes))
+            .map(|(key, bytes)| {
+                Invalid::new(key, format!("{bytes} is out of bounds")).suggest(
+                    "write a number of bytes from 1048576 (1 MiB) to 1099511627776 (1 TiB)",
+                )
+            })
+            .collect();
+        if !(AGE_MIN..=AGE_MAX).contains(&self.age_max.get()) {
+            let message = format!("{} is too short or too long", self.age_max);
+            problems.push(
+                Invalid::new("spool.age_max", message)
+                    .suggest("write a duration from 1m to 7d, such as 6h"),
+            );
+        }
+        problems
+    }
+}
+
+fn interval_problem(key: &str, interval: HumanDuration) -> Option<Invalid> {
+    if (INTERVAL_MIN..=INTERVAL_MAX).contains(&interval.get()) {
+        return None;
+    }
+    Some(
+        Invalid::new(key, format!("{interval} is too short or too long"))
+            .suggest("write a duration from 1s to 1h, such as 10s"),
+    )
+}
