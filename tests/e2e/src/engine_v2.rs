@@ -32,6 +32,7 @@ impl EngineV2 {
             processes: Vec::new(),
             parent: format!("homeostat-e2e-{}", std::process::id()),
         };
+        // What was mounted below is unmounted in this namespace alone: a host of version 2 shows no version 1.
         engine.spawn(
             "containerd",
             Command::new("unshare").args([
@@ -41,7 +42,8 @@ impl EngineV2 {
                 "sh",
                 "-c",
                 &format!(
-                    "mount -t cgroup2 cgroup2 {MOUNT} && exec containerd --config /dev/null \
+                    "umount --recursive {MOUNT} && mount -t cgroup2 cgroup2 {MOUNT} && \
+                     exec containerd --config /dev/null \
                      --root {0}/containerd --state {0}/containerd-state --address {0}/containerd.sock",
                     dir.display()
                 ),
