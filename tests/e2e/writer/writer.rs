@@ -46,9 +46,24 @@ fn main() {
 /// Standard output writes each line at once, so what was written is in the engine's hands when this process ends.
 fn line(number: u32, bytes: u32) {
     let mut text = format!("{number:06} ");
-    let fill = usize::try_from(bytes).expect("a width").saturating_sub(text.len() + 1);
-    text.extend(std::iter::repeat_n('x', fill));
+    let fill = usize::try_from(bytes)
+        .expect("a width")
+        .saturating_sub(text.len() + 1);
+    text.extend(noise(number).take(fill));
     writeln!(stdout(), "{text}").expect("standard output is open");
+}
+
+/// Letters and digits that no compression makes much less of, the same for the same number (Marsaglia's xorshift64).
+fn noise(number: u32) -> impl Iterator<Item = char> {
+    let mut state = u64::from(number) << 1 | 1;
+    std::iter::repeat_with(move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        // Below 36, so a digit in that base.
+        let digit = u32::try_from((state >> 32) % 36).unwrap_or_default();
+        char::from_digit(digit, 36).unwrap_or('0')
+    })
 }
 
 fn lines(count: u32, bytes: u32, per_second: u32) {
