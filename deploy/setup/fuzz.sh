@@ -12,14 +12,18 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 # shellcheck source=deploy/setup/common.sh
 . "$here/common.sh"
 
-readonly FUZZ="$here/../../tests/fuzz"
+root="$(cd "$here/../.." && pwd)"
+readonly root FUZZ="$root/tests/fuzz"
+# Beside the other builds, which know nothing of coverage counters.
+CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$root/target}/fuzz"
+export CARGO_TARGET_DIR
 readonly RUNS="${FUZZ_RUNS:-200000}" SECONDS_EACH="${FUZZ_SECONDS:-20}" SEED="${FUZZ_SEED:-1}"
 readonly RSS_MB=512 INPUT_BYTES=4096 INPUT_SECONDS=10
 
 install_fuzzer() {
     cargo fuzz --version >/dev/null 2>&1 && return
     say "installing cargo-fuzz"
-    # A target directory of its own, removed by cargo: its build is nothing of ours.
+    # A target directory that cargo removes: its build is nothing of ours.
     env -u CARGO_TARGET_DIR cargo install --quiet --locked cargo-fuzz
 }
 

@@ -20,7 +20,10 @@ fuzz_target!(|data: &[u8]| {
     let _ = find(data, [b"usage_usec", b"anon"]);
     assert!(interfaces(data).count() <= data.len());
     let (quota, period) = data.split_at(data.len() / 2);
-    for cores in [cfs_limit(quota, period), cpu_max(data)].into_iter().flatten() {
+    for cores in [cfs_limit(quota, period), cpu_max(data)]
+        .into_iter()
+        .flatten()
+    {
         assert!(cores.is_finite() && cores >= 0.0, "{cores} cores");
     }
 });
