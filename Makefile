@@ -37,6 +37,11 @@ image: need-build need-docker
 .PHONY: test
 test: need-docker need-kafka need-tests build image ## Run every test, on a real engine and a real Kafka
 	@$(RUNNER) cargo test --workspace --no-fail-fast $(LOCKED)
+	@$(SETUP)/fuzz.sh
+
+.PHONY: fuzz
+fuzz: need-build ## Fuzz what reads bytes from outside; FUZZ_RUNS and FUZZ_SECONDS bound each target
+	@$(SETUP)/fuzz.sh
 
 .PHONY: check
 check: need-build ## Run what a change must pass before it is taken: format, lints, documentation, tidy, dependencies

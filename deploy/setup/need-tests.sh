@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what some tests run besides Docker and Kafka: Prometheus, to check the alert rules and scrape the metrics,
-# and Chromium, to look at the console's page. Starts neither as a service.
+# Chromium, to look at the console's page, and libfaketime, to step the clock of single processes. Starts none as a service.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 # shellcheck source=deploy/setup/common.sh
@@ -25,10 +25,11 @@ main() {
     local packages=()
     have prometheus || packages+=(prometheus)
     have chromium || packages+=(chromium)
+    installed libfaketime || packages+=(libfaketime)
     if [ "${#packages[@]}" -gt 0 ]; then
         without_services apt_install "${packages[@]}"
     fi
-    say "Prometheus and Chromium are there"
+    say "Prometheus, Chromium and libfaketime are there"
 }
 
 main

@@ -50,9 +50,21 @@ pub fn output(arguments: &[&str]) -> Output {
     Command::new(binary()).args(arguments).output().unwrap()
 }
 
+/// How a process is started, besides its arguments. By default as the test itself runs.
+#[derive(Debug, Clone, Default)]
+pub struct Launch {
+    /// A program and its arguments that become the binary in the same process, such as `setpriv` or `nsenter`.
+    pub before: Vec<String>,
+    /// Environment variables on top of the test's own.
+    pub environment: Vec<(String, String)>,
+    /// Another copy of the binary.
+    pub binary: Option<PathBuf>,
+}
+
 /// A running process. Killed when dropped.
 pub struct Homeostat {
     child: Child,
+    launch: Launch,
     arguments: Vec<String>,
     log: PathBuf,
     /// Port for /metrics, /healthz and /readyz.
@@ -64,6 +76,16 @@ pub struct Homeostat {
 impl Homeostat {
     /// Starts `homeostat VERB…` with these settings on top of ports and a state directory of its own.
     pub fn start(verb: &[&str], dir: &Path, settings: &[(&str, &str)]) -> Homeostat {
+        Homeostat::start_as(&Launch::default(), verb, dir, settings)
+    }
+
+    /// The same, started in another way.
+    pub fn start_as(
+        launch: &Launch,
+        verb: &[&str],
+        dir: &Path,
+        settings: &[(&str, &str)],
+    ) -> Homeostat {
         let (admin_port, console_port) = (free_port(), free_port());
         let mut all: BTreeMap<String, String> = BTreeMap::from([
             ("admin.listen".into(), format!("127.0.0.1:{admin_port}")),
@@ -80,9 +102,10 @@ impl Homeostat {
             arguments.extend(["--set".to_owned(), format!("{key}={value}")]);
         }
         let log = dir.join(format!("{}-{admin_port}.log", verb[0]));
-        let child = spawn(&arguments, &log);
+        let child = spawn(launch, &arguments, &log);
         Homeostat {
             child,
+            launch: launch.clone(),
             arguments,
             log,
             admin_port,
@@ -105,14 +128,19 @@ impl Homeostat {
     /// Starts it again with the same arguments.
     pub fn restart(&mut self) {
         self.kill_9();
-        self.child = spawn(&self.arguments, &self.log);
+        self.child = spawn(&self.launch, &self.arguments, &self.log);
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// Asks it to end, as a service manager would, and waits for its exit status.
     pub async fn terminate(&mut self) -> ExitStatus {
-        let pid = i32::try_from(self.child.id()).unwrap();
-        let pid = rustix::process::Pid::from_raw(pid).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.signal(rustix::process::Signal::TERM);
         let child = std::cell::RefCell::new(&mut self.child);
         until("the process ends", END, || async {
             child.borrow_mut().try_wait().unwrap()
@@ -195,11 +223,21 @@ impl Drop for Homeostat {
     }
 }
 
-fn spawn(arguments: &[String], log: &Path) -> Child {
+fn spawn(launch: &Launch, arguments: &[String], log: &Path) -> Child {
     let out = File::options().create(true).append(true).open(log).unwrap();
     let error = out.try_clone().unwrap();
-    Command::new(binary())
+    let binary = launch.binary.clone().unwrap_or_else(binary);
+    let mut command = match launch.before.split_first() {
+        None => Command::new(binary),
+        Some((program, words)) => {
+            let mut command = Command::new(program);
+            command.args(words).arg(binary);
+            command
+        }
+    };
+    command
         .args(arguments)
+        .envs(launch.environment.iter().cloned())
         .stdin(Stdio::null())
         .stdout(out)
         .stderr(error)

@@ -228,3 +228,24 @@ async fn a_stream_ends_with_the_proxy() {
     drop(proxy);
     timeout(PATIENCE, ended).await.unwrap().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_proxy_refuses_the_rest_and_says_what_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = DockerProxy::read_only(dir.path()).await;
+    let docker = client(&proxy).await;
+    docker.list_containers(None).await.unwrap();
+    docker.info().await.unwrap();
+    let name = format!("homeostat-e2e-refused-{}", std::process::id());
+    let started = docker.start_container(&name, None).await.unwrap_err();
+    assert!(started.to_string().contains("403"), "{started}");
+    let volumes = docker.list_volumes(None).await.unwrap_err();
+    assert!(volumes.to_string().contains("403"), "{volumes}");
+    let refused = [
+        format!("POST /containers/{name}/start"),
+        "GET /volumes".to_owned(),
+    ];
+    assert_eq!(proxy.refused(), refused);
+    // A refusal costs its connection only.
+    docker.list_containers(None).await.unwrap();
+}

@@ -57,11 +57,51 @@ impl fmt::Display for Request {
     }
 }
 
+/// What the proxy lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filter {
+    /// Everything.
+    Nothing,
+    /// `GET` and `HEAD` of what is under [`READABLE`]; the rest is answered with 403 and its connection closed.
+    ReadOnly,
+}
+
+/// What may be read through a proxy that is read only, as the usual ones can be told.
+pub const READABLE: [&str; 6] = [
+    "/containers",
+    "/events",
+    "/info",
+    "/images",
+    "/version",
+    "/_ping",
+];
+
+impl Filter {
+    fn refuses(self, request: &Request) -> bool {
+        match self {
+            Filter::Nothing => false,
+            Filter::ReadOnly => {
+                let operation = request.operation();
+                let readable = READABLE.iter().any(|folder| {
+                    let rest = operation.strip_prefix(folder);
+                    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                });
+                request.is_writing() || !readable
+            }
+        }
+    }
+}
+
+const REFUSAL: &[u8] =
+    b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: 27\r\n\
+    Connection: close\r\n\r\n{\"message\":\"not forwarded\"}";
+
 type Log = Arc<Mutex<Vec<Request>>>;
 
 /// A running proxy. Ends when dropped, with every connection through it.
 pub struct DockerProxy {
     socket: PathBuf,
+    filter: Filter,
     log: Log,
     listening: JoinHandle<()>,
 }
@@ -72,16 +112,34 @@ impl DockerProxy {
         DockerProxy::before(Path::new(ENGINE), dir).await
     }
 
+    /// Listens on a socket in `dir` that any user may connect to, and lets only reading through.
+    pub async fn read_only(dir: &Path) -> DockerProxy {
+        let proxy = DockerProxy::filtering(Filter::ReadOnly, Path::new(ENGINE), dir).await;
+        let anybody = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        std::fs::set_permissions(&proxy.socket, anybody).unwrap();
+        proxy
+    }
+
     /// Listens on a socket in `dir`, before the engine at `engine`.
     pub async fn before(engine: &Path, dir: &Path) -> DockerProxy {
+        DockerProxy::filtering(Filter::Nothing, engine, dir).await
+    }
+
+    async fn filtering(filter: Filter, engine: &Path, dir: &Path) -> DockerProxy {
         let reached = UnixStream::connect(engine).await;
         drop(reached.unwrap_or_else(|error| panic!("no engine at {}: {error}", engine.display())));
         let socket = dir.join("docker-proxy.sock");
         let listener = UnixListener::bind(&socket).unwrap();
         let log = Log::default();
-        let listening = tokio::spawn(listen(listener, engine.to_owned(), Arc::clone(&log)));
+        let listening = tokio::spawn(listen(
+            listener,
+            engine.to_owned(),
+            filter,
+            Arc::clone(&log),
+        ));
         DockerProxy {
             socket,
+            filter,
             log,
             listening,
         }
@@ -100,6 +158,15 @@ impl DockerProxy {
     /// Every request so far, in the order of their first bytes on each connection.
     pub fn requests(&self) -> Vec<Request> {
         lock(&self.log).clone()
+    }
+
+    /// Those that were refused, as `METHOD operation`.
+    pub fn refused(&self) -> Vec<String> {
+        let requests = self.requests().into_iter();
+        requests
+            .filter(|request| self.filter.refuses(request))
+            .map(|request| format!("{} {}", request.method, request.operation()))
+            .collect()
     }
 
     /// Those that may change something, as `METHOD path`.
@@ -123,14 +190,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap()
 }
 
-async fn listen(listener: UnixListener, engine: PathBuf, log: Log) {
+async fn listen(listener: UnixListener, engine: PathBuf, filter: Filter, log: Log) {
     // Owned here, so that ending the proxy ends its connections.
     let mut connections = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 let (client, _) = accepted.unwrap();
-                connections.spawn(serve(client, engine.clone(), Arc::clone(&log)));
+                connections.spawn(serve(client, engine.clone(), filter, Arc::clone(&log)));
             }
             Some(ended) = connections.join_next() => ended.unwrap(),
         }
@@ -138,35 +205,66 @@ async fn listen(listener: UnixListener, engine: PathBuf, log: Log) {
 }
 
 /// One connection. An engine that is away is a closed connection, as it would be without the proxy.
-async fn serve(client: UnixStream, engine: PathBuf, log: Log) {
+async fn serve(client: UnixStream, engine: PathBuf, filter: Filter, log: Log) {
     let Ok(engine) = UnixStream::connect(&engine).await else {
         return;
     };
     let (from_client, to_client) = client.into_split();
     let (from_engine, to_engine) = engine.into_split();
+    let to_client = Arc::new(tokio::sync::Mutex::new(to_client));
     let observer = Arc::new(Mutex::new(Observer::default()));
-    let asking = pass(from_client, to_engine, |bytes| {
-        let found = lock(&observer).sent(bytes);
+    let see = |found: Vec<Request>| {
+        let refused = found.iter().any(|request| filter.refuses(request));
         lock(&log).extend(found);
-    });
-    let answering = pass(from_engine, to_client, |bytes| {
-        let found = lock(&observer).answered(bytes);
-        lock(&log).extend(found);
-    });
+        match refused {
+            true => Verdict::Refuse,
+            false => Verdict::Pass,
+        }
+    };
+    let to_engine = Arc::new(tokio::sync::Mutex::new(to_engine));
+    let asking = async {
+        let ended = pass(from_client, &to_engine, |bytes| {
+            see(lock(&observer).sent(bytes))
+        });
+        if ended.await == Verdict::Refuse {
+            let _ = to_client.lock().await.write_all(REFUSAL).await;
+        }
+        let _ = to_engine.lock().await.shutdown().await;
+    };
+    let answering = async {
+        pass(from_engine, &to_client, |bytes| {
+            see(lock(&observer).answered(bytes))
+        })
+        .await;
+        let _ = to_client.lock().await.shutdown().await;
+    };
     tokio::join!(asking, answering);
 }
 
-/// Passes bytes on until one side ends, and tells the other side so.
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut see: impl FnMut(&[u8])) {
+/// Whether bytes go on to the other side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Pass,
+    Refuse,
+}
+
+/// Passes bytes on until one side ends, or until they are refused, and says which.
+async fn pass(
+    mut from: OwnedReadHalf,
+    to: &tokio::sync::Mutex<OwnedWriteHalf>,
+    mut see: impl FnMut(&[u8]) -> Verdict,
+) -> Verdict {
     let mut chunk = vec![0; CHUNK_BYTES];
     while let Ok(read) = from.read(&mut chunk).await {
         if read == 0 {
             break;
         }
-        see(&chunk[..read]);
-        if to.write_all(&chunk[..read]).await.is_err() {
+        if see(&chunk[..read]) == Verdict::Refuse {
+            return Verdict::Refuse;
+        }
+        if to.lock().await.write_all(&chunk[..read]).await.is_err() {
             break;
         }
     }
-    let _ = to.shutdown().await;
+    Verdict::Pass
 }
