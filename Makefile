@@ -16,7 +16,7 @@ LOCKED := $(if $(CI),--locked)
 
 .PHONY: help
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: need-docker build image ## Show the whole loop on a demo stack; leaves nothing behind (DEMO_SECONDS bounds it)
@@ -56,11 +56,16 @@ bench: need-docker need-kafka build image ## Measure what it costs and how fast 
 	@cargo build --release $(LOCKED) -p bench
 	@$(AS_ROOT) $(TARGET)/release/bench
 
+.PHONY: bench-collector
+bench-collector: need-docker need-kafka need-netdata build ## Measure the collector against Netdata and a bare read (PARTS="cpu logs" for some)
+	@cargo build --release $(LOCKED) -p bench
+	@$(AS_ROOT) $(TARGET)/release/bench collector $(PARTS)
+
 .PHONY: clean
 clean: ## Remove what was built, the demo's containers and its image
 	@if command -v docker >/dev/null; then deploy/demo/stack.sh down demo --image; fi
 	@cargo clean
 
-.PHONY: need-build need-docker need-kafka need-tests
-need-build need-docker need-kafka need-tests:
+.PHONY: need-build need-docker need-kafka need-tests need-netdata
+need-build need-docker need-kafka need-tests need-netdata:
 	@$(SETUP)/$@.sh

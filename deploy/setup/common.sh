@@ -54,6 +54,20 @@ apt_quietly() {
     fi
 }
 
+# Debian starts a service when its package is installed, unless this file says no. An own one is put there for the
+# time of the installation; one that is there already stays as it is.
+without_services() {
+    local policy=/usr/sbin/policy-rc.d
+    if [ -e "$policy" ]; then
+        "$@"
+        return
+    fi
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod 755 "$policy"
+    trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
+    "$@"
+}
+
 # Waits until a command succeeds: wait_until SECONDS COMMAND...
 wait_until() {
     local deadline=$((SECONDS + $1))

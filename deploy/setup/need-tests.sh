@@ -6,21 +6,6 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 # shellcheck source=deploy/setup/common.sh
 . "$here/common.sh"
 
-readonly POLICY=/usr/sbin/policy-rc.d
-
-# Debian starts a service when its package is installed, unless this file says no. An own one is put there for the
-# time of the installation; one that is there already stays as it is.
-without_services() {
-    if [ -e "$POLICY" ]; then
-        "$@"
-        return
-    fi
-    printf '#!/bin/sh\nexit 101\n' | as_root tee "$POLICY" >/dev/null
-    as_root chmod 755 "$POLICY"
-    trap 'as_root rm -f "$POLICY"' EXIT
-    "$@"
-}
-
 main() {
     local packages=()
     have prometheus || packages+=(prometheus)

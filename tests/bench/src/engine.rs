@@ -15,22 +15,15 @@ pub(crate) struct Events {
 
 impl Events {
     pub(crate) fn of(stack: &str) -> Events {
+        let label = format!("label=io.homeostat.demo={stack}");
+        Events::that(&[&label, "event=start", "event=kill", "event=destroy"])
+    }
+
+    /// Those that pass the engine's filters.
+    pub(crate) fn that(filters: &[&str]) -> Events {
         let mut reader = Command::new("docker")
-            .args([
-                "events",
-                "--format",
-                "{{json .}}",
-                "--filter",
-                &format!("label=io.homeostat.demo={stack}"),
-            ])
-            .args([
-                "--filter",
-                "event=start",
-                "--filter",
-                "event=kill",
-                "--filter",
-                "event=destroy",
-            ])
+            .args(["events", "--format", "{{json .}}"])
+            .args(filters.iter().flat_map(|filter| ["--filter", filter]))
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -43,6 +36,11 @@ impl Events {
             }
         });
         Events { reader, lines }
+    }
+
+    /// Those that came until now, as the engine wrote them.
+    pub(crate) fn so_far(&self) -> Vec<Value> {
+        self.lines.try_iter().collect()
     }
 
     /// Seconds from `began` to the first event that `wanted` takes; panics after `deadline`.
@@ -81,10 +79,11 @@ impl Drop for Events {
 }
 
 /// One event.
-pub(crate) struct Event<'a>(&'a Value);
+pub(crate) struct Event<'a>(pub(crate) &'a Value);
 
 impl Event<'_> {
-    fn at(&self) -> f64 {
+    /// When, in seconds since the Unix epoch by the engine's clock.
+    pub(crate) fn at(&self) -> f64 {
         self.0["timeNano"].as_f64().unwrap() / 1e9
     }
 
@@ -96,6 +95,11 @@ impl Event<'_> {
         self.0["Actor"]["Attributes"]["name"]
             .as_str()
             .unwrap_or_default()
+    }
+
+    /// The engine's id of the container.
+    pub(crate) fn id(&self) -> &str {
+        self.0["Actor"]["ID"].as_str().unwrap_or_default()
     }
 
     /// Made by Homeostat from another container.

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use e2e::homeostat::Homeostat;
 
+use crate::process::memory_mb;
+
 const CONTAINERS: usize = 20;
 const LABEL: &str = "io.homeostat.demo=bench-idle";
 const SETTLE: Duration = Duration::from_secs(30);
@@ -68,19 +70,6 @@ fn cpu_seconds(pid: u32) -> f64 {
     let fields: Vec<&str> = after_name.split_whitespace().collect();
     let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
     ticks / TICKS_PER_SECOND
-}
-
-fn memory_mb(pid: u32) -> (f64, f64) {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let kib = |key: &str| {
-        let line = status.lines().find(|line| line.starts_with(key)).unwrap();
-        line.split_whitespace()
-            .nth(1)
-            .unwrap()
-            .parse::<f64>()
-            .unwrap()
-    };
-    (kib("VmRSS:") * 1.024e-3, kib("VmHWM:") * 1.024e-3)
 }
 
 fn engine_pid() -> u32 {

@@ -1,43 +1,65 @@
 //! What Homeostat costs and how fast it reacts, on real containers. Prints tables; asserts nothing, because machines differ: the
 //! figures to reach stand beside what was measured.
 //!
-//! `make bench` runs everything; `bench reaction` or `bench idle` one part.
+//! `make bench` runs `reaction` and `idle`; `bench reaction` or `bench idle` one part. `make bench-collector` runs
+//! `bench collector`; parts of that are named after it.
 #![allow(
     clippy::unwrap_used,
     reason = "a measurement that cannot be taken ends the run"
 )]
 
+mod collector;
 mod engine;
 mod idle;
+mod process;
 mod reaction;
+
+use std::process::ExitCode;
 
 use tokio::runtime::Builder;
 
-fn main() {
-    let only = std::env::args().nth(1);
-    let parts = only
-        .as_deref()
-        .map_or(vec!["reaction", "idle"], |part| vec![part]);
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .unwrap();
-    for part in parts {
-        match part {
-            "reaction" => runtime.block_on(reaction::run()),
-            "idle" => runtime.block_on(idle::run()),
-            other => {
-                eprintln!("bench: there is no part {other:?}; write reaction or idle");
-                std::process::exit(2);
-            }
+    match words.as_slice() {
+        [] => {
+            runtime.block_on(reaction::run());
+            runtime.block_on(idle::run());
         }
+        ["reaction"] => runtime.block_on(reaction::run()),
+        ["idle"] => runtime.block_on(idle::run()),
+        ["collector", parts @ ..] => match collector::Part::all_of(parts) {
+            Ok(parts) => return runtime.block_on(collector::run(&parts)),
+            Err(unknown) => return usage(unknown),
+        },
+        [other, ..] => return usage(other),
     }
+    ExitCode::SUCCESS
+}
+
+fn usage(unknown: &str) -> ExitCode {
+    eprintln!(
+        "bench: there is no part {unknown:?}; write reaction, idle, or collector [{}]...",
+        collector::Part::NAMES.join("|")
+    );
+    ExitCode::from(2)
 }
 
 /// The middle one of the measurements.
 fn median(measured: &[f64]) -> f64 {
+    quantile(measured, 0.5)
+}
+
+/// The measurement below which this share of them lies; the largest one for 1.
+fn quantile(measured: &[f64], share: f64) -> f64 {
+    assert!(!measured.is_empty(), "nothing was measured");
     let mut sorted = measured.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
+    let index = (sorted.len() as f64 * share) as usize;
+    sorted[index.min(sorted.len() - 1)]
 }
