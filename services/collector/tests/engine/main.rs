@@ -5,3 +5,4 @@
 mod containers;
 mod logs;
 mod rig;
+mod telemetry;

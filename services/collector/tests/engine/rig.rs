@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bus::{Bus, From, Record, Tailed};
-use collector::Config;
+use collector::{Config, HostSeries, Scrape, Sockets};
 use kit::config::HumanDuration;
 use tokio::task::JoinHandle;
-use units::{ContainerEvent, LogLine, NodeInventory, Sample};
+use units::{ContainerEvent, Link, LogLine, NodeInventory, Point, Sample};
+use wire::Telemetry;
 
 /// Generous: two cores are shared with builds.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -116,6 +117,12 @@ impl Containers {
         docker_ok(&args)
     }
 
+    /// The address of a running container.
+    pub(crate) fn address(&self, name: &str) -> String {
+        let format = "{{.NetworkSettings.IPAddress}}";
+        docker_ok(&["inspect", "--format", format, &self.name(name)])
+    }
+
     /// Any other command about a container; its name comes after the words.
     pub(crate) fn tell(&self, words: &[&str], name: &str, more: &[&str]) {
         let name = self.name(name);
@@ -166,6 +173,19 @@ impl Running {
             interval: HumanDuration::from_millis(200),
             inventory_interval: HumanDuration::from_millis(500),
             state_dir: Some(state_dir.to_owned()),
+            sockets: Sockets {
+                interval: HumanDuration::from_secs(1),
+                ..Sockets::default()
+            },
+            host: HostSeries {
+                interval: HumanDuration::from_secs(1),
+                ..HostSeries::default()
+            },
+            scrape: Scrape {
+                interval: HumanDuration::from_secs(1),
+                timeout: HumanDuration::from_secs(1),
+                ..Scrape::default()
+            },
             ..Config::default()
         };
         let context = kit::Context::new(bus.clone(), "collector", "test-node");
@@ -238,10 +258,37 @@ pub(crate) async fn samples_until(
         bus,
         wire::topic::SAMPLES,
         what,
-        |record| wire::decode_samples(record).unwrap(),
+        |record| match wire::decode_telemetry(record).unwrap() {
+            Telemetry::Samples(samples) => samples,
+            Telemetry::Series(_) | Telemetry::Links(_) => Vec::new(),
+        },
         enough,
     )
     .await
+}
+
+pub(crate) async fn points_until(
+    bus: &Bus,
+    what: &str,
+    enough: impl Fn(&[Point]) -> bool,
+) -> Vec<Point> {
+    let decode = |record: &Record| match wire::decode_telemetry(record).unwrap() {
+        Telemetry::Series(points) => points,
+        Telemetry::Samples(_) | Telemetry::Links(_) => Vec::new(),
+    };
+    until(bus, wire::topic::SAMPLES, what, decode, enough).await
+}
+
+pub(crate) async fn links_until(
+    bus: &Bus,
+    what: &str,
+    enough: impl Fn(&[Link]) -> bool,
+) -> Vec<Link> {
+    let decode = |record: &Record| match wire::decode_telemetry(record).unwrap() {
+        Telemetry::Links(links) => links,
+        Telemetry::Samples(_) | Telemetry::Series(_) => Vec::new(),
+    };
+    until(bus, wire::topic::SAMPLES, what, decode, enough).await
 }
 
 pub(crate) async fn events_until(

@@ -1,9 +1,21 @@
 //! What the containers of the engine tests run: one static binary that does as it is told.
 
-use std::io::{Write, stderr, stdout};
+use std::io::{Read, Write, stderr, stdout};
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 const SICK: &str = "/sick";
+
+fn answer(mut stream: TcpStream) {
+    let mut said = [0; 1024];
+    while let Ok(len @ 1..) = stream.read(&mut said) {
+        if said[..len].starts_with(b"GET /metrics ") {
+            let page = "# TYPE requests counter\nrequests_total{code=\"200\"} 7\n";
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", page.len());
+            let _ = stream.write_all((head + page).as_bytes());
+        }
+    }
+}
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -56,6 +68,21 @@ fn main() {
             });
             for writer in writers {
                 writer.join().expect("writers do not panic");
+            }
+        }
+        // A page of metrics on port 9100, and connections that are kept for those who ask for nothing.
+        Some("serve") => {
+            let listener = TcpListener::bind("0.0.0.0:9100").expect("the port is free");
+            for stream in listener.incoming() {
+                std::thread::spawn(move || answer(stream.expect("connections are taken")));
+            }
+        }
+        // A connection to an address, on which something is said ten times a second.
+        Some("talk") => {
+            let mut stream = TcpStream::connect(&args[1]).expect("somebody listens there");
+            loop {
+                stream.write_all(b"more\n").expect("the other side keeps it");
+                std::thread::sleep(Duration::from_millis(100));
             }
         }
         Some("exit") => std::process::exit(number(1) as i32),
