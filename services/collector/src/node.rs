@@ -28,7 +28,7 @@ const CONNECT_CAP: Duration = Duration::from_secs(10);
 /// Changes are told at once, but not more often than this.
 const INVENTORY_SPACING: Duration = Duration::from_millis(200);
 /// Every container is inspected anew once in this time: events say what happened, not all that changed.
-const REFRESH_ROUND_SECS: usize = 60;
+const REFRESH_ROUND_SECS: usize = 300;
 /// The log takes records of up to a megabyte.
 const INVENTORY_BYTES_MAX: usize = 900_000;
 
