@@ -80,8 +80,14 @@ impl Bus {
     }
 
     /// Appends a record and returns its place once it is durable: on the delivery report with all in-sync replicas, or
-    /// after the fsync. Callers that want throughput overlap several calls; those for one key must not overlap if their
-    /// order matters.
+    /// after the fsync.
+    ///
+    /// Callers that want throughput overlap several calls. A call takes its place in line when its future is first polled,
+    /// so overlapping calls for one partition that are first polled in order, as one task does with `join_all` or a
+    /// `FuturesOrdered`, are appended in that order. Resent batches do not break it: Kafka's producer is idempotent. Only a
+    /// record whose call failed may be missing between its neighbours, and comes after them when it is produced again. On
+    /// local disk this holds for up to a hundred calls first polled in one go; beyond that tokio may have one of them yield
+    /// before it is in line.
     ///
     /// # Errors
     /// When the topic is unknown, the record too large, or the log does not take it. It may have been appended all the same

@@ -125,14 +125,7 @@ async fn a_broker_that_comes_back_is_waited_for() {
 
 #[tokio::test]
 async fn nobody_at_the_address_is_said_in_time() {
-    // Port 1 is reserved and nobody listens there.
-    let config = KafkaConfig {
-        brokers: "127.0.0.1:1".to_owned(),
-        message_timeout_ms: 1_000,
-        request_timeout_ms: 1_000,
-        ..KafkaConfig::default()
-    };
-    let bus = Bus::kafka(&config).unwrap();
+    let bus = nowhere(1_000);
     let errors = [
         bus.status().await.unwrap_err(),
         bus.ensure_topics(&[topic("nowhere")]).await.unwrap_err(),
@@ -146,6 +139,102 @@ async fn nobody_at_the_address_is_said_in_time() {
     let error = bus.produce(record("nowhere", "v")).await.unwrap_err();
     assert!(matches!(error, BusError::Produce { .. }), "{error}");
     tokio::time::timeout(DEADLINE, bus.close()).await.unwrap();
+}
+
+fn nowhere(message_timeout_ms: u32) -> Bus {
+    let config = KafkaConfig {
+        // Port 1 is reserved and nobody listens there.
+        brokers: "127.0.0.1:1".to_owned(),
+        message_timeout_ms,
+        request_timeout_ms: 1_000,
+        ..KafkaConfig::default()
+    };
+    Bus::kafka(&config).unwrap()
+}
+
+/// From the first record on, when the producer still has to find out whether the topic exists, and for more calls than a task
+/// may make within one turn of tokio's scheduler.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn overlapping_calls_keep_their_order() {
+    const PARTITIONS: u32 = 3;
+    const CALLS: u32 = 600;
+    let broker = tokio::task::spawn_blocking(KafkaBroker::shared)
+        .await
+        .unwrap();
+    let bus = Bus::kafka(&broker.config()).unwrap();
+    let spec = TopicSpec {
+        partitions: PARTITIONS,
+        ..topic("overlap")
+    };
+    bus.ensure_topics(&[spec]).await.unwrap();
+    let calls = (0..CALLS).map(|number| {
+        bus.produce(NewRecord {
+            partition: Some(number % PARTITIONS),
+            ..record("overlap", &number.to_string())
+        })
+    });
+    let positions = tokio::time::timeout(DEADLINE, futures::future::try_join_all(calls))
+        .await
+        .unwrap()
+        .unwrap();
+    let mut tail = bus.tail("overlap", From::Beginning).await.unwrap();
+    let mut read = vec![Vec::new(); PARTITIONS as usize];
+    while let Tailed::Record(record) = tail.next().await.unwrap() {
+        let number: u32 = String::from_utf8_lossy(&record.value).parse().unwrap();
+        assert_eq!(positions[number as usize], record.position);
+        read[record.position.partition as usize].push(number);
+    }
+    for (partition, read) in (0..).zip(read) {
+        let called: Vec<u32> = (0..CALLS)
+            .filter(|number| number % PARTITIONS == partition)
+            .collect();
+        assert_eq!(read, called);
+    }
+    bus.close().await;
+}
+
+/// More than the producer holds at once: later calls wait for room, nobody is refused before the time is up, and all are
+/// answered.
+#[tokio::test]
+async fn calls_beyond_the_room_are_answered() {
+    let bus = nowhere(1_000);
+    let value = "v".repeat(900_000);
+    let calls = (0..100).map(|_| bus.produce(record("nowhere", &value)));
+    let outcomes = tokio::time::timeout(DEADLINE, futures::future::join_all(calls))
+        .await
+        .unwrap();
+    for outcome in outcomes {
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, BusError::Produce { .. }), "{error}");
+    }
+    tokio::time::timeout(DEADLINE, bus.close()).await.unwrap();
+}
+
+/// Closing ends although nothing can be delivered, and the calls under way and those in line get to know.
+#[tokio::test]
+async fn closing_answers_calls_that_nobody_can_serve() {
+    // Far longer than closing may take.
+    let bus = nowhere(600_000);
+    let value = "v".repeat(900_000);
+    let calls = (0..50).map(|_| bus.produce(record("nowhere", &value)));
+    let calls = futures::future::join_all(calls);
+    let closing = async {
+        // Takes longer than asking for the topic, which the calls do first: their records are with librdkafka by then.
+        bus.status().await.unwrap_err();
+        bus.close().await;
+    };
+    let (outcomes, ()) = tokio::time::timeout(DEADLINE, futures::future::join(calls, closing))
+        .await
+        .unwrap();
+    for outcome in outcomes {
+        let error = outcome.unwrap_err();
+        assert!(
+            matches!(error, BusError::Produce { .. } | BusError::Closed),
+            "{error}"
+        );
+    }
+    let error = bus.produce(record("nowhere", "v")).await.unwrap_err();
+    assert!(matches!(error, BusError::Closed), "{error}");
 }
 
 /// Keys and certificates of a broker and a client that trust each other, made with the JRE's own tool.

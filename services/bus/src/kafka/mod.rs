@@ -2,6 +2,7 @@
 
 mod client;
 mod feed;
+mod producer;
 mod subscription;
 mod tail;
 mod topics;
@@ -9,33 +10,38 @@ mod topics;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::producer::Producer as _;
+use tokio::task::unconstrained;
 use tokio_util::sync::CancellationToken;
 
-use self::client::{Link, LogContext};
+use self::client::Link;
+use self::producer::{Producer, Unsent};
 pub(crate) use self::subscription::KafkaSubscription;
 pub(crate) use self::tail::KafkaTail;
 use crate::{BusError, From, KafkaConfig, NewRecord, Position, TopicSpec};
 
 /// How long readiness waits for a broker's answer.
 const STATUS_LIMIT: Duration = Duration::from_secs(3);
-/// How long closing waits for records under way.
-const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 /// Asked for by readiness: it lives on every cluster that has groups, and asking does not create it.
 const STATUS_TOPIC: &str = "__consumer_offsets";
 
 /// A connection to Kafka.
 pub(crate) struct Kafka {
     link: Link,
-    producer: FutureProducer<LogContext>,
+    producer: Producer,
     /// Partition counts of topics that were found to exist.
     known: Mutex<HashMap<Arc<str>, u32>>,
+    /// One per topic that was written to. Topics are named by the program, so there are few.
+    lanes: Mutex<HashMap<Arc<str>, Arc<Lane>>>,
     closed: CancellationToken,
 }
+
+/// Lets calls for one topic pass in the order they came: while the first asks whether the topic exists or waits for room,
+/// the others stand behind it. tokio's mutex is fair. Holds when no broker answered the last call that asked.
+type Lane = tokio::sync::Mutex<Option<Instant>>;
 
 impl fmt::Debug for Kafka {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,14 +54,12 @@ impl fmt::Debug for Kafka {
 impl Kafka {
     pub(crate) fn new(config: &KafkaConfig) -> Result<Self, BusError> {
         let link = Link::new(config);
-        let producer = link
-            .producer()
-            .create_with_context(link.log.clone())
-            .map_err(|error| link.config_error(error))?;
+        let producer = Producer::open(&link)?;
         Ok(Self {
             link,
             producer,
             known: Mutex::default(),
+            lanes: Mutex::default(),
             closed: CancellationToken::new(),
         })
     }
@@ -72,36 +76,32 @@ impl Kafka {
 
     pub(crate) async fn produce(&self, record: NewRecord) -> Result<Position, BusError> {
         self.check_open()?;
-        self.check_place(&record).await?;
-        let headers = record.headers.iter().fold(
-            OwnedHeaders::new_with_capacity(record.headers.len()),
-            |headers, (key, value)| {
-                headers.insert(Header {
-                    key,
-                    value: Some(&**value),
-                })
-            },
-        );
-        let mut message = FutureRecord::to(&record.topic)
-            .key(&*record.key)
-            .headers(headers);
-        // Compaction takes a missing value for a tombstone, not an empty one.
-        if !record.value.is_empty() {
-            message = message.payload(&*record.value);
-        }
-        if let Some(partition) = record.partition {
-            // Known to exist, and Kafka counts partitions in i32.
-            message = message.partition(partition as i32);
-        }
-        let queue_timeout = Duration::from_millis(self.link.config.message_timeout_ms.into());
-        match self.producer.send(message, queue_timeout).await {
-            Ok(delivery) => Ok(Position {
+        crate::check_size(&record)?;
+        let patience = Duration::from_millis(self.link.config.message_timeout_ms.into());
+        let began = Instant::now();
+        let lane = self.lane(&record.topic);
+        let report = {
+            // Within tokio's budget it might be told to yield before it has taken its place in the line.
+            let mut unanswered = unconstrained(lane.lock()).await;
+            self.check_place(&record, began, &mut unanswered).await?;
+            // Counted from the call on, or every call in line would wait as long again as the one before it.
+            let since = unanswered.map_or(began, |at| at.max(began));
+            self.producer.send(&record, since + patience).await
+        };
+        let outcome = match report {
+            // The thread answers every record that librdkafka took before it ends.
+            Ok(report) => report.await.map_err(|_| BusError::Closed)?,
+            Err(Unsent::Closed) => return Err(BusError::Closed),
+            Err(Unsent::Refused(error)) => Err(error),
+        };
+        match outcome {
+            Ok(delivered) => Ok(Position {
                 topic: record.topic,
                 // A delivered record has both.
-                partition: u32::try_from(delivery.partition).unwrap_or_default(),
-                offset: u64::try_from(delivery.offset).unwrap_or_default(),
+                partition: u32::try_from(delivered.partition).unwrap_or_default(),
+                offset: u64::try_from(delivered.offset).unwrap_or_default(),
             }),
-            Err((error, _)) => Err(self.produce_error(record, error)),
+            Err(error) => Err(self.produce_error(record.topic, error)),
         }
     }
 
@@ -125,13 +125,13 @@ impl Kafka {
 
     pub(crate) async fn status(&self) -> Result<(), BusError> {
         self.check_open()?;
-        let (producer, link) = (self.producer.clone(), self.link.clone());
+        let (shared, link) = (self.producer.client()?, self.link.clone());
         blocking(move || {
-            if let Some((code, _)) = producer.client().fatal_error() {
+            let client = shared.base.client();
+            if let Some((code, _)) = client.fatal_error() {
                 return Err(link.unreachable(KafkaError::MessageProduction(code)));
             }
-            producer
-                .client()
+            client
                 .fetch_metadata(Some(STATUS_TOPIC), STATUS_LIMIT)
                 .map(drop)
                 .map_err(|error| link.unreachable(error))
@@ -141,9 +141,7 @@ impl Kafka {
 
     pub(crate) async fn close(&self) {
         self.closed.cancel();
-        let producer = self.producer.clone();
-        let flushed = tokio::task::spawn_blocking(move || producer.flush(CLOSE_LIMIT)).await;
-        if let Ok(Err(error)) = flushed {
+        if let Err(error) = self.producer.close().await {
             tracing::warn!(error = %error, brokers = self.link.brokers(), "records under way were not all delivered");
         }
     }
@@ -155,9 +153,21 @@ impl Kafka {
         Ok(())
     }
 
+    fn lane(&self, topic: &Arc<str>) -> Arc<Lane> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        match lanes.get(topic) {
+            Some(lane) => Arc::clone(lane),
+            None => Arc::clone(lanes.entry(Arc::clone(topic)).or_default()),
+        }
+    }
+
     /// librdkafka would try an unknown topic for as long as any record. Asking once tells at once.
-    async fn check_place(&self, record: &NewRecord) -> Result<(), BusError> {
-        crate::check_size(record)?;
+    async fn check_place(
+        &self,
+        record: &NewRecord,
+        began: Instant,
+        unanswered: &mut Option<Instant>,
+    ) -> Result<(), BusError> {
         let known = self
             .known
             .lock()
@@ -166,10 +176,15 @@ impl Kafka {
             .copied();
         let partitions = match known {
             Some(partitions) => partitions,
+            // The call before this one asked while this one stood behind it: asking again would add the waits up.
+            None if unanswered.is_some_and(|at| at >= began) => return Ok(()),
             None => match self.find(&record.topic).await {
                 Ok(partitions) => partitions,
                 // With the brokers away the record is queued and tried like any other.
-                Err(BusError::Unreachable { .. }) => return Ok(()),
+                Err(BusError::Unreachable { .. }) => {
+                    *unanswered = Some(Instant::now());
+                    return Ok(());
+                }
                 Err(other) => return Err(other),
             },
         };
@@ -183,10 +198,15 @@ impl Kafka {
     }
 
     async fn find(&self, topic: &Arc<str>) -> Result<u32, BusError> {
-        let (producer, link, name) = (self.producer.clone(), self.link.clone(), Arc::clone(topic));
+        let (shared, link, name) = (
+            self.producer.client()?,
+            self.link.clone(),
+            Arc::clone(topic),
+        );
         let partitions = blocking(move || {
             // All topics, as asking a broker for one by name from a producer may create it.
-            let metadata = producer
+            let metadata = shared
+                .base
                 .client()
                 .fetch_metadata(None, link.request_timeout())
                 .map_err(|error| link.unreachable(error))?;
@@ -198,8 +218,7 @@ impl Kafka {
         Ok(partitions)
     }
 
-    fn produce_error(&self, record: NewRecord, error: KafkaError) -> BusError {
-        let topic = record.topic;
+    fn produce_error(&self, topic: Arc<str>, error: KafkaError) -> BusError {
         match error {
             KafkaError::MessageProduction(
                 RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition,

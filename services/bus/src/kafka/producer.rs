@@ -1,0 +1,234 @@
+//! Appending records: librdkafka's producer, and one thread that hands its delivery reports to the calls that wait for them.
+//!
+//! It stands in for rdkafka's `FutureProducer`, whose thread polls ten times a second and waits busily for the last part of
+//! a millisecond of each poll. On a quiet host that thread cost more than everything that was sent.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
+use tokio::task::unconstrained;
+use tokio::time::{timeout, timeout_at};
+
+use super::client::{Link, LogContext};
+use crate::{BusError, NewRecord};
+
+/// Room for records that are under way, in KiB. Each takes its bytes and up to a KiB of book-keeping, so it bounds their
+/// number too. Calls beyond it wait in turn until reports of earlier ones make room.
+pub(super) const ROOM_KIB: u32 = 32 * 1024;
+/// How long a poll waits when nothing happens, and with it how late the thread may see that it shall end. A report is handed
+/// out at once whatever this is. The tenth of a millisecond beyond the second is there because rdkafka cuts what is left of
+/// a wait down to whole milliseconds and polls in a loop when that makes zero.
+const POLL: Duration = Duration::from_micros(1_000_100);
+/// How long closing waits for records under way. What is not delivered by then is given up.
+const FLUSH_LIMIT: Duration = Duration::from_secs(10);
+/// How long closing then waits for the thread, which ends after one poll and lets go of the brokers.
+const END_LIMIT: Duration = Duration::from_secs(3);
+
+/// Where Kafka says a record lies.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Delivered {
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+}
+
+/// What becomes of a record that librdkafka took.
+pub(super) type Report = oneshot::Receiver<Result<Delivered, KafkaError>>;
+
+/// Why librdkafka did not take a record.
+#[derive(Debug)]
+pub(super) enum Unsent {
+    /// The producer is closed.
+    Closed,
+    /// It was refused, or there was no room for it in time.
+    Refused(KafkaError),
+}
+
+/// Travels with a record through librdkafka and comes back with its delivery report.
+pub(super) struct UnderWay {
+    report: oneshot::Sender<Result<Delivered, KafkaError>>,
+    /// Gives the room back when dropped.
+    _room: OwnedSemaphorePermit,
+}
+
+impl ProducerContext for LogContext {
+    type DeliveryOpaque = Box<UnderWay>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, under_way: Box<UnderWay>) {
+        let outcome = match result {
+            Ok(message) => Ok(Delivered {
+                partition: message.partition(),
+                offset: message.offset(),
+            }),
+            Err((error, _)) => Err(error.clone()),
+        };
+        // The call may have been dropped meanwhile; the record is appended all the same.
+        let _unheard = under_way.report.send(outcome);
+    }
+}
+
+/// librdkafka's producer, held by [`Producer`] until it is closed and by the thread until it ends.
+pub(super) struct Shared {
+    pub(super) base: BaseProducer<LogContext>,
+    room: Arc<Semaphore>,
+}
+
+/// Appends records.
+pub(super) struct Producer {
+    /// Gone once closed.
+    shared: Mutex<Option<Arc<Shared>>>,
+    /// Its sender goes when the thread ends.
+    ended: watch::Receiver<()>,
+}
+
+impl Producer {
+    pub(super) fn open(link: &Link) -> Result<Self, BusError> {
+        let base = link
+            .producer()
+            .create_with_context(link.log.clone())
+            .map_err(|error| link.config_error(error))?;
+        let shared = Arc::new(Shared {
+            base,
+            room: Arc::new(Semaphore::new(ROOM_KIB as usize)),
+        });
+        let (running, ended) = watch::channel(());
+        let polled = Arc::clone(&shared);
+        thread::Builder::new()
+            .name("kafka-producer".to_owned())
+            .spawn(move || {
+                poll(polled);
+                drop(running);
+            })
+            .map_err(|error| BusError::Config {
+                key: "kafka".to_owned(),
+                problem: format!(
+                    "the producer's thread cannot be started ({error}); raise this process's limit of threads"
+                ),
+            })?;
+        Ok(Self {
+            shared: Mutex::new(Some(shared)),
+            ended,
+        })
+    }
+
+    /// The client, for requests about the cluster.
+    pub(super) fn client(&self) -> Result<Arc<Shared>, BusError> {
+        self.shared().ok_or(BusError::Closed)
+    }
+
+    /// Hands a record to librdkafka and returns what its delivery report will come through. With room left this happens
+    /// within the first poll; without, calls get it in the order they came, or fail once it is `until`.
+    pub(super) async fn send(&self, record: &NewRecord, until: Instant) -> Result<Report, Unsent> {
+        let shared = self.shared().ok_or(Unsent::Closed)?;
+        let room = shared.room(record, until).await?;
+        let (report, answer) = oneshot::channel();
+        let under_way = UnderWay {
+            report,
+            _room: room,
+        };
+        let mut message =
+            BaseRecord::with_opaque_to(&record.topic, Box::new(under_way)).key(&*record.key);
+        // Compaction takes a missing value for a tombstone, not an empty one.
+        if !record.value.is_empty() {
+            message = message.payload(&*record.value);
+        }
+        if !record.headers.is_empty() {
+            message = message.headers(headers(record));
+        }
+        if let Some(partition) = record.partition {
+            // Known to exist, and Kafka counts partitions in i32.
+            message = message.partition(partition as i32);
+        }
+        match shared.base.send(message) {
+            Ok(()) => Ok(answer),
+            Err((error, _)) => Err(Unsent::Refused(error)),
+        }
+    }
+
+    /// Takes no more records, waits for those under way, gives up what is still not delivered at the limit, and lets go of
+    /// the brokers. Every call that waits is answered. An error says that records were given up.
+    pub(super) async fn close(&self) -> Result<(), KafkaError> {
+        let Some(shared) = self.shared() else {
+            return Ok(());
+        };
+        shared.room.close();
+        // The task is never aborted, so it fails only by the runtime's end.
+        let flushed = tokio::task::spawn_blocking(move || {
+            let flushed = shared.base.flush(FLUSH_LIMIT);
+            if flushed.is_err() {
+                shared.base.purge(PurgeConfig::default().queue().inflight());
+            }
+            flushed
+        })
+        .await
+        .unwrap_or(Ok(()));
+        *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut ended = self.ended.clone();
+        // Nothing is ever sent: this ends with the thread. Should it not, it is left to itself.
+        let _in_time = timeout(END_LIMIT, ended.changed()).await;
+        flushed
+    }
+
+    fn shared(&self) -> Option<Arc<Shared>> {
+        self.shared
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Shared {
+    /// Waits for room, fairly: nobody overtakes.
+    async fn room(
+        &self,
+        record: &NewRecord,
+        until: Instant,
+    ) -> Result<OwnedSemaphorePermit, Unsent> {
+        // The size was checked, so it fits; more than there is in all would never be granted.
+        let kib = u32::try_from(record.size_bytes() / 1024 + 1).unwrap_or(ROOM_KIB);
+        match Arc::clone(&self.room).try_acquire_many_owned(kib) {
+            Ok(room) => return Ok(room),
+            Err(TryAcquireError::Closed) => return Err(Unsent::Closed),
+            Err(TryAcquireError::NoPermits) => {}
+        }
+        // Within tokio's budget it might be told to yield before it has taken its place in the line.
+        let asked = unconstrained(Arc::clone(&self.room).acquire_many_owned(kib));
+        match timeout_at(until.into(), asked).await {
+            Ok(Ok(room)) => Ok(room),
+            Ok(Err(_)) => Err(Unsent::Closed),
+            Err(_) => Err(Unsent::Refused(KafkaError::MessageProduction(
+                RDKafkaErrorCode::QueueFull,
+            ))),
+        }
+    }
+}
+
+fn headers(record: &NewRecord) -> OwnedHeaders {
+    record.headers.iter().fold(
+        OwnedHeaders::new_with_capacity(record.headers.len()),
+        |headers, (key, value)| {
+            headers.insert(Header {
+                key,
+                value: Some(&**value),
+            })
+        },
+    )
+}
+
+/// Serves reports, logs and errors until nobody else holds the producer. After [`Producer::close`] it first sees to it that
+/// every record is answered; when the log was dropped without that, nobody waits and what is under way is given up.
+///
+/// It is the last to hold the producer, so that tearing down the client, which blocks, happens here.
+fn poll(shared: Arc<Shared>) {
+    loop {
+        shared.base.poll(POLL);
+        let answered = shared.room.available_permits() == ROOM_KIB as usize;
+        if Arc::strong_count(&shared) == 1 && (answered || !shared.room.is_closed()) {
+            break;
+        }
+    }
+}
