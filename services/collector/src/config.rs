@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kit::config::{HumanDuration, Invalid, Validate};
+use kit::config::{HumanDuration, Invalid, Validate, under};
 use serde::{Deserialize, Serialize};
 use units::NodeId;
+
+use crate::logs::{LogConfig, SpoolConfig};
 
 const DOCKER_DEFAULT: &str = "unix:///var/run/docker.sock";
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
@@ -23,11 +25,15 @@ pub struct Config {
     pub interval: HumanDuration,
     /// Time between two inventories when nothing changes, 100 ms to 1 min; others take several missing ones as a lost node.
     pub inventory_interval: HumanDuration,
-    /// Directory of the positions in container logs. Absent: memory only, and lines written while the collector is down are
-    /// not read.
+    /// Directory of what has to survive: positions in container logs, and lines that wait for the log. Absent: memory only;
+    /// lines written while the collector is down are not read, and reading stops while the log is away.
     pub state_dir: Option<PathBuf>,
     /// Whether container logs are read.
     pub logs: Logs,
+    /// What is done to log lines.
+    pub log: LogConfig,
+    /// What waits on disk while the log is away.
+    pub spool: SpoolConfig,
     /// Where the host's `/proc`, `/sys` and the engine's data are, when this runs in a container. Absent: `HOST_ROOT`, else `/`.
     pub host_root: Option<PathBuf>,
 }
@@ -51,6 +57,8 @@ impl Default for Config {
             inventory_interval: HumanDuration::from_secs(2),
             state_dir: None,
             logs: Logs::On,
+            log: LogConfig::default(),
+            spool: SpoolConfig::default(),
             host_root: None,
         }
     }
@@ -128,6 +136,8 @@ impl Validate for Config {
                     .suggest("write where the host's root is mounted, such as /host"),
             );
         }
+        problems.extend(under("log", &self.log));
+        problems.extend(under("spool", &self.spool));
         problems
     }
 }

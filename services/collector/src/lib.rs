@@ -19,30 +19,30 @@ mod inspects;
 mod logs;
 mod node;
 mod outbox;
+mod partitions;
 mod roster;
 mod sampler;
+mod tally;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use kit::backoff::{Backoff, seed_of};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, Logs};
+pub use logs::{LogConfig, SpoolConfig, Switch};
 
 use cgroup::Host;
 use events::Instruments;
-use logs::{Orders, Tailer};
+use logs::{Orders, Surroundings, Tailer};
 use node::{Keeper, Node};
 use outbox::Outbox;
+use partitions::Partitions;
 use roster::Roster;
 use sampler::Sampler;
-
-const LOG_BASE: Duration = Duration::from_millis(200);
-const LOG_CAP: Duration = Duration::from_secs(5);
+use tally::Tally;
 
 /// Why the collector cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -88,22 +88,26 @@ pub async fn run(config: Config, context: kit::Context) -> Result<(), Error> {
     let health = context.health.dependency("docker");
     let instruments = Instruments::new(&context.metrics);
     let meta = wire::Meta::new(Arc::clone(&context.producer));
-    let Some(partitions) = partitions(&context).await else {
+    let known = Partitions::new(config.state_dir.as_deref());
+    let Some(partitions) = known.get(&context).await else {
         return Ok(());
     };
+    let tally = Arc::new(Tally::default());
     let (outbox, sending) = Outbox::new(context.bus.clone(), instruments.clone());
     let (roster_sender, roster) = watch::channel(Arc::new(Roster::default()));
     let (log_commands, tailer) = match config.logs {
         Logs::Off => (None, None),
         Logs::On => {
-            let tailer = Tailer::new(
-                context.bus.clone(),
-                meta.clone(),
+            let around = Surroundings {
+                bus: context.bus.clone(),
+                meta: meta.clone(),
                 partitions,
-                config.state_dir.clone(),
-                host.clone(),
-                instruments.clone(),
-            );
+                state_dir: config.state_dir.clone(),
+                host: host.clone(),
+                tally: Arc::clone(&tally),
+                instruments: instruments.clone(),
+            };
+            let tailer = Tailer::new(around, &config.log, &config.spool);
             let (commands, tailer) = tailer.map_err(|error| Error::Positions(error.into()))?;
             (Some(commands), Some(tailer))
         }
@@ -116,7 +120,7 @@ pub async fn run(config: Config, context: kit::Context) -> Result<(), Error> {
         health,
         outbox: outbox.clone(),
         roster: roster_sender,
-        logs: Orders::new(log_commands),
+        logs: Orders::new(log_commands.clone()),
         meta: meta.clone(),
     });
     let sampler = Sampler {
@@ -129,7 +133,11 @@ pub async fn run(config: Config, context: kit::Context) -> Result<(), Error> {
         meta,
         instruments,
     };
-    work(keeper, sampler, tailer, sending, &context.shutdown).await
+    let check = known.check(&context, partitions, log_commands);
+    tokio::select! {
+        worked = work(keeper, sampler, tailer, sending, &context.shutdown) => worked,
+        never = async { check.await; std::future::pending().await } => never,
+    }
 }
 
 /// Runs the parts until `shutdown`, or until one of them fails and takes the others with it.
@@ -164,27 +172,6 @@ async fn work(
         source,
     });
     kept.and(sampled).and(tailed).and(sent)
-}
-
-/// How many partitions samples and logs have, once the log answers; `None` when the process is to end before.
-async fn partitions(context: &kit::Context) -> Option<u32> {
-    let log = context.health.dependency(kit::boot::LOG);
-    let mut waits = Backoff::new(LOG_BASE, LOG_CAP, seed_of(&context.producer));
-    loop {
-        let asked = context.bus.partitions(wire::topic::SAMPLES);
-        match context.shutdown.run_until_cancelled(asked).await? {
-            Ok(partitions) => {
-                log.up();
-                return Some(partitions);
-            }
-            Err(error) => log.down(kit::boot::chain(&error)),
-        }
-        let wait = waits.next().unwrap_or(LOG_CAP);
-        context
-            .shutdown
-            .run_until_cancelled(tokio::time::sleep(wait))
-            .await?;
-    }
 }
 
 /// Reads files on a thread that may block.
