@@ -11,6 +11,6 @@ pub mod limit;
 pub mod local;
 pub mod multiline;
 mod needles;
-// pub mod redact;
+pub mod redact;
 pub mod text;
 pub mod trace;
