@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kit::config::{HumanDuration, Invalid, Validate};
+use kit::config::{HumanDuration, Invalid, Validate, under};
 use serde::{Deserialize, Serialize};
 use units::NodeId;
 
-use crate::sources::{HostSeries, Layers, Scrape, Sockets, Spool};
+use crate::logs::{LogConfig, SpoolConfig};
+use crate::sources::{HostSeries, Layers, Scrape, Sockets};
 
 const DOCKER_DEFAULT: &str = "unix:///var/run/docker.sock";
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
@@ -25,8 +26,8 @@ pub struct Config {
     pub interval: HumanDuration,
     /// Time between two inventories when nothing changes, 100 ms to 1 min; others take several missing ones as a lost node.
     pub inventory_interval: HumanDuration,
-    /// Directory of the positions in container logs. Absent: memory only, and lines written while the collector is down are
-    /// not read.
+    /// Directory of what has to survive: positions in container logs, and lines that wait for the log. Absent: memory only;
+    /// lines written while the collector is down are not read, and reading stops while the log is away.
     pub state_dir: Option<PathBuf>,
     /// Whether container logs are read.
     pub logs: Logs,
@@ -38,8 +39,10 @@ pub struct Config {
     pub host: HostSeries,
     /// Pages of metrics that applications serve.
     pub scrape: Scrape,
-    /// What is kept on disk while the log is away. Used only with a `state_dir`.
-    pub spool: Spool,
+    /// What is done to log lines.
+    pub log: LogConfig,
+    /// What waits on disk while the log is away.
+    pub spool: SpoolConfig,
     /// Where the host's `/proc`, `/sys` and the engine's data are, when this runs in a container. Absent: `HOST_ROOT`, else `/`.
     pub host_root: Option<PathBuf>,
 }
@@ -67,7 +70,8 @@ impl Default for Config {
             layers: Layers::default(),
             host: HostSeries::default(),
             scrape: Scrape::default(),
-            spool: Spool::default(),
+            log: LogConfig::default(),
+            spool: SpoolConfig::default(),
             host_root: None,
         }
     }
@@ -143,13 +147,14 @@ impl Validate for Config {
         problems.extend(self.layers.problem("layers"));
         problems.extend(self.host.problem("host"));
         problems.extend(self.scrape.problems());
-        problems.extend(self.spool.problems());
         if self.host_root.as_deref().is_some_and(Path::is_relative) {
             problems.push(
                 Invalid::new("host_root", "the path is relative")
                     .suggest("write where the host's root is mounted, such as /host"),
             );
         }
+        problems.extend(under("log", &self.log));
+        problems.extend(under("spool", &self.spool));
         problems
     }
 }

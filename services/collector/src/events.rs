@@ -9,7 +9,7 @@ use units::{ContainerId, ContainerName, ContainerState};
 
 use crate::cgroup::LocateError;
 use crate::docker::DockerError;
-use crate::logs::{Loss, PositionError};
+use crate::logs::{Loss, Missing, PositionError};
 use crate::outbox::Trouble;
 use crate::scrape::FetchError;
 use crate::sockets::SocketsError;
@@ -260,43 +260,6 @@ impl Spooling {
     }
 }
 
-/// The spool on disk failed.
-pub(crate) struct SpoolFailed<'a> {
-    pub(crate) error: &'a spool::SpoolError,
-}
-
-impl SpoolFailed<'_> {
-    pub(crate) fn emit(&self) {
-        tracing::warn!(error = %kit::boot::chain(self.error), "the spool on disk failed; records may be lost");
-    }
-}
-
-/// What an earlier run left on disk.
-pub(crate) struct SpoolFound<'a> {
-    pub(crate) what: &'a str,
-    pub(crate) recovery: &'a spool::Recovery,
-}
-
-impl SpoolFound<'_> {
-    pub(crate) fn emit(&self) {
-        let recovery = self.recovery;
-        if recovery.segments_damaged > 0 {
-            tracing::warn!(
-                what = self.what,
-                kept = recovery.entries_kept,
-                lost = recovery.entries_lost,
-                "the spool on disk was damaged; what could be read is kept"
-            );
-        } else if recovery.entries_kept > 0 {
-            tracing::info!(
-                what = self.what,
-                kept = recovery.entries_kept,
-                "records of an earlier run are on disk; sending them"
-            );
-        }
-    }
-}
-
 /// Where events are safe could not be written down.
 pub(crate) struct MarkUnsaved<'a> {
     pub(crate) error: &'a std::io::Error,
@@ -438,40 +401,158 @@ impl EventLost {
 
 /// Lines were read from a log file.
 pub(crate) struct LinesRead {
-    pub(crate) lines: usize,
+    pub(crate) lines: u64,
     pub(crate) bytes: u64,
 }
 
 impl LinesRead {
     pub(crate) fn emit(&self, to: &Instruments) {
-        to.log_lines.inc_by(self.lines as u64);
+        to.log_lines.inc_by(self.lines);
         to.log_bytes.inc_by(self.bytes);
     }
 }
 
 /// Lines are known to be missing from a container's log.
 pub(crate) struct LinesLost<'a> {
-    pub(crate) container: &'a ContainerName,
-    pub(crate) loss: Loss,
+    /// Its name, or its short id where it is gone.
+    pub(crate) container: &'a str,
+    pub(crate) missing: Missing,
 }
 
 impl LinesLost<'_> {
     pub(crate) fn emit(&self, to: &Instruments) {
+        let Missing { loss, lines } = self.missing;
         to.log_lost_lines
-            .with(&[("reason", self.loss.as_str())])
-            .inc();
-        match self.loss {
-            Loss::Rotation => tracing::warn!(container = %self.container,
-                "log lines were lost: the file was rotated away before it was read; raise max-size or max-file of its log driver"),
-            Loss::Truncation => tracing::warn!(container = %self.container,
-                "log lines may be lost: the file was cut before it was read to its end; set max-file of its log driver to 2 or more"),
+            .with(&[("reason", loss.as_str())])
+            .inc_by(lines);
+        let container = self.container;
+        match loss {
+            Loss::Rotation => tracing::warn!(
+                container,
+                lines,
+                "log lines were lost: the file was rotated away before it was read; raise max-size or max-file of its log driver"
+            ),
+            Loss::Truncation => tracing::warn!(
+                container,
+                "log lines may be lost: the file was cut before it was read to its end; set max-file of its log driver to 2 or more"
+            ),
             Loss::Removal => tracing::warn!(
-                container = %self.container,
+                container,
                 "log lines may be lost: the container was removed before its log could be opened"
             ),
-            Loss::Malformed => tracing::debug!(container = %self.container,
-                "a line of the log file is not what the engine writes"),
+            Loss::Malformed => tracing::debug!(
+                container,
+                "a line of the log file is not what the engine writes"
+            ),
+            Loss::Spool => tracing::warn!(
+                container,
+                lines,
+                "log lines were lost: the log was away longer than the spool holds; raise collector.spool.logs_bytes_max or age_max"
+            ),
         }
+    }
+}
+
+/// Log lines go to the disk, since the log does not take them in time.
+pub(crate) struct SpoolingBegan {
+    pub(crate) bytes: u64,
+}
+
+impl SpoolingBegan {
+    pub(crate) fn emit(&self) {
+        tracing::warn!(
+            bytes = self.bytes,
+            "the log does not take log lines in time; they wait on disk until it does"
+        );
+    }
+}
+
+/// Everything on the disk has arrived.
+pub(crate) struct SpoolingEnded;
+
+impl SpoolingEnded {
+    pub(crate) fn emit(&self) {
+        tracing::info!("all log lines that waited on disk have arrived");
+    }
+}
+
+/// The disk does not take records; said once, until it does again.
+pub(crate) struct SpoolFailed<'a> {
+    pub(crate) error: &'a spool::SpoolError,
+}
+
+impl SpoolFailed<'_> {
+    pub(crate) fn emit(&self) {
+        tracing::warn!(error = %kit::boot::chain(self.error),
+            "records cannot be kept on disk; logs are read no further than the log takes them, and the oldest samples are dropped");
+    }
+}
+
+/// What a spool held when the process started.
+pub(crate) struct SpoolFound {
+    /// What lies in it, in a word or two.
+    pub(crate) what: &'static str,
+    pub(crate) entries: u64,
+    /// Entries of which not even the tag could be read.
+    pub(crate) damaged: u64,
+}
+
+impl SpoolFound {
+    pub(crate) fn emit(&self) {
+        if self.damaged > 0 {
+            tracing::warn!(
+                what = self.what,
+                entries = self.damaged,
+                "records on disk are damaged and lost; check the health of that disk"
+            );
+        }
+        if self.entries > 0 {
+            tracing::info!(
+                what = self.what,
+                entries = self.entries,
+                "records from before the start wait on disk"
+            );
+        }
+    }
+}
+
+/// Directories cannot be watched.
+pub(crate) struct Unwatched<'a> {
+    pub(crate) error: &'a std::io::Error,
+}
+
+impl Unwatched<'_> {
+    pub(crate) fn emit(&self) {
+        tracing::warn!(error = %self.error,
+            "cannot watch the directories of container logs; a writer that rotates fast may outrun the collector; raise fs.inotify.max_user_instances");
+    }
+}
+
+/// The topics have another number of partitions than when it was last asked.
+pub(crate) struct PartitionsChanged {
+    pub(crate) before: u32,
+    pub(crate) now: u32,
+}
+
+impl PartitionsChanged {
+    pub(crate) fn emit(&self) {
+        tracing::warn!(
+            before = self.before,
+            now = self.now,
+            "the number of partitions has changed; log lines are sent by the new one, samples from the next start"
+        );
+    }
+}
+
+/// The number of partitions could not be kept for the next start.
+pub(crate) struct PartitionsUnsaved<'a> {
+    pub(crate) error: &'a std::io::Error,
+}
+
+impl PartitionsUnsaved<'_> {
+    pub(crate) fn emit(&self) {
+        tracing::warn!(error = %self.error,
+            "the number of partitions is not saved; a start while the log is away would wait for it");
     }
 }
 
@@ -496,8 +577,16 @@ pub(crate) struct LogUnreadable<'a> {
 
 impl LogUnreadable<'_> {
     pub(crate) fn emit(&self) {
-        tracing::warn!(container = %self.container, path = %self.path.display(), error = %self.error,
-            "cannot read the container's log; run the collector as root, or set collector.logs to \"off\"");
+        match self.error.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                tracing::warn!(container = %self.container, path = %self.path.display(), error = %self.error,
+                    "cannot read the container's log; give the collector CAP_DAC_READ_SEARCH, run it as root, or set collector.logs to \"off\"");
+            }
+            _ => {
+                tracing::warn!(container = %self.container, path = %self.path.display(), error = %self.error,
+                    "cannot read the container's log; check the disk and the mount of the engine's directory");
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What slower readers have found of each container, for its next samples.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -46,8 +46,8 @@ impl Extras {
     }
 
     /// Forgets containers that are not there any more.
-    pub(crate) fn keep_only(&self, is_there: impl Fn(&ContainerId) -> bool) {
-        self.lock().retain(|id, _| is_there(id));
+    pub(crate) fn keep_only(&self, there: &BTreeSet<ContainerId>) {
+        self.lock().retain(|id, _| there.contains(id));
     }
 
     /// A look at all of them, for the length of one tick.
@@ -119,7 +119,7 @@ mod tests {
         let late = row(then + SOCKETS_FRESH);
         assert_eq!(late.get(Metric::TcpEstablished), None);
         assert_eq!(late.get(Metric::LayerBytes), Some(7.0));
-        extras.keep_only(|_| false);
+        extras.keep_only(&BTreeSet::new());
         assert_eq!(row(then), MetricRow::default());
     }
 }

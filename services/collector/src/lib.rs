@@ -25,6 +25,7 @@ mod lanes;
 mod logs;
 mod node;
 mod outbox;
+mod partitions;
 mod parts;
 mod roster;
 mod sampler;
@@ -37,17 +38,13 @@ mod tally;
 
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
-
-use kit::backoff::{Backoff, seed_of};
 
 pub use config::{Config, Logs};
-pub use sources::{HostSeries, Layers, Scrape, Sockets, Spool, Switch};
+pub use logs::{LogConfig, SpoolConfig};
+pub use sources::{HostSeries, Layers, Scrape, Sockets, Switch};
 
+use partitions::Partitions;
 use parts::Parts;
-
-const LOG_BASE: Duration = Duration::from_millis(200);
-const LOG_CAP: Duration = Duration::from_secs(5);
 
 /// Why the collector cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -102,31 +99,15 @@ pub enum Error {
 /// # Errors
 /// When this host cannot be read, a directory for state cannot be used, or a reading thread panics.
 pub async fn run(config: Config, context: kit::Context) -> Result<(), Error> {
-    let Some(partitions) = partitions(&context).await else {
+    let known = Partitions::new(config.state_dir.as_deref());
+    let Some(partitions) = known.get(&context).await else {
         return Ok(());
     };
     let parts = Parts::assemble(config, &context, partitions)?;
-    parts.work(&context.shutdown).await
-}
-
-/// How many partitions samples and logs have, once the log answers; `None` when the process is to end before.
-async fn partitions(context: &kit::Context) -> Option<u32> {
-    let log = context.health.dependency(kit::boot::LOG);
-    let mut waits = Backoff::new(LOG_BASE, LOG_CAP, seed_of(&context.producer));
-    loop {
-        let asked = context.bus.partitions(wire::topic::SAMPLES);
-        match context.shutdown.run_until_cancelled(asked).await? {
-            Ok(partitions) => {
-                log.up();
-                return Some(partitions);
-            }
-            Err(error) => log.down(kit::boot::chain(&error)),
-        }
-        let wait = waits.next().unwrap_or(LOG_CAP);
-        context
-            .shutdown
-            .run_until_cancelled(tokio::time::sleep(wait))
-            .await?;
+    let check = known.check(&context, partitions, parts.log_orders());
+    tokio::select! {
+        worked = parts.work(&context.shutdown) => worked,
+        never = async { check.await; std::future::pending().await } => never,
     }
 }
 

@@ -261,7 +261,7 @@ impl Sending {
         match cargo {
             Cargo::Samples(containers) => {
                 for id in containers {
-                    self.means.tally.add(id, |counts| counts.samples_lost += 1);
+                    self.means.tally.lose_samples(id, 1);
                 }
                 SamplesLost { rows: cargo.rows() }.emit(&self.means.instruments);
                 self.losing.dropped(wire::topic::SAMPLES, cargo.rows());

@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
@@ -14,7 +13,7 @@ use crate::events::{Instruments, SpoolFound};
 use crate::events_mark::EventsMark;
 use crate::extras::Extras;
 use crate::host::NodeSeries;
-use crate::logs::{Orders, Tailer};
+use crate::logs::{Command, Orders, Surroundings, Tailer};
 use crate::node::{Keeper, Node};
 use crate::outbox::{Means, Outbox, Sending};
 use crate::roster::Roster;
@@ -25,10 +24,6 @@ use crate::sockets::Sockets;
 use crate::sources::Switch;
 use crate::tally::Tally;
 
-/// A spool is cut into so many segments: what is dropped at once when it is full.
-const SEGMENTS: u64 = 16;
-const SEGMENT_BYTES_MAX: u64 = 16 * 1024 * 1024;
-
 /// Everything that runs.
 pub(crate) struct Parts {
     keeper: Node,
@@ -37,6 +32,7 @@ pub(crate) struct Parts {
     series: Option<NodeSeries>,
     scraper: Option<Scraper>,
     tailer: Option<Tailer>,
+    log_orders: Option<mpsc::Sender<Command>>,
     sending: Sending,
 }
 
@@ -83,7 +79,7 @@ impl Parts {
                 source,
             })?;
         }
-        let (orders, tailer) = shared.tailer()?;
+        let (log_orders, tailer) = shared.tailer()?;
         let events_mark = EventsMark::load(shared.state("events"));
         let last_event_ns = events_mark.newest_ns();
         let (outbox, sending) = Outbox::new(Means {
@@ -94,7 +90,7 @@ impl Parts {
             instruments: shared.instruments.clone(),
         });
         let (roster_sender, roster) = watch::channel(Arc::new(Roster::default()));
-        let keeper = shared.keeper(&outbox, roster_sender, orders, last_event_ns);
+        let keeper = shared.keeper(&outbox, roster_sender, log_orders.clone(), last_event_ns);
         Ok(Parts {
             keeper,
             sampler: shared.sampler(&outbox, &roster),
@@ -102,8 +98,14 @@ impl Parts {
             series: shared.series(&outbox),
             scraper: shared.scraper(&outbox, &roster),
             tailer,
+            log_orders,
             sending,
         })
+    }
+
+    /// Where the reader of logs takes orders, when there is one.
+    pub(crate) fn log_orders(&self) -> Option<mpsc::Sender<Command>> {
+        self.log_orders.clone()
     }
 
     /// Runs the parts until `shutdown`, or until one of them fails and takes the others with it.
@@ -177,31 +179,33 @@ impl Shared<'_> {
         let Some(directory) = self.state("spool/records") else {
             return Ok(None);
         };
-        let spool = &self.config.spool;
-        let limits = limits(spool.samples_bytes_max, spool.age_max.get())?;
+        let limits = self.config.spool.sample_limits()?;
         let (shelf, recovery) = Shelf::open(&directory, limits)?;
         SpoolFound {
             what: "samples and events",
-            recovery: &recovery,
+            entries: recovery.entries_kept,
+            damaged: recovery.entries_lost,
         }
         .emit();
         Ok(Some(shelf))
     }
 
-    fn tailer(&self) -> Result<(Orders, Option<Tailer>), Error> {
+    fn tailer(&self) -> Result<(Option<mpsc::Sender<Command>>, Option<Tailer>), Error> {
         match self.config.logs {
-            Logs::Off => Ok((Orders::new(None), None)),
+            Logs::Off => Ok((None, None)),
             Logs::On => {
-                let tailer = Tailer::new(
-                    self.context.bus.clone(),
-                    self.meta.clone(),
-                    self.partitions,
-                    self.config.state_dir.clone(),
-                    self.host.clone(),
-                    self.instruments.clone(),
-                );
+                let around = Surroundings {
+                    bus: self.context.bus.clone(),
+                    meta: self.meta.clone(),
+                    partitions: self.partitions,
+                    state_dir: self.config.state_dir.clone(),
+                    host: self.host.clone(),
+                    tally: Arc::clone(&self.tally),
+                    instruments: self.instruments.clone(),
+                };
+                let tailer = Tailer::new(around, &self.config.log, &self.config.spool);
                 let (commands, tailer) = tailer.map_err(|error| Error::Positions(error.into()))?;
-                Ok((Orders::new(Some(commands)), Some(tailer)))
+                Ok((Some(commands), Some(tailer)))
             }
         }
     }
@@ -210,7 +214,7 @@ impl Shared<'_> {
         &self,
         outbox: &Outbox,
         roster: watch::Sender<Arc<Roster>>,
-        logs: Orders,
+        logs: Option<mpsc::Sender<Command>>,
         last_event_ns: Option<i64>,
     ) -> Node {
         Node::new(Keeper {
@@ -221,7 +225,7 @@ impl Shared<'_> {
             health: self.context.health.dependency("docker"),
             outbox: outbox.clone(),
             roster,
-            logs,
+            logs: Orders::new(logs),
             meta: self.meta.clone(),
             layer_interval: self.config.layers.pace(),
             extras: Arc::clone(&self.extras),
@@ -286,10 +290,4 @@ impl Shared<'_> {
             }),
         }
     }
-}
-
-/// Bounds of a spool, cut into segments.
-pub(crate) fn limits(bytes_max: u64, age_max: Duration) -> Result<spool::Limits, Error> {
-    let segment_bytes = (bytes_max / SEGMENTS).min(SEGMENT_BYTES_MAX);
-    Ok(spool::Limits::new(bytes_max, age_max, segment_bytes)?)
 }

@@ -1,6 +1,6 @@
 //! Samples: a tick on a fixed schedule, a row for every container.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,9 +87,9 @@ impl Sampler {
     }
 
     fn forget_gone(&self, roster: &Roster) {
-        let there: HashSet<&ContainerId> = roster.members.iter().map(|it| &it.id).collect();
-        self.extras.keep_only(|id| there.contains(id));
-        self.tally.keep_only(|id| there.contains(id));
+        let there: BTreeSet<ContainerId> = roster.members.iter().map(|it| it.id.clone()).collect();
+        self.extras.keep_only(&there);
+        self.tally.keep_only(&there);
     }
 
     /// The next tick of the schedule that is not past yet.

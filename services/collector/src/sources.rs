@@ -9,12 +9,9 @@ const INTERVAL_MIN: Duration = Duration::from_secs(1);
 const INTERVAL_MAX: Duration = Duration::from_secs(60 * 60);
 const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const PAGE_BYTES: std::ops::RangeInclusive<u64> = 1_024..=64 * 1024 * 1024;
-const SPOOL_BYTES: std::ops::RangeInclusive<u64> = 1024 * 1024..=1024 * 1024 * 1024 * 1024;
-const AGE_MIN: Duration = Duration::from_secs(60);
-const AGE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const SERIES: std::ops::RangeInclusive<u64> = 1..=100_000;
 
-/// Whether something is read.
+/// Whether something is read or done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Switch {
@@ -126,55 +123,6 @@ impl Scrape {
             problems.push(
                 Invalid::new("scrape.series_max", message)
                     .suggest("write a number from 1 to 100000"),
-            );
-        }
-        problems
-    }
-}
-
-/// Section `[collector.spool]`: what is kept on disk, under `state_dir`, while the log is away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Spool {
-    /// Bytes of samples, series and events, 1 MiB to 1 TiB. Beyond this the oldest are dropped
-    /// and counted.
-    pub samples_bytes_max: u64,
-    /// Bytes of log lines, 1 MiB to 1 TiB; beyond this the oldest are dropped and counted.
-    pub logs_bytes_max: u64,
-    /// Age of what is kept, 1 min to 7 d; what is older is dropped and counted.
-    pub age_max: HumanDuration,
-}
-
-impl Default for Spool {
-    fn default() -> Self {
-        Spool {
-            samples_bytes_max: 256 * 1024 * 1024,
-            logs_bytes_max: 1024 * 1024 * 1024,
-            age_max: HumanDuration::from_secs(6 * 60 * 60),
-        }
-    }
-}
-
-impl Spool {
-    pub(crate) fn problems(&self) -> Vec<Invalid> {
-        let sizes = [
-            ("spool.samples_bytes_max", self.samples_bytes_max),
-            ("spool.logs_bytes_max", self.logs_bytes_max),
-        ];
-        let mut problems: Vec<Invalid> = sizes
-            .into_iter()
-            .filter(|(_, bytes)| !SPOOL_BYTES.contains(bytes))
-            .map(|(key, bytes)| {
-                Invalid::new(key, format!("{bytes} is out of bounds")).suggest(
-                    "write a number of bytes from 1048576 (1 MiB) to 1099511627776 (1 TiB)",
-                )
-            })
-            .collect();
-        if !(AGE_MIN..=AGE_MAX).contains(&self.age_max.get()) {
-            let message = format!("{} is too short or too long", self.age_max);
-            problems.push(
-                Invalid::new("spool.age_max", message)
-                    .suggest("write a duration from 1m to 7d, such as 6h"),
             );
         }
         problems

@@ -1,42 +1,77 @@
-//! What was read of each container's log and what was lost of its telemetry, counted since this collector started.
+//! What was read and what was lost of each container since the collector started: counters for its samples.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::AddAssign;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use units::{ContainerId, Metric, MetricRow};
 
-/// By container. Whoever counts adds; the sampler tells it with each sample, and forgets containers that are gone.
-#[derive(Debug, Default)]
-pub(crate) struct Tally(Mutex<HashMap<ContainerId, Counts>>);
-
-/// The counts of one container.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// The counters of one container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Counts {
-    /// Log lines read, those that were dropped afterwards included.
+    /// Log lines read.
     pub(crate) lines: u64,
     /// Bytes of their text.
     pub(crate) bytes: u64,
-    /// Log lines lost: never read, or dropped from a full spool.
-    pub(crate) lines_lost: u64,
+    /// Log lines lost: rotated away unread, or dropped from a full spool.
+    pub(crate) lost: u64,
     /// Log lines dropped by the rate limit.
-    pub(crate) lines_limited: u64,
+    pub(crate) limited: u64,
     /// Samples dropped from a full spool.
     pub(crate) samples_lost: u64,
 }
 
+impl AddAssign for Counts {
+    fn add_assign(&mut self, more: Counts) {
+        self.lines += more.lines;
+        self.bytes += more.bytes;
+        self.lost += more.lost;
+        self.limited += more.limited;
+        self.samples_lost += more.samples_lost;
+    }
+}
+
+/// The counters of all containers. They are few thousand at most: one is removed with its container.
+#[derive(Debug, Default)]
+pub(crate) struct Tally(Mutex<HashMap<ContainerId, Counts>>);
+
 impl Tally {
-    /// Adds to the counts of a container.
-    pub(crate) fn add(&self, id: &ContainerId, add: impl FnOnce(&mut Counts)) {
-        let mut all = self.lock();
-        match all.get_mut(id) {
-            Some(counts) => add(counts),
-            None => add(all.entry(id.clone()).or_default()),
+    /// The counters of a container; nothing where nothing was counted.
+    #[cfg(test)]
+    pub(crate) fn of(&self, id: &ContainerId) -> Option<Counts> {
+        self.lock().get(id).copied()
+    }
+
+    /// Adds to a container's counters.
+    pub(crate) fn add(&self, id: &ContainerId, more: Counts) {
+        let mut counts = self.lock();
+        match counts.get_mut(id) {
+            Some(counts) => *counts += more,
+            None => {
+                counts.insert(id.clone(), more);
+            }
         }
     }
 
-    /// Forgets containers that are not there any more.
-    pub(crate) fn keep_only(&self, is_there: impl Fn(&ContainerId) -> bool) {
-        self.lock().retain(|id, _| is_there(id));
+    /// Samples of the container were dropped.
+    pub(crate) fn lose_samples(&self, id: &ContainerId, samples: u64) {
+        self.add(
+            id,
+            Counts {
+                samples_lost: samples,
+                ..Counts::default()
+            },
+        );
+    }
+
+    /// The container is gone, and nobody asks any more.
+    pub(crate) fn forget(&self, id: &ContainerId) {
+        self.lock().remove(id);
+    }
+
+    /// Forgets all others.
+    pub(crate) fn keep_only(&self, alive: &BTreeSet<ContainerId>) {
+        self.lock().retain(|id, _| alive.contains(id));
     }
 
     /// A look at all of them, for the length of one tick.
@@ -45,7 +80,7 @@ impl Tally {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ContainerId, Counts>> {
-        // Counts are whole after each addition: a panic elsewhere leaves none half written.
+        // Counters are whole at any time.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -54,15 +89,15 @@ impl Tally {
 pub(crate) struct Look<'a>(MutexGuard<'a, HashMap<ContainerId, Counts>>);
 
 impl Look<'_> {
-    /// Writes the counts of a container into its row; a container of which nothing was counted has none.
+    /// Writes the counters of a container into its row; a container of which nothing was counted has none.
     pub(crate) fn fill(&self, id: &ContainerId, row: &mut MetricRow) {
         let Some(counts) = self.0.get(id) else {
             return;
         };
         row.set(Metric::LogLines, counts.lines as f64);
         row.set(Metric::LogBytes, counts.bytes as f64);
-        row.set(Metric::LogLinesLost, counts.lines_lost as f64);
-        row.set(Metric::LogLinesLimited, counts.lines_limited as f64);
+        row.set(Metric::LogLinesLost, counts.lost as f64);
+        row.set(Metric::LogLinesLimited, counts.limited as f64);
         row.set(Metric::SamplesLost, counts.samples_lost as f64);
     }
 }
@@ -72,19 +107,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_are_told_until_the_container_is_gone() {
+    fn counts_add_up_until_the_container_is_gone() {
         let tally = Tally::default();
         let id = ContainerId::from("a");
-        tally.add(&id, |counts| counts.lines += 2);
-        tally.add(&id, |counts| counts.samples_lost += 3);
-        let row = || {
-            let mut row = MetricRow::default();
-            tally.look().fill(&id, &mut row);
-            row
+        assert_eq!(tally.of(&id), None);
+        let read = Counts {
+            lines: 2,
+            bytes: 10,
+            ..Counts::default()
         };
-        assert_eq!(row().get(Metric::LogLines), Some(2.0));
-        assert_eq!(row().get(Metric::SamplesLost), Some(3.0));
-        tally.keep_only(|_| false);
-        assert_eq!(row(), MetricRow::default());
+        tally.add(&id, read);
+        tally.add(&id, read);
+        tally.lose_samples(&id, 3);
+        let counts = tally.of(&id).unwrap();
+        assert_eq!(
+            (counts.lines, counts.bytes, counts.samples_lost),
+            (4, 20, 3)
+        );
+        tally.keep_only(&BTreeSet::from([id.clone()]));
+        assert!(tally.of(&id).is_some());
+        tally.forget(&id);
+        assert_eq!(tally.of(&id), None);
     }
 }

@@ -34,10 +34,6 @@ impl Batch {
         self.push(name, Arc::new(builder.finish()));
     }
 
-    pub(crate) fn text<'a>(&mut self, name: &str, values: impl Iterator<Item = &'a str>) {
-        self.push(name, Arc::new(StringArray::from_iter_values(values)));
-    }
-
     pub(crate) fn times(&mut self, name: &str, values: impl Iterator<Item = i64>) {
         self.push(name, Arc::new(Int64Array::from_iter_values(values)));
     }
@@ -50,40 +46,6 @@ impl Batch {
         self.push(name, Arc::new(UInt8Array::from_iter_values(values)));
     }
 
-    /// Counts that are seldom anything but `usual`: a column with nothing else is left out.
-    pub(crate) fn counts_unless(
-        &mut self,
-        name: &str,
-        usual: u64,
-        values: impl Iterator<Item = u64> + Clone,
-    ) {
-        if values.clone().any(|value| value != usual) {
-            self.counts(name, values);
-        }
-    }
-
-    /// Text that is seldom there: a column without any is left out.
-    pub(crate) fn text_if_any<'a>(
-        &mut self,
-        name: &str,
-        values: impl Iterator<Item = Option<&'a str>> + Clone,
-    ) {
-        if values.clone().any(|value| value.is_some()) {
-            self.push(name, Arc::new(StringArray::from_iter(values)));
-        }
-    }
-
-    /// Bytes that are seldom there: a column without any is left out.
-    pub(crate) fn bytes_if_any<'a>(
-        &mut self,
-        name: &str,
-        values: impl Iterator<Item = Option<&'a [u8]>> + Clone,
-    ) {
-        if values.clone().any(|value| value.is_some()) {
-            self.push(name, Arc::new(BinaryArray::from_iter(values)));
-        }
-    }
-
     /// Numbers of which some may not have been read. A column with none is left out: readers take that as not read.
     pub(crate) fn numbers(&mut self, name: &str, values: impl Iterator<Item = Option<f64>>) {
         let column = Float64Array::from_iter(values);
@@ -92,7 +54,7 @@ impl Batch {
         }
     }
 
-    fn push(&mut self, name: &str, column: ArrayRef) {
+    pub(crate) fn push(&mut self, name: &str, column: ArrayRef) {
         self.fields
             .push(Field::new(name, column.data_type().clone(), true));
         self.columns.push(column);

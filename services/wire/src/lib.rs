@@ -22,7 +22,7 @@ pub use error::{DecodeError, DecodeProblem, EncodeError};
 pub use header::{Meta, producer, traceparent};
 pub use json::{Checkpoint, Claim, Json, decode, encode, is_tombstone};
 pub use links::{decode_links, encode_links};
-pub use logs::{decode_logs, encode_logs};
+pub use logs::{LogBatch, LogOrigin, LogRow, OriginKey, decode_logs, encode_logs};
 pub use samples::{decode_samples, encode_samples};
 pub use series::{decode_series, encode_series};
 pub use telemetry::{Telemetry, decode_telemetry};

@@ -1,24 +1,13 @@
-//! A json-file log across its rotations: the live file, and what it was renamed to.
-//!
-//! The engine renames `x-json.log` to `x-json.log.1`, that to `.2` and so on, removes the last, and makes a new file; the inode
-//! tells which is which. With a single file it truncates in place. Descriptors of rotated files are kept until they are read,
-//! so that neither a rotation nor `docker rm` takes away what was opened in time.
+//! The bytes of one log across its rotations, from where reading was left to what is being written.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::gunzip::Gunzip;
 use super::position::{FileId, Position};
-
-/// Rotated files held open while the log they go to is slow. Each pins its disk space although the engine removed it; beyond
-/// these, the engine's own removal takes effect and what is lost is counted.
-const HELD_FILES_MAX: usize = 8;
-/// Rotated names looked at: `max-file` of the engine is seldom more than ten.
-const ROTATED_NAMES_MAX: usize = 64;
-/// While the engine renames, one name is missing for a moment; two in a row are the end.
-const MISSING_NAMES_MAX: usize = 2;
+use super::shelf::{Held, Loss, Missing, Packing, Shelf, Source, first_frame};
 
 /// Where to begin in a log that was never read before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,55 +18,41 @@ pub(crate) enum Begin {
     Newest,
 }
 
-/// Why lines are missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Loss {
-    /// A rotated file was removed before it was read.
-    Rotation,
-    /// The file was cut before it was read to its end.
-    Truncation,
-    /// The file holds something the engine does not write.
-    Malformed,
-    /// The container was removed before its log was opened.
-    Removal,
-}
-
-impl Loss {
-    /// A word for metrics.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Loss::Rotation => "rotation",
-            Loss::Truncation => "truncation",
-            Loss::Malformed => "malformed",
-            Loss::Removal => "removal",
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Segment {
-    file: File,
-    id: FileId,
-    offset: u64,
-    loss_before: Option<Loss>,
-}
-
-/// The files of one log, oldest first; the last is the live one as far as is known.
+/// Reads one log.
 #[derive(Debug)]
 pub(super) struct Follower {
-    path: PathBuf,
-    segments: VecDeque<Segment>,
+    shelf: Arc<Shelf>,
+    current: Option<Segment>,
+    /// Told with the next read.
+    missing: Option<Missing>,
+}
+
+/// The file that is being read.
+#[derive(Debug)]
+struct Segment {
+    source: Source,
+    id: FileId,
+    offset: u64,
+    first: Option<u64>,
 }
 
 /// What a read gave.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Chunk {
-    /// This many bytes of whole lines are in the buffer.
-    Lines(usize),
-    /// A file ended with half a line, and nothing will complete it.
+    /// This many bytes of whole frames are in the buffer, to be passed with [`Follower::pass`].
+    Frames(usize),
+    /// A file ended with half a frame, and nothing will complete it.
     Torn,
     /// Everything written so far has been read.
     End,
+}
+
+/// The file of the next byte, its offset, and a hash of the file's first frame once that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) file: FileId,
+    pub(super) first: Option<u64>,
+    pub(super) offset: u64,
 }
 
 impl Follower {
@@ -87,242 +62,217 @@ impl Follower {
     /// # Errors
     /// When a file is there and cannot be read.
     pub(super) fn open(
-        path: &Path,
+        shelf: Arc<Shelf>,
         files_max: Option<usize>,
         position: Option<Position>,
         begin: Begin,
     ) -> io::Result<Option<Follower>> {
-        let mut newest_first = existing(path, usize::MAX, |_| false)?.segments;
-        let Some(live) = newest_first.first_mut() else {
+        shelf.look()?;
+        if !shelf.has_next() {
             return Ok(None);
-        };
-        match (position, begin) {
-            (Some(position), _) => resume(&mut newest_first, position)?,
+        }
+        let offset = shelf.begin(|files| match (position, begin) {
+            (Some(position), _) => resume(&shelf, files, position),
             (None, Begin::Newest) => {
-                live.offset = live.file.metadata()?.len();
-                newest_first.truncate(1);
+                let live = files.pop_back();
+                files.clear();
+                files.extend(live);
+                files
+                    .front()
+                    .map_or(Ok(0), |live| Ok(live.file.metadata()?.len()))
             }
             (None, Begin::Oldest) => {
                 // A single file says nothing: it may be the first, or have been cut in place.
-                let files = newest_first.len();
-                if files > 1
-                    && files >= files_max.unwrap_or(files)
-                    && let Some(oldest) = newest_first.last_mut()
+                let found = files.len();
+                if found > 1
+                    && found >= files_max.unwrap_or(found)
+                    && let Some(oldest) = files.front_mut()
                 {
-                    oldest.loss_before = Some(Loss::Rotation);
+                    oldest.missing_before = Some(Missing::unknown(Loss::Rotation));
                 }
+                Ok(0)
             }
+        })?;
+        let mut follower = Follower {
+            shelf,
+            current: None,
+            missing: None,
+        };
+        follower.go_on()?;
+        if let Some(segment) = &mut follower.current {
+            segment.offset = offset;
         }
-        let segments = newest_first.into_iter().rev().collect();
-        Ok(Some(Follower {
-            path: path.to_owned(),
-            segments,
-        }))
+        Ok(Some(follower))
     }
 
-    /// Looks whether the live file was renamed or cut since the last look.
+    /// Looks for new files, as must be done before a read where nobody watches for them.
     ///
     /// # Errors
-    /// When a new file is there and cannot be read.
-    pub(super) fn look(&mut self) -> io::Result<()> {
-        let Some(newest) = self.segments.back_mut() else {
-            return Ok(());
-        };
-        let len = newest.file.metadata()?.len();
-        if len < newest.offset {
-            newest.offset = 0;
-            newest.loss_before = Some(Loss::Truncation);
-        }
-        let known = newest.id;
-        if self.segments.len() >= HELD_FILES_MAX {
-            return Ok(());
-        }
-        match std::fs::metadata(&self.path) {
-            Ok(live) if FileId::of(&live) == known => return Ok(()),
-            Ok(_) => {}
-            // Removed with its container, or just being rotated.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        }
-        let mut newer = existing(&self.path, ROTATED_NAMES_MAX, |id| id == known)?;
-        if newer.reached == Reached::End
-            && let Some(oldest) = newer.segments.last_mut()
-        {
-            oldest.loss_before = Some(Loss::Rotation);
-        }
-        self.segments.extend(newer.segments.into_iter().rev());
-        Ok(())
+    /// When a new file is there and cannot be opened.
+    pub(super) fn look(&self) -> io::Result<()> {
+        self.shelf.look()
     }
 
-    /// Reads whole lines from where the last read left off. [`Follower::look`] must have been called since the last
-    /// [`Chunk::End`], so that a file is left only when a newer one was there before its end was seen.
+    /// Reads whole frames from the next byte on, as many as fit.
     ///
     /// # Errors
     /// When the file cannot be read.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Chunk> {
+        // Each turn leaves a file behind, of which there is a bounded number.
         loop {
-            let is_live = self.segments.len() == 1;
-            let Some(segment) = self.segments.front_mut() else {
+            // Asked before the end is seen: the engine writes to a file no more once there is a newer one.
+            let is_live = !self.shelf.has_next();
+            let Some(segment) = &mut self.current else {
                 return Ok(Chunk::End);
             };
-            let len = segment.file.read_at(buffer, segment.offset)?;
-            if let Some(last) = buffer[..len].iter().rposition(|byte| *byte == b'\n') {
-                segment.offset += last as u64 + 1;
-                return Ok(Chunk::Lines(last + 1));
+            let len = segment.source.read_at(buffer, segment.offset)?;
+            let whole = self.shelf.format().whole(&buffer[..len]);
+            if whole > 0 {
+                if segment.first.is_none() {
+                    segment.first = first_of(segment, &self.shelf)?;
+                }
+                return Ok(Chunk::Frames(whole));
             }
             if len == buffer.len() {
-                // Longer than any line of the engine: passed over bit by bit.
+                // Longer than any frame of the engine: passed over bit by bit.
                 segment.offset += len as u64;
                 return Ok(Chunk::Torn);
             }
             if is_live {
+                if segment.is_cut()? {
+                    segment.offset = 0;
+                    segment.first = None;
+                    self.miss(Missing::unknown(Loss::Truncation));
+                    continue;
+                }
                 return Ok(Chunk::End);
             }
-            let left = self.segments.pop_front();
-            if let (Some(loss), Some(next)) = (
-                left.and_then(|segment| segment.loss_before),
-                self.segments.front_mut(),
-            ) {
-                next.loss_before.get_or_insert(loss);
-            }
+            self.go_on()?;
             if len > 0 {
                 return Ok(Chunk::Torn);
             }
         }
     }
 
-    /// The file and the offset of the next byte.
-    pub(super) fn place(&self) -> Option<(FileId, u64)> {
-        self.segments
-            .front()
-            .map(|segment| (segment.id, segment.offset))
+    /// So many bytes of what was read are done with.
+    pub(super) fn pass(&mut self, bytes: usize) {
+        if let Some(segment) = &mut self.current {
+            segment.offset += bytes as u64;
+        }
+    }
+
+    /// Where the next byte is.
+    pub(super) fn place(&self) -> Option<Place> {
+        self.current.as_ref().map(|segment| Place {
+            file: segment.id,
+            first: segment.first,
+            offset: segment.offset,
+        })
     }
 
     /// What is missing before the next byte, told once.
-    pub(super) fn take_loss(&mut self) -> Option<Loss> {
-        self.segments.front_mut()?.loss_before.take()
+    pub(super) fn take_missing(&mut self) -> Option<Missing> {
+        self.missing.take()
     }
-}
 
-struct Existing {
-    /// Newest first.
-    segments: Vec<Segment>,
-    reached: Reached,
-}
+    fn miss(&mut self, missing: Missing) {
+        self.missing = Some(missing.and(self.missing));
+    }
 
-#[derive(PartialEq, Eq)]
-enum Reached {
-    /// A file the caller knows.
-    Known,
-    /// The end of the names, or files that were compressed: what those hold can no longer be told from here.
-    End,
-    Compressed,
-}
-
-/// Opens the live file and its predecessors, newest first, up to one that is known. Files only move towards older names, so
-/// going that way none is missed while the engine rotates; one met twice is taken once.
-fn existing(
-    path: &Path,
-    names_max: usize,
-    is_known: impl Fn(FileId) -> bool,
-) -> io::Result<Existing> {
-    let mut segments: Vec<Segment> = Vec::new();
-    let mut missing = 0;
-    for index in 0..names_max.min(ROTATED_NAMES_MAX) {
-        let name = rotated(path, index);
-        let file = match File::open(&name) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if index > 0 && rotated_compressed(path, index).exists() {
-                    return Ok(Existing {
-                        segments,
-                        reached: Reached::Compressed,
-                    });
-                }
-                missing += 1;
-                if missing == MISSING_NAMES_MAX {
-                    break;
-                }
-                continue;
+    /// Takes the next file.
+    fn go_on(&mut self) -> io::Result<()> {
+        if let Some(held) = self.shelf.take() {
+            if let Some(missing) = held.missing_before {
+                self.miss(missing);
             }
-            Err(error) => return Err(error),
-        };
-        missing = 0;
-        let id = FileId::of(&file.metadata()?);
-        if is_known(id) {
-            return Ok(Existing {
-                segments,
-                reached: Reached::Known,
-            });
-        }
-        if segments.iter().all(|segment| segment.id != id) {
-            segments.push(Segment {
-                file,
-                id,
+            self.current = Some(Segment {
+                id: held.id,
                 offset: 0,
-                loss_before: None,
+                first: None,
+                source: match held.packing {
+                    Packing::Plain => Source::Plain(held.file),
+                    Packing::Gzip => Source::Gzip(Gunzip::new(held.file.try_clone()?)?),
+                },
             });
         }
+        Ok(())
     }
-    Ok(Existing {
-        segments,
-        reached: Reached::End,
-    })
 }
 
-/// Cuts the files to those from `position` on; when its file is gone all that are left are read, and the loss is said.
-fn resume(newest_first: &mut Vec<Segment>, position: Position) -> io::Result<()> {
-    let found = newest_first
-        .iter()
-        .position(|segment| segment.id == position.file);
-    match found {
+impl Segment {
+    /// Whether the file is shorter than what was read of it.
+    fn is_cut(&self) -> io::Result<bool> {
+        match &self.source {
+            Source::Plain(file) => Ok(file.metadata()?.len() < self.offset),
+            Source::Gzip(_) => Ok(false),
+        }
+    }
+}
+
+fn first_of(segment: &Segment, shelf: &Shelf) -> io::Result<Option<u64>> {
+    match &segment.source {
+        Source::Plain(file) => first_frame(file, Packing::Plain, shelf.format()),
+        // It is renamed no more often than it is read to its end, and known by its own number until then.
+        Source::Gzip(_) => Ok(None),
+    }
+}
+
+/// Cuts the files to those from `position` on, and gives the offset in the first of them. When the position's file is gone all
+/// that are left are read, and the loss is said.
+fn resume(shelf: &Shelf, files: &mut VecDeque<Held>, position: Position) -> io::Result<u64> {
+    let mut found = files.iter().position(|held| held.id == position.file);
+    if found.is_none() && position.first.is_some() {
+        found = files.iter().position(|held| {
+            // One that cannot be unpacked is not known again.
+            let first = first_frame(&held.file, held.packing, shelf.format());
+            first.ok().flatten() == position.first
+        });
+    }
+    let missing = match found {
         Some(index) => {
-            newest_first.truncate(index + 1);
-            let segment = &mut newest_first[index];
-            if starts_a_line(&segment.file, position.offset)? {
-                segment.offset = position.offset;
-            } else {
-                segment.loss_before = Some(Loss::Truncation);
+            files.drain(..index);
+            let held = &files[0];
+            let first = first_frame(&held.file, held.packing, shelf.format())?;
+            let is_same = position.first.is_none() || first == position.first;
+            if is_same && begins_frame(shelf, held, position.offset)? {
+                return Ok(position.offset);
             }
+            Loss::Truncation
         }
-        None => {
-            if let Some(oldest) = newest_first.last_mut() {
-                oldest.loss_before = Some(Loss::Rotation);
-            }
-        }
+        None => Loss::Rotation,
+    };
+    if let Some(oldest) = files.front_mut() {
+        oldest.missing_before = Some(Missing::unknown(missing).and(oldest.missing_before));
     }
-    Ok(())
+    Ok(0)
 }
 
-/// An inode may have been given to another file: a position is believed only right after a newline.
-fn starts_a_line(file: &File, offset: u64) -> io::Result<bool> {
+/// An inode may have been given to another file: a position is believed only where the file reaches up to it, and right after
+/// a newline where there are newlines.
+fn begins_frame(shelf: &Shelf, held: &Held, offset: u64) -> io::Result<bool> {
     let Some(before) = offset.checked_sub(1) else {
         return Ok(true);
     };
     let mut byte = [0];
-    Ok(file.read_at(&mut byte, before)? == 1 && byte == *b"\n")
-}
-
-fn rotated(path: &Path, index: usize) -> PathBuf {
-    if index == 0 {
-        return path.to_owned();
-    }
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{index}"));
-    PathBuf::from(name)
-}
-
-fn rotated_compressed(path: &Path, index: usize) -> PathBuf {
-    let mut name = rotated(path, index).into_os_string();
-    name.push(".gz");
-    PathBuf::from(name)
+    let len = match held.packing {
+        Packing::Plain => held.file.read_at(&mut byte, before)?,
+        Packing::Gzip => Gunzip::new(held.file.try_clone()?)?.read_at(&mut byte, before)?,
+    };
+    Ok(len == 1
+        && match shelf.format() {
+            super::frame::Format::JsonFile => byte == *b"\n",
+            super::frame::Format::Local => true,
+        })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::gunzip::packed;
+    use super::super::shelf::{Pinned, compressed, rotated};
     use super::*;
     use std::fs;
     use std::io::Write;
+    use std::path::PathBuf;
 
     struct Log {
         _directory: tempfile::TempDir,
@@ -352,42 +302,68 @@ mod tests {
         /// As the engine does it with `files` files in all.
         fn rotate(&self, files: usize) {
             for index in (1..files).rev() {
-                let from = rotated(&self.path, index - 1);
+                let (from, to) = (rotated(&self.path, index - 1), rotated(&self.path, index));
                 if from.exists() {
-                    fs::rename(from, rotated(&self.path, index)).unwrap();
+                    fs::rename(&from, &to).unwrap();
+                } else if compressed(&from).exists() {
+                    fs::rename(compressed(&from), compressed(&to)).unwrap();
                 }
             }
             fs::write(&self.path, "").unwrap();
         }
 
         fn open(&self, position: Option<Position>, begin: Begin) -> Follower {
-            Follower::open(&self.path, Some(5), position, begin)
-                .unwrap()
-                .unwrap()
+            self.try_open(position, begin).unwrap().unwrap()
+        }
+
+        fn try_open(
+            &self,
+            position: Option<Position>,
+            begin: Begin,
+        ) -> io::Result<Option<Follower>> {
+            let shelf = Arc::new(Shelf::new(self.path.clone(), Pinned::default()));
+            Follower::open(shelf, Some(5), position, begin)
+        }
+
+        /// As the engine compresses what was rotated so many times.
+        fn compress(&self, index: usize) {
+            let plain = rotated(&self.path, index);
+            fs::write(compressed(&plain), packed(&fs::read(&plain).unwrap())).unwrap();
+            fs::remove_file(plain).unwrap();
         }
     }
 
-    fn read(follower: &mut Follower) -> (String, Vec<Loss>) {
+    fn read(follower: &mut Follower) -> (String, Vec<Missing>) {
         let mut buffer = vec![0; 1024];
         let (mut text, mut losses) = (String::new(), Vec::new());
         loop {
             follower.look().unwrap();
             let chunk = follower.read(&mut buffer).unwrap();
-            losses.extend(follower.take_loss());
+            losses.extend(follower.take_missing());
             match chunk {
-                Chunk::Lines(len) => text.push_str(std::str::from_utf8(&buffer[..len]).unwrap()),
-                Chunk::Torn => losses.push(Loss::Malformed),
+                Chunk::Frames(len) => {
+                    text.push_str(std::str::from_utf8(&buffer[..len]).unwrap());
+                    follower.pass(len);
+                }
+                Chunk::Torn => losses.push(Missing::unknown(Loss::Malformed)),
                 Chunk::End => return (text, losses),
             }
         }
     }
 
     fn position(follower: &Follower) -> Position {
-        let (file, offset) = follower.place().unwrap();
-        Position {
+        let Place {
             file,
+            first,
             offset,
-            sequence: 0,
+        } = follower.place().unwrap();
+        Position {
+            sequences: [0; 2],
+            file,
+            first,
+            offset,
+            lost: 0,
+            limited: 0,
         }
     }
 
@@ -428,24 +404,76 @@ mod tests {
         // The descriptor still holds 2; 3 was removed unseen.
         assert_eq!(
             read(&mut follower),
-            ("2\n4\n5\n".to_owned(), vec![Loss::Rotation])
+            (
+                "2\n4\n5\n".to_owned(),
+                vec![Missing::unknown(Loss::Rotation)]
+            )
         );
     }
 
     #[test]
-    fn files_are_held_up_to_a_bound_while_nothing_is_read() {
+    fn beyond_the_files_held_the_oldest_are_let_go_and_their_lines_counted() {
+        const FILES: usize = 100;
         let log = Log::new();
         let mut follower = log.open(None, Begin::Oldest);
-        for line in 0..20 {
-            log.write(&format!("{line}\n"));
+        for file in 0..FILES {
+            log.write(&format!("{file}\n").repeat(file + 1));
             log.rotate(3);
             follower.look().unwrap();
         }
-        assert!(follower.segments.len() <= HELD_FILES_MAX);
         let (text, losses) = read(&mut follower);
-        assert!(text.starts_with("0\n1\n2\n3\n4\n5\n6\n"), "{text}");
-        assert!(text.ends_with("19\n"));
-        assert_eq!(losses, vec![Loss::Rotation]);
+        let found: Vec<usize> = text.lines().map(|line| line.parse().unwrap()).collect();
+        let all: usize = (1..=FILES).sum();
+        assert_eq!(found.first(), Some(&0), "the one being read is kept");
+        assert_eq!(found.last(), Some(&(FILES - 1)));
+        let missing: u64 = losses.iter().map(|it| it.lines).sum();
+        assert!(missing > 0);
+        assert_eq!(found.len() as u64 + missing, all as u64);
+    }
+
+    #[test]
+    fn a_position_in_a_file_that_was_compressed_meanwhile_is_found_in_it() {
+        let log = Log::new();
+        log.write("1\n2\n");
+        let mut follower = log.open(None, Begin::Oldest);
+        let mut buffer = [0; 2];
+        assert_eq!(follower.read(&mut buffer).unwrap(), Chunk::Frames(2));
+        follower.pass(2);
+        let before = position(&follower);
+        for line in ["3\n", "4\n"] {
+            log.rotate(5);
+            log.write(line);
+        }
+        log.compress(1);
+        log.compress(2);
+        let mut follower = log.open(Some(before), Begin::Newest);
+        assert_eq!(read(&mut follower), ("2\n3\n4\n".to_owned(), vec![]));
+        // Reading stopped in the compressed file, which was then rotated once more.
+        let mut follower = log.open(Some(before), Begin::Newest);
+        assert_eq!(follower.read(&mut buffer).unwrap(), Chunk::Frames(2));
+        follower.pass(2);
+        assert_eq!(follower.read(&mut buffer).unwrap(), Chunk::Frames(2));
+        let before = position(&follower);
+        log.rotate(5);
+        let mut follower = log.open(Some(before), Begin::Newest);
+        assert_eq!(read(&mut follower), ("3\n4\n".to_owned(), vec![]));
+    }
+
+    #[test]
+    fn an_inode_that_was_given_to_another_file_is_not_taken_for_the_same() {
+        let log = Log::new();
+        log.write("one\ntwo\n");
+        let mut follower = log.open(None, Begin::Oldest);
+        read(&mut follower);
+        let before = position(&follower);
+        fs::write(&log.path, "new\nand\nlonger\n").unwrap();
+        assert_eq!(
+            read(&mut log.open(Some(before), Begin::Oldest)),
+            (
+                "new\nand\nlonger\n".to_owned(),
+                vec![Missing::unknown(Loss::Truncation)]
+            )
+        );
     }
 
     #[test]
@@ -466,7 +494,10 @@ mod tests {
         fs::write(&log.path, "short\n").unwrap();
         assert_eq!(
             read(&mut follower),
-            ("short\n".to_owned(), vec![Loss::Truncation])
+            (
+                "short\n".to_owned(),
+                vec![Missing::unknown(Loss::Truncation)]
+            )
         );
     }
 
@@ -476,7 +507,8 @@ mod tests {
         log.write("1\n2\n");
         let mut follower = log.open(None, Begin::Oldest);
         let mut buffer = [0; 2];
-        assert_eq!(follower.read(&mut buffer).unwrap(), Chunk::Lines(2));
+        assert_eq!(follower.read(&mut buffer).unwrap(), Chunk::Frames(2));
+        follower.pass(2);
         let position = position(&follower);
         log.rotate(3);
         log.write("3\n");
@@ -490,7 +522,7 @@ mod tests {
         log.write("9\n");
         assert_eq!(
             read(&mut log.open(Some(position), Begin::Newest)),
-            ("9\n".to_owned(), vec![Loss::Rotation])
+            ("9\n".to_owned(), vec![Missing::unknown(Loss::Rotation)])
         );
     }
 
@@ -502,7 +534,10 @@ mod tests {
         wrong.offset = 2;
         assert_eq!(
             read(&mut log.open(Some(wrong), Begin::Oldest)),
-            ("one\ntwo\n".to_owned(), vec![Loss::Truncation])
+            (
+                "one\ntwo\n".to_owned(),
+                vec![Missing::unknown(Loss::Truncation)]
+            )
         );
     }
 
@@ -516,12 +551,11 @@ mod tests {
         let mut newest = log.open(None, Begin::Newest);
         log.write("3\n");
         assert_eq!(read(&mut newest).0, "3\n");
-        assert!(Follower::open(&log.path.join("none"), None, None, Begin::Oldest).is_err());
-        let absent = log.path.with_extension("absent");
-        assert!(
-            Follower::open(&absent, None, None, Begin::Oldest)
-                .unwrap()
-                .is_none()
-        );
+        let path = log.path.with_extension("absent");
+        let shelf = Arc::new(Shelf::new(path, Pinned::default()));
+        let absent = Follower::open(shelf, None, None, Begin::Oldest).unwrap();
+        assert!(absent.is_none());
+        let shelf = Arc::new(Shelf::new(log.path.join("none"), Pinned::default()));
+        assert!(Follower::open(shelf, None, None, Begin::Oldest).is_err());
     }
 }

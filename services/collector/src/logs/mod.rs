@@ -1,41 +1,57 @@
-//! Container logs: json-file logs followed through rotations and restarts, lines joined, numbered and sent in batches.
+//! Container logs: files of the json-file and local drivers followed through rotations and restarts, lines joined, numbered and
+//! sent in batches.
 //!
-//! A position is advanced only once the log has confirmed the lines before it, so a restart reads again what may not have
-//! arrived; those lines carry the numbers they had. When the log is slow reading stops, and the files keep what waits.
+//! A position is advanced only once the lines before it are confirmed by the log or safe in the spool, so a restart reads again
+//! what may not have arrived; those lines carry the numbers they had. While the log is away lines go to the spool. Without one
+//! reading stops, and the files keep what waits.
 
+mod backlog;
+mod batch;
+mod dispatch;
 mod follow;
-mod lane;
-mod line;
+mod frame;
+mod gunzip;
+mod lines;
 mod orders;
 mod position;
-mod severity;
+mod settings;
+mod shelf;
 mod tail;
+mod watch;
 mod work;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+#[cfg(test)]
+mod crashes;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bus::Bus;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use units::ContainerId;
 
-pub(crate) use follow::Loss;
 pub(crate) use orders::Orders;
 pub(crate) use position::PositionError;
+pub use settings::{LogConfig, SpoolConfig};
+pub(crate) use shelf::{Loss, Missing};
 pub(crate) use tail::Identity;
 
 use crate::cgroup::Host;
 use crate::deliver::{Fate, deliver};
-use crate::events::{Instruments, PositionsUnsaved, Refused};
+use crate::events::{Instruments, PositionsUnsaved, SpoolFound, Unwatched};
 use crate::inspect::LogFile;
+use crate::tally::Tally;
 use crate::{Error, blocking};
-use lane::{Batch, Lane};
-use position::{Position, Positions};
-use work::{Pace, Work};
+use backlog::Backlog;
+use dispatch::{Dispatch, Launch};
+use position::Positions;
+use watch::Watcher;
+use work::{Pace, Parts, Work};
 
 /// Room for a burst of starts; full means the keeper of the node waits.
 pub(crate) const COMMANDS_MAX: usize = 1024;
@@ -66,6 +82,8 @@ pub(crate) enum Command {
     Unread(ContainerId),
     /// Positions of any other containers are dropped.
     KeepOnly(BTreeSet<ContainerId>),
+    /// The topic of logs has so many partitions, other than was thought.
+    Partitions(u32),
 }
 
 /// Whether a container may still write.
@@ -93,51 +111,91 @@ pub(crate) struct Tailer {
     commands: mpsc::Receiver<Command>,
     work: Work,
     under_way: FuturesUnordered<UnderWay>,
-    sender: Sender,
+    bus: Bus,
+    woken: Arc<Notify>,
+    instruments: Instruments,
     saved_at: Instant,
 }
 
-/// A batch under way: its partition, what it delivers and what became of it.
-type UnderWay = BoxFuture<'static, (u32, BTreeMap<ContainerId, Position>, Fate)>;
+/// A record under way: its partition and what became of it.
+type UnderWay = BoxFuture<'static, (u32, Fate)>;
 
-struct Sender {
-    bus: Bus,
-    meta: wire::Meta,
-    instruments: Instruments,
+/// What a tailer needs of its surroundings.
+pub(crate) struct Surroundings {
+    pub(crate) bus: Bus,
+    pub(crate) meta: wire::Meta,
+    pub(crate) partitions: u32,
+    /// Where positions and the spool are kept; absent, memory only.
+    pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) host: Host,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) instruments: Instruments,
+}
+
+/// Why logs cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// The positions cannot be kept.
+    #[error("cannot keep the positions in container logs")]
+    Positions(#[from] PositionError),
+    /// The spool cannot be used.
+    #[error("cannot keep log lines on disk while the log is away")]
+    Spool(#[from] spool::SpoolError),
+    /// The spool's bounds cannot hold.
+    #[error("cannot keep log lines within collector.spool")]
+    Limits(#[from] spool::LimitsError),
+    /// A redaction pattern cannot be used.
+    #[error("cannot redact log lines by collector.log")]
+    Redaction(#[from] formats::log::redact::RedactError),
 }
 
 enum Event {
     Shutdown,
     Command(Command),
-    Arrived(u32, BTreeMap<ContainerId, Position>, Fate),
+    Arrived(u32, Fate),
     Poll,
 }
 
 impl Tailer {
-    /// A tailer that keeps positions in `state_dir`, and gets its commands over the channel given back.
+    /// A tailer that gets its commands over the channel given back.
     ///
     /// # Errors
-    /// When the directory cannot be used.
+    /// When the directory for what has to survive cannot be used, or the configuration was not validated.
     pub(crate) fn new(
-        bus: Bus,
-        meta: wire::Meta,
-        partitions: u32,
-        state_dir: Option<PathBuf>,
-        host: Host,
-        instruments: Instruments,
-    ) -> Result<(mpsc::Sender<Command>, Tailer), PositionError> {
+        around: Surroundings,
+        log: &LogConfig,
+        spool: &SpoolConfig,
+    ) -> Result<(mpsc::Sender<Command>, Tailer), StartError> {
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
-        let positions = Positions::open(state_dir.map(|directory| directory.join("logs")))?;
-        let work = Work::new(positions, partitions, host, instruments.clone());
+        let Surroundings {
+            bus,
+            meta,
+            partitions,
+            state_dir,
+            host,
+            tally,
+            instruments,
+        } = around;
+        let woken = Arc::new(Notify::new());
+        let watcher = Watcher::start(Arc::clone(&woken));
+        let watcher = watcher.inspect_err(|error| Unwatched { error }.emit()).ok();
+        let (positions, backlog) = kept(state_dir.as_deref(), spool.log_limits()?)?;
+        let work = Work::new(Parts {
+            dispatch: Dispatch::new(positions, backlog, meta, instruments.clone()),
+            partitions,
+            host,
+            treatment: log.treatment()?,
+            watcher,
+            tally,
+            instruments: instruments.clone(),
+        });
         let tailer = Tailer {
             commands,
             work,
             under_way: FuturesUnordered::new(),
-            sender: Sender {
-                bus,
-                meta,
-                instruments,
-            },
+            bus,
+            woken,
+            instruments,
             saved_at: Instant::now(),
         };
         Ok((sender, tailer))
@@ -158,34 +216,31 @@ impl Tailer {
                     poll_at = tokio::time::Instant::now();
                     self.work.obey(command);
                 }
-                Event::Arrived(partition, positions, fate) => {
-                    self.arrived(partition, positions, fate);
-                    if pace == Pace::Full {
+                Event::Arrived(partition, fate) => {
+                    self.work.arrived(partition, fate);
+                    if pace == Pace::Full || self.work.is_behind() {
                         poll_at = tokio::time::Instant::now();
                     }
                 }
                 Event::Poll => {
-                    let mut work = self.work;
-                    (self.work, pace) = blocking("read container logs", move || {
-                        let pace = work.round();
-                        (work, pace)
-                    })
-                    .await?;
+                    (self, pace) = self.round().await?;
                     poll_at = tokio::time::Instant::now()
                         + match pace {
                             Pace::Busy => Duration::ZERO,
                             Pace::Full => HOLD_INTERVAL,
                             Pace::Idle => POLL_INTERVAL,
                         };
-                    self.save_in_time();
                 }
             }
-            self.send(Lane::take_due);
         }
-        // Past the deadline the lines that were not confirmed are read again by the next start.
+        // Past the deadline the lines that were not confirmed go to the disk, or are read again by the next start.
         let _ = tokio::time::timeout(DRAIN_DEADLINE, self.drain()).await;
-        self.save();
-        Ok(())
+        let mut work = self.work;
+        blocking("keep container logs", move || {
+            work.rescue(Instant::now());
+            save(&mut work);
+        })
+        .await
     }
 
     async fn next(&mut self, shutdown: &CancellationToken, poll_at: tokio::time::Instant) -> Event {
@@ -193,75 +248,90 @@ impl Tailer {
             biased;
             () = shutdown.cancelled() => Event::Shutdown,
             Some(command) = self.commands.recv() => Event::Command(command),
-            Some((partition, positions, fate)) = self.under_way.next(), if !self.under_way.is_empty() => {
-                Event::Arrived(partition, positions, fate)
+            Some((partition, fate)) = self.under_way.next(), if !self.under_way.is_empty() => {
+                Event::Arrived(partition, fate)
             }
+            () = self.woken.notified() => Event::Poll,
             () = tokio::time::sleep_until(poll_at) => Event::Poll,
         }
     }
 
-    fn arrived(&mut self, partition: u32, positions: BTreeMap<ContainerId, Position>, fate: Fate) {
-        self.work.lane(partition).sent();
-        match fate {
-            // What was refused would be refused again: going back to it would stop the log for good.
-            Fate::Delivered | Fate::Refused => self.work.advance(positions),
-            // They are read again by the next start.
-            Fate::Closed => {}
-        }
-    }
-
-    fn send(&mut self, take: fn(&mut Lane, Instant) -> Option<Batch>) {
-        let now = Instant::now();
-        for (partition, lane) in self.work.lanes() {
-            if let Some(batch) = take(lane, now) {
-                self.under_way.push(self.sender.start(*partition, batch));
-            }
-        }
-    }
-
-    async fn drain(&mut self) {
-        self.send(|lane, _| lane.take());
-        while let Some((partition, positions, fate)) = self.under_way.next().await {
-            self.arrived(partition, positions, fate);
-            self.send(|lane, _| lane.take());
-        }
-    }
-
-    fn save_in_time(&mut self) {
-        if self.saved_at.elapsed() >= SAVE_INTERVAL {
+    /// Reads, encodes and writes on a thread that may block, and sends what comes of it.
+    async fn round(mut self) -> Result<(Tailer, Pace), Error> {
+        let is_due = self.saved_at.elapsed() >= SAVE_INTERVAL;
+        if is_due {
             self.saved_at = Instant::now();
-            self.save();
+        }
+        let mut work = self.work;
+        let (work, pace) = blocking("read container logs", move || {
+            let pace = work.round(Instant::now());
+            if is_due {
+                save(&mut work);
+            }
+            (work, pace)
+        })
+        .await?;
+        self.work = work;
+        self.launch();
+        Ok((self, pace))
+    }
+
+    fn launch(&mut self) {
+        for launch in self.work.take_launches() {
+            let Launch {
+                partition,
+                record,
+                rows,
+            } = launch;
+            let (bus, instruments) = (self.bus.clone(), self.instruments.clone());
+            self.under_way.push(Box::pin(async move {
+                (partition, deliver(&bus, record, rows, &instruments).await)
+            }));
         }
     }
 
-    fn save(&mut self) {
-        if let Err(error) = self.work.save() {
-            PositionsUnsaved { error: &error }.emit();
+    /// Sends everything and waits until it arrived.
+    async fn drain(&mut self) {
+        self.work.flush(Instant::now());
+        self.launch();
+        while !self.work.is_settled()
+            && let Some((partition, fate)) = self.under_way.next().await
+        {
+            self.work.arrived(partition, fate);
+            self.work.flush(Instant::now());
+            self.launch();
         }
     }
 }
 
-impl Sender {
-    fn start(&self, partition: u32, batch: Batch) -> UnderWay {
-        let span = tracing::info_span!("logs", partition, lines = batch.lines.len());
-        let meta = self.meta.within(kit::trace::traceparent(&span));
-        let rows = batch.lines.len() as u64;
-        let encoded = wire::encode_logs(&batch.lines, partition, &meta);
-        let (bus, instruments) = (self.bus.clone(), self.instruments.clone());
-        Box::pin(async move {
-            let fate = match encoded {
-                Ok(record) => deliver(&bus, record, rows, &instruments).await,
-                Err(error) => {
-                    Refused {
-                        topic: wire::topic::LOGS,
-                        rows,
-                        problem: &error,
-                    }
-                    .emit(&instruments);
-                    Fate::Refused
-                }
-            };
-            (partition, batch.positions, fate)
-        })
+fn save(work: &mut Work) {
+    if let Err(error) = work.save() {
+        PositionsUnsaved { error: &error }.emit();
     }
+}
+
+/// What was kept by the last start.
+fn kept(
+    state_dir: Option<&Path>,
+    limits: spool::Limits,
+) -> Result<(Positions, Option<Backlog>), StartError> {
+    let Some(state_dir) = state_dir else {
+        return Ok((Positions::open(None)?, None));
+    };
+    let mut positions = Positions::open(Some(state_dir.join("logs")))?;
+    let now_unix_ms = u64::try_from(kit::now().as_millis()).unwrap_or(0);
+    let directory = state_dir.join("spool").join("logs");
+    let (backlog, found) = Backlog::open(&directory, limits, now_unix_ms)?;
+    SpoolFound {
+        what: "log lines",
+        entries: found.covers.len() as u64,
+        damaged: found.recovery.entries_lost,
+    }
+    .emit();
+    for covers in found.covers {
+        for (id, position) in covers.positions {
+            positions.spooled(id, position);
+        }
+    }
+    Ok((positions, Some(backlog)))
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use units::ContainerId;
@@ -14,25 +15,48 @@ use units::ContainerId;
 pub(super) struct FileId {
     device: u64,
     inode: u64,
+    /// When it was made, nanoseconds since 1970, where the file system knows: an inode is given to another file at once.
+    born_ns: Option<i64>,
 }
 
 impl FileId {
     pub(super) fn of(metadata: &fs::Metadata) -> FileId {
+        let born = metadata.created().ok();
+        let since = born.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
         FileId {
             device: metadata.dev(),
             inode: metadata.ino(),
+            born_ns: since.and_then(|it| i64::try_from(it.as_nanos()).ok()),
         }
     }
 }
 
-/// Where to go on reading.
+/// Where to go on reading, and how to count from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Position {
+    /// Of the next line of each stream, standard output first. In front, so that positions of one log are ordered by them.
+    pub(super) sequences: [u64; 2],
     pub(super) file: FileId,
+    /// A hash of the file's first frame, by which it is known once it was compressed into another file.
+    pub(super) first: Option<u64>,
     /// Of the next byte.
     pub(super) offset: u64,
-    /// Of the next line.
-    pub(super) sequence: u64,
+    /// Lines lost that no line has told of yet.
+    pub(super) lost: u64,
+    /// Lines dropped by the rate limit that no line has told of yet.
+    pub(super) limited: u64,
+}
+
+impl Position {
+    /// Of two positions of one log the one further on.
+    fn later(self, other: Position) -> Position {
+        let lines = |it: &Position| it.sequences.iter().sum::<u64>();
+        if lines(&other) > lines(&self) {
+            other
+        } else {
+            self
+        }
+    }
 }
 
 /// The positions of all containers.
@@ -43,6 +67,8 @@ pub(super) struct Positions {
     /// Where logs were left that may be opened again before all that was read of them has been delivered.
     closed: BTreeMap<ContainerId, Position>,
     unsaved: BTreeSet<ContainerId>,
+    /// Positions of what waits in the spool, from before this process started: they may be later than those saved.
+    spooled: BTreeMap<ContainerId, Position>,
     history: History,
 }
 
@@ -94,8 +120,18 @@ impl Positions {
             delivered: BTreeMap::new(),
             closed: BTreeMap::new(),
             unsaved: BTreeSet::new(),
+            spooled: BTreeMap::new(),
             history,
         })
+    }
+
+    /// Lines up to `position` are in the spool, as found at the start.
+    pub(super) fn spooled(&mut self, id: ContainerId, position: Position) {
+        let later = self
+            .spooled
+            .get(&id)
+            .map_or(position, |it| it.later(position));
+        self.spooled.insert(id, later);
     }
 
     pub(super) fn history(&self) -> History {
@@ -110,9 +146,20 @@ impl Positions {
         if let Some(position) = self.delivered.get(id) {
             return *position;
         }
-        let position = self.load(id);
+        let position = match (self.load(id), self.spooled.remove(id)) {
+            (Some(saved), Some(spooled)) => Some(saved.later(spooled)),
+            (saved, spooled) => saved.or(spooled),
+        };
         self.delivered.insert(id.clone(), position);
         position
+    }
+
+    /// Lines of the container were lost after they had been read. They are told with its next line, also after a restart.
+    pub(super) fn lose(&mut self, id: &ContainerId, lines: u64) {
+        if let Some(Some(position)) = self.delivered.get_mut(id) {
+            position.lost += lines;
+            self.unsaved.insert(id.clone());
+        }
     }
 
     /// The log was read up to `position`, and is not followed for now.
@@ -135,6 +182,7 @@ impl Positions {
         self.delivered.remove(id);
         self.closed.remove(id);
         self.unsaved.remove(id);
+        self.spooled.remove(id);
         if let Some(path) = self.file(id) {
             // It may never have been written.
             let _ = fs::remove_file(path);
@@ -143,6 +191,7 @@ impl Positions {
 
     /// Removes what is kept of containers that are not among `alive`.
     pub(super) fn keep_only(&mut self, alive: &BTreeSet<ContainerId>) {
+        self.spooled.retain(|id, _| alive.contains(id));
         let Some(Ok(entries)) = self.directory.as_ref().map(fs::read_dir) else {
             return;
         };
@@ -198,12 +247,16 @@ mod tests {
 
     fn position(offset: u64) -> Position {
         Position {
+            sequences: [7, 0],
             file: FileId {
                 device: 1,
                 inode: 2,
+                born_ns: Some(3),
             },
+            first: None,
             offset,
-            sequence: 7,
+            lost: 0,
+            limited: 0,
         }
     }
 
@@ -244,6 +297,37 @@ mod tests {
         positions.close(&id, position(40));
         positions.forget(&id);
         assert_eq!(positions.track(&id), None);
+    }
+
+    #[test]
+    fn what_waits_in_the_spool_counts_when_it_is_later_than_what_was_saved() {
+        let directory = tempfile::tempdir().unwrap();
+        let id = ContainerId::from("abc");
+        let mut positions = Positions::open(Some(directory.path().to_owned())).unwrap();
+        positions.track(&id);
+        positions.advance(&id, position(10));
+        positions.save().unwrap();
+        let later = |lines| Position {
+            sequences: [7, lines],
+            ..position(20)
+        };
+        let mut positions = Positions::open(Some(directory.path().to_owned())).unwrap();
+        positions.spooled(id.clone(), later(2));
+        positions.spooled(id.clone(), later(1));
+        assert_eq!(positions.track(&id), Some(later(2)));
+        let mut positions = Positions::open(Some(directory.path().to_owned())).unwrap();
+        positions.spooled(
+            id.clone(),
+            Position {
+                sequences: [3, 0],
+                ..position(5)
+            },
+        );
+        assert_eq!(positions.track(&id), Some(position(10)));
+        positions.lose(&id, 3);
+        positions.save().unwrap();
+        let mut positions = Positions::open(Some(directory.path().to_owned())).unwrap();
+        assert_eq!(positions.track(&id).unwrap().lost, 3);
     }
 
     #[test]

@@ -1,16 +1,20 @@
-//! One container's log: bytes in, numbered lines out.
+//! One container's log: bytes in, numbered rows out.
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use units::{ContainerId, ContainerName, LogLine, NodeId, ServiceId};
+use units::{ContainerId, ContainerName, NodeId, ServiceId};
 
-use super::follow::{Begin, Chunk, Follower, Loss};
-use super::line::{Joined, Joiner, Piece};
-use super::position::{FileId, Position};
-use super::severity::severity;
+use super::batch::{Gathered, Room};
+use super::follow::{Begin, Chunk, Follower, Place};
+use super::lines::{Lines, Treatment};
+use super::position::Position;
+use super::shelf::{Loss, Missing, Pinned, Shelf};
+use super::watch::{Watched, Watcher};
 use crate::inspect::LogFile;
+use crate::tally::Counts;
 
 /// Silence after which a container that has ended is taken to have said everything.
 const SILENCE_TO_END: Duration = Duration::from_millis(400);
@@ -41,40 +45,34 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Tail {
     pub(super) identity: Identity,
-    log: LogFile,
+    shelf: Arc<Shelf>,
+    files_max: Option<usize>,
+    watched: Watched,
     begin: Begin,
     resume: Option<Position>,
     follower: Option<Follower>,
-    joiner: Joiner<Mark>,
-    sequence: u64,
-    order: u64,
-    lost: u64,
+    lines: Lines,
     phase: Phase,
     /// It was started while it was followed: a log that then was never there to be opened is one that was missed.
     ran: bool,
+    /// From here on times are counted for what has to stand still with no lines.
+    born: Instant,
     silent_since: Option<Instant>,
+    /// The position that was last taken note of.
+    marked: Option<Position>,
     /// A failure is said once, until something else happens.
     said: Option<io::ErrorKind>,
 }
 
-/// Where an unfinished line starts, in the order of reading.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Mark {
-    order: u64,
-    position: Position,
-}
-
-/// What one read of a tail gave, beside the lines.
+/// What one read of a tail gave, beside the rows.
 #[derive(Debug, Default)]
 pub(super) struct Read {
     /// Bytes taken from the file.
     pub(super) bytes: u64,
-    /// Everything before this is in the lines given so far.
+    /// Everything before this is in the rows given so far.
     pub(super) position: Option<Position>,
     /// What was found missing.
-    pub(super) losses: Vec<Loss>,
-    /// Bytes cut from lines that were too long.
-    pub(super) cut_bytes: u64,
+    pub(super) missing: Vec<Missing>,
     /// A file that cannot be read, told once.
     pub(super) failure: Option<io::Error>,
     pub(super) then: Then,
@@ -96,39 +94,66 @@ pub(super) enum Then {
     Forget,
 }
 
+/// What a tail begins with.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) resume: Option<Position>,
+    pub(super) begin: Begin,
+    pub(super) treatment: Treatment,
+    pub(super) pinned: Pinned,
+}
+
 impl Tail {
-    pub(super) fn new(
-        identity: Identity,
-        log: LogFile,
-        resume: Option<Position>,
-        begin: Begin,
-    ) -> Tail {
+    pub(super) fn new(identity: Identity, log: LogFile, start: Start) -> Tail {
+        let Start {
+            resume,
+            begin,
+            treatment,
+            pinned,
+        } = start;
         Tail {
             identity,
-            log,
+            shelf: Arc::new(Shelf::new(log.path, pinned)),
+            files_max: log.files_max,
+            watched: Watched::No,
             begin,
-            sequence: resume.map_or(0, |position| position.sequence),
+            lines: Lines::new(treatment, resume),
             resume,
             follower: None,
-            joiner: Joiner::default(),
-            order: 0,
-            lost: 0,
             phase: Phase::Expected,
             ran: false,
+            born: Instant::now(),
             silent_since: None,
+            marked: None,
             said: None,
         }
     }
 
     /// The live file.
     pub(super) fn path(&self) -> &Path {
-        &self.log.path
+        self.shelf.path()
     }
 
     /// More is known of it, or it has another name.
-    pub(super) fn renew(&mut self, identity: Identity, log: LogFile) {
+    pub(super) fn renew(&mut self, identity: Identity, log: LogFile, pinned: &Pinned) {
         self.identity = identity;
-        self.log = log;
+        self.files_max = log.files_max.or(self.files_max);
+        if log.path != self.shelf.path() && self.follower.is_none() {
+            self.shelf = Arc::new(Shelf::new(log.path, pinned.clone()));
+            self.watched = Watched::No;
+        }
+    }
+
+    /// Has its directory watched, from when it is there.
+    pub(super) fn watch(&mut self, watcher: &Watcher) {
+        match self.watched {
+            Watched::Yes => {}
+            Watched::No => {
+                self.watched = watcher.watch(&self.shelf);
+                // What was new before is not told by the watcher.
+                self.hold();
+            }
+        }
     }
 
     /// The container runs.
@@ -155,35 +180,48 @@ impl Tail {
         self.silent_since = None;
     }
 
+    /// Lines it gave were lost on their way.
+    pub(super) fn lose(&mut self, lines: u64) {
+        self.lines.lose(lines);
+    }
+
+    /// The position of a read, when it is another than that of the one before.
+    pub(super) fn moved(&mut self, read: &Read) -> Option<Position> {
+        if self.marked == read.position {
+            return None;
+        }
+        self.marked = read.position;
+        read.position
+    }
+
     /// Holds on to rotated files without reading, while there is no room for lines.
     pub(super) fn hold(&mut self) {
-        if let Some(follower) = &mut self.follower {
+        if let Some(follower) = &self.follower {
             // A failure here is met again, and told, by the next read.
             let _ = follower.look();
         }
     }
 
-    /// Reads at most one buffer of lines.
+    /// Reads at most one buffer of frames, as far as there is room for their lines.
     pub(super) fn read(
         &mut self,
         now: Instant,
         buffer: &mut [u8],
-        lines: &mut Vec<LogLine>,
+        into: &mut Gathered<'_>,
     ) -> Read {
         let mut read = Read::default();
-        match self.try_read(now, buffer, lines, &mut read) {
-            Ok(()) => {
-                self.said = None;
-                read.position = self.position();
-            }
+        match self.try_read(now, buffer, into, &mut read) {
+            Ok(()) => self.said = None,
             Err(error) => {
-                read.then = self.at_rest(now, lines);
+                read.then = self.at_rest(now, into);
                 if self.said != Some(error.kind()) {
                     self.said = Some(error.kind());
                     read.failure = Some(error);
                 }
             }
         }
+        let next = self.follower.as_ref().and_then(Follower::place);
+        read.position = self.lines.position(next);
         read
     }
 
@@ -191,102 +229,91 @@ impl Tail {
         &mut self,
         now: Instant,
         buffer: &mut [u8],
-        lines: &mut Vec<LogLine>,
+        into: &mut Gathered<'_>,
         read: &mut Read,
     ) -> io::Result<()> {
         if self.follower.is_none() {
-            let LogFile { path, files_max } = &self.log;
-            self.follower = Follower::open(path, *files_max, self.resume, self.begin)?;
+            let shelf = Arc::clone(&self.shelf);
+            self.follower = Follower::open(shelf, self.files_max, self.resume, self.begin)?;
         }
         let Some(follower) = &mut self.follower else {
-            read.then = self.at_rest(now, lines);
+            read.then = self.at_rest(now, into);
             if read.then == Then::Forget && self.ran {
-                self.lose(Loss::Removal, read);
+                self.miss(Missing::unknown(Loss::Removal), into, read);
             }
             return Ok(());
         };
-        follower.look()?;
-        let chunk = follower.read(buffer)?;
-        if let Some(loss) = follower.take_loss() {
-            self.lose(loss, read);
+        match self.watched {
+            Watched::Yes => {}
+            Watched::No => follower.look()?,
         }
-        match chunk {
-            Chunk::Lines(len) => {
+        let chunk = follower.read(buffer)?;
+        let place = follower.place();
+        if let Some(missing) = follower.take_missing() {
+            self.miss(missing, into, read);
+        }
+        match (chunk, place) {
+            (Chunk::Frames(len), Some(place)) => {
                 self.silent_since = None;
-                read.bytes = len as u64;
-                read.then = Then::More;
-                self.take(&buffer[..len], lines, read);
+                self.take(&buffer[..len], place, now, into, read);
             }
-            Chunk::Torn => {
-                self.lose(Loss::Malformed, read);
+            (Chunk::Torn, _) => {
+                self.miss(Missing::unknown(Loss::Malformed), into, read);
                 read.then = Then::More;
             }
-            Chunk::End => read.then = self.at_rest(now, lines),
+            (Chunk::End, _) | (Chunk::Frames(_), None) => read.then = self.at_rest(now, into),
         }
         Ok(())
     }
 
-    fn take(&mut self, bytes: &[u8], lines: &mut Vec<LogLine>, read: &mut Read) {
-        let Some((file, end)) = self.follower.as_ref().and_then(Follower::place) else {
-            return;
-        };
-        let mut offset = end - bytes.len() as u64;
-        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let start = offset;
-            offset += line.len() as u64;
-            match Piece::parse(line) {
+    /// Takes frames until there is no room for their lines.
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        place: Place,
+        now: Instant,
+        into: &mut Gathered<'_>,
+        read: &mut Read,
+    ) {
+        let now_ms = self.now_ms(now);
+        let mut passed = 0;
+        read.then = Then::More;
+        self.lines.begin_chunk(bytes);
+        for frame in self.shelf.format().frames(bytes) {
+            match frame.piece {
                 Some(piece) => {
-                    let mark = self.mark(file, start);
-                    if let Some(joined) = self.joiner.push(piece, mark) {
-                        read.cut_bytes += joined.cut_bytes as u64;
-                        lines.push(self.number(joined));
-                    }
+                    let place = Place {
+                        offset: place.offset + frame.start as u64,
+                        ..place
+                    };
+                    self.lines.take(piece, place, now_ms, into);
                 }
-                None => self.lose(Loss::Malformed, read),
+                None => self.miss(Missing::unknown(Loss::Malformed), into, read),
+            }
+            passed = frame.end;
+            if into.room() == Room::No {
+                read.then = Then::Full;
+                break;
             }
         }
-    }
-
-    fn mark(&mut self, file: FileId, offset: u64) -> Mark {
-        self.order += 1;
-        Mark {
-            order: self.order,
-            position: Position {
-                file,
-                offset,
-                sequence: self.sequence,
-            },
+        read.bytes = passed as u64;
+        if let Some(follower) = &mut self.follower {
+            follower.pass(passed);
         }
     }
 
-    /// How many lines went with a lost piece of file is not known; it is one at least, and that is what is counted.
-    fn lose(&mut self, loss: Loss, read: &mut Read) {
-        self.lost += 1;
-        read.losses.push(loss);
+    fn miss(&mut self, missing: Missing, into: &mut Gathered<'_>, read: &mut Read) {
+        self.lines.lose(missing.lines);
+        into.counts += Counts {
+            lost: missing.lines,
+            ..Counts::default()
+        };
+        read.missing.push(missing);
     }
 
-    fn number(&mut self, joined: Joined) -> LogLine {
-        let sequence = self.sequence;
-        self.sequence += 1;
-        LogLine {
-            at: joined.at,
-            node: self.identity.node.clone(),
-            service: self.identity.service.clone(),
-            container: self.identity.id.clone(),
-            name: self.identity.name.clone(),
-            stream: joined.stream,
-            severity: severity(&joined.text),
-            sequence,
-            lost_before: std::mem::take(&mut self.lost),
-            lines: 1,
-            limited_before: 0,
-            trace_id: None,
-            raw: None,
-            text: joined.text,
-        }
-    }
-
-    fn at_rest(&mut self, now: Instant, lines: &mut Vec<LogLine>) -> Then {
+    fn at_rest(&mut self, now: Instant, into: &mut Gathered<'_>) -> Then {
+        let now_ms = self.now_ms(now);
+        self.lines.expire(now_ms, into);
         match self.phase {
             Phase::Expected | Phase::Live => return Then::Wait,
             Phase::Ended | Phase::Removed => {}
@@ -295,11 +322,7 @@ impl Tail {
         if now.duration_since(since) < SILENCE_TO_END {
             return Then::Wait;
         }
-        let unfinished: Vec<Joined> = self.joiner.flush().collect();
-        for joined in unfinished {
-            let line = self.number(joined);
-            lines.push(line);
-        }
+        self.lines.flush(now_ms, into);
         match self.phase {
             Phase::Expected | Phase::Live => Then::Wait,
             Phase::Ended => Then::Close,
@@ -307,28 +330,26 @@ impl Tail {
         }
     }
 
-    /// From where reading can go on after a restart without losing a line: the oldest unfinished line, else the next byte.
-    /// Lines of the other stream after that are read again with the numbers they had.
-    fn position(&self) -> Option<Position> {
-        if let Some(mark) = self.joiner.oldest() {
-            return Some(mark.position);
-        }
-        let (file, offset) = self.follower.as_ref()?.place()?;
-        Some(Position {
-            file,
-            offset,
-            sequence: self.sequence,
-        })
+    /// Milliseconds on a clock that does not step.
+    fn now_ms(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.born).as_millis()).unwrap_or(u64::MAX)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::batch::Batch;
+    use super::super::crashes::lines_of;
+    use super::super::settings::LogConfig;
     use super::*;
     use std::fs;
     use std::io::Write;
 
     fn tail(path: &Path, resume: Option<Position>) -> Tail {
+        configured(path, resume, &LogConfig::default())
+    }
+
+    fn configured(path: &Path, resume: Option<Position>, config: &LogConfig) -> Tail {
         let identity = Identity {
             node: NodeId::from("node-a"),
             id: ContainerId::from("abc"),
@@ -339,7 +360,13 @@ mod tests {
             path: path.to_owned(),
             files_max: Some(3),
         };
-        let mut tail = Tail::new(identity, log, resume, Begin::Oldest);
+        let start = Start {
+            resume,
+            begin: Begin::Oldest,
+            treatment: config.treatment().unwrap(),
+            pinned: Pinned::default(),
+        };
+        let mut tail = Tail::new(identity, log, start);
         tail.live();
         tail
     }
@@ -361,16 +388,20 @@ mod tests {
 
     fn drain_at(tail: &mut Tail, now: Instant) -> (Vec<(u64, u64, String)>, Read) {
         let mut buffer = vec![0; 4096];
-        let mut lines = Vec::new();
-        let mut read = tail.read(now, &mut buffer, &mut lines);
+        let mut batch = Batch::default();
+        let identity = tail.identity.clone();
+        let mut gathered = batch.gather(&identity);
+        let mut read = tail.read(now, &mut buffer, &mut gathered);
         while read.then == Then::More {
-            read = tail.read(now, &mut buffer, &mut lines);
+            read = tail.read(now, &mut buffer, &mut gathered);
         }
-        let lines = lines
-            .into_iter()
-            .map(|it| (it.sequence, it.lost_before, it.text))
-            .collect();
-        (lines, read)
+        if batch.rows.is_empty() {
+            return (Vec::new(), read);
+        }
+        let record = batch.rows.encode(0, &wire::Meta::new("test")).unwrap();
+        let lines = lines_of(record).into_iter();
+        let lines = lines.map(|it| (it.sequence, it.lost_before, it.text));
+        (lines.collect(), read)
     }
 
     #[test]
@@ -384,17 +415,17 @@ mod tests {
         let (lines, read) = drain(&mut before);
         assert_eq!(
             lines,
-            [(0, 0, "first".to_owned()), (1, 0, "error".to_owned())]
+            [(0, 0, "first".to_owned()), (0, 0, "error".to_owned())]
         );
 
         append(&path, "whole\n", "stdout");
         let (lines, _) = drain(&mut tail(&path, read.position));
         assert_eq!(
             lines,
-            [(1, 0, "error".to_owned()), (2, 0, "half whole".to_owned())]
+            [(0, 0, "error".to_owned()), (1, 0, "half whole".to_owned())]
         );
         let (lines, _) = drain(&mut before);
-        assert_eq!(lines, [(2, 0, "half whole".to_owned())]);
+        assert_eq!(lines, [(1, 0, "half whole".to_owned())]);
     }
 
     #[test]
@@ -430,7 +461,7 @@ mod tests {
         let (lines, read) = drain_at(&mut tail, now + SILENCE_TO_END);
         assert_eq!(lines, [(0, 0, "no newline".to_owned())]);
         assert_eq!(read.then, Then::Close);
-        assert_eq!(read.position.unwrap().sequence, 1);
+        assert_eq!(read.position.unwrap().sequences, [1, 0]);
         tail.removed();
         drain_at(&mut tail, now);
         let (_, read) = drain_at(&mut tail, now + SILENCE_TO_END);
@@ -445,10 +476,10 @@ mod tests {
         let now = Instant::now();
         drain_at(&mut tail, now);
         let (_, read) = drain_at(&mut tail, now + SILENCE_TO_END);
-        assert_eq!(read.losses, [Loss::Removal]);
+        assert_eq!(read.missing, [Missing::unknown(Loss::Removal)]);
         tail.ran = false;
         let (_, read) = drain_at(&mut tail, now + SILENCE_TO_END);
-        assert!(read.losses.is_empty());
+        assert!(read.missing.is_empty());
     }
 
     #[test]
@@ -457,5 +488,48 @@ mod tests {
         let mut tail = tail(directory.path(), None);
         assert!(drain(&mut tail).1.failure.is_some());
         assert!(drain(&mut tail).1.failure.is_none());
+    }
+
+    #[test]
+    fn a_stack_trace_is_one_line_that_counts_for_many() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        append(&path, "java.lang.IllegalStateException: no\n", "stderr");
+        append(&path, "\tat com.acme.Shop.buy(Shop.java:7)\n", "stderr");
+        append(&path, "after\n", "stderr");
+        let trace = "java.lang.IllegalStateException: no\n\tat com.acme.Shop.buy(Shop.java:7)";
+        assert_eq!(
+            drain(&mut tail(&path, None)).0,
+            [(0, 0, trace.to_owned()), (2, 0, "after".to_owned())]
+        );
+    }
+
+    #[test]
+    fn what_the_rate_limit_drops_is_counted_and_keeps_its_numbers() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        for line in 0..50 {
+            append(&path, &format!("{line}\n"), "stdout");
+        }
+        let config = LogConfig {
+            lines_per_second: std::num::NonZeroU32::new(10),
+            ..LogConfig::default()
+        };
+        let mut tail = configured(&path, None, &config);
+        let (lines, read) = drain(&mut tail);
+        assert_eq!(lines.len(), 20);
+        let position = read.position.unwrap();
+        assert_eq!((position.sequences, position.limited), ([50, 0], 30));
+    }
+
+    #[test]
+    fn secrets_stay_on_the_node() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        append(&path, "login password=hunter2hunter2 ok\n", "stdout");
+        append(&path, "harmless\n", "stdout");
+        let (lines, _) = drain(&mut tail(&path, None));
+        assert!(!lines[0].2.contains("hunter2"), "{}", lines[0].2);
+        assert_eq!(lines[1].2, "harmless");
     }
 }

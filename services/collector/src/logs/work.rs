@@ -2,33 +2,58 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 use std::time::Instant;
 
 use units::ContainerId;
 
+use super::batch::Room;
+use super::dispatch::{Dispatch, Launch};
 use super::follow::Begin;
-use super::lane::Lane;
-use super::position::{History, Position, PositionError, Positions};
-use super::tail::{self, Tail, Then};
+use super::lines::Treatment;
+use super::position::{History, PositionError};
+use super::shelf::{Loss, Missing, Pinned};
+use super::tail::{self, Start, Tail, Then};
+use super::watch::Watcher;
 use super::{Command, Identity, Run, Seen};
 use crate::cgroup::Host;
+use crate::deliver::Fate;
 use crate::events::{Instruments, LineCut, LinesLost, LinesRead, LogUnreadable};
 use crate::inspect::LogFile;
+use crate::tally::{Counts, Tally};
 
-/// One read of one file; longer than any line the engine writes (16 KiB, each byte escaped to six, and its envelope).
-const READ_BYTES: usize = 128 * 1024;
+/// One read of one file; longer than any frame the engine writes (16 KiB, each byte escaped to six, and its envelope).
+const READ_BYTES: usize = 256 * 1024;
 /// Reads of one container before the next one's turn.
 const READS_PER_TURN: usize = 4;
 
 /// Every log that is followed, and its lines until they are sent.
 pub(super) struct Work {
     tails: BTreeMap<ContainerId, Tail>,
-    lanes: BTreeMap<u32, Lane>,
-    positions: Positions,
+    dispatch: Dispatch,
     partitions: u32,
+    /// The number of partitions to be taken once nothing is under way by the old one: else a log's lines in one partition
+    /// could arrive before earlier ones in another, and its position pass those.
+    partitions_next: Option<u32>,
     host: Host,
     buffer: Vec<u8>,
+    treatment: Treatment,
+    pinned: Pinned,
+    watcher: Option<Watcher>,
+    tally: Arc<Tally>,
     instruments: Instruments,
+}
+
+/// What a [`Work`] is made of.
+pub(super) struct Parts {
+    pub(super) dispatch: Dispatch,
+    pub(super) partitions: u32,
+    pub(super) host: Host,
+    pub(super) treatment: Treatment,
+    /// Without one, logs are looked at before each read.
+    pub(super) watcher: Option<Watcher>,
+    pub(super) tally: Arc<Tally>,
+    pub(super) instruments: Instruments,
 }
 
 /// What is left after a round; the later the more urgent.
@@ -43,19 +68,27 @@ pub(super) enum Pace {
 }
 
 impl Work {
-    pub(super) fn new(
-        positions: Positions,
-        partitions: u32,
-        host: Host,
-        instruments: Instruments,
-    ) -> Work {
-        Work {
-            tails: BTreeMap::new(),
-            lanes: BTreeMap::new(),
-            positions,
+    pub(super) fn new(parts: Parts) -> Work {
+        let Parts {
+            dispatch,
             partitions,
             host,
+            treatment,
+            watcher,
+            tally,
+            instruments,
+        } = parts;
+        Work {
+            tails: BTreeMap::new(),
+            dispatch,
+            partitions,
+            partitions_next: None,
+            host,
             buffer: vec![0; READ_BYTES],
+            treatment,
+            pinned: Pinned::default(),
+            watcher,
+            tally,
             instruments,
         }
     }
@@ -65,12 +98,37 @@ impl Work {
     /// # Errors
     /// When a file cannot be written.
     pub(super) fn save(&mut self) -> Result<(), PositionError> {
-        self.positions.save()
+        self.dispatch.save()
     }
 
-    /// The lines that wait, by partition.
-    pub(super) fn lanes(&mut self) -> impl Iterator<Item = (&u32, &mut Lane)> {
-        self.lanes.iter_mut()
+    /// What is to be sent now.
+    pub(super) fn take_launches(&mut self) -> Vec<Launch> {
+        self.dispatch.take_launches()
+    }
+
+    /// The record of this partition came to an end.
+    pub(super) fn arrived(&mut self, partition: u32, fate: Fate) {
+        self.dispatch.arrived(partition, fate);
+    }
+
+    /// Sends everything, due or not.
+    pub(super) fn flush(&mut self, now: Instant) {
+        self.dispatch.flush(now);
+    }
+
+    /// Whether nothing is left to be sent that is not on the disk.
+    pub(super) fn is_settled(&self) -> bool {
+        self.dispatch.is_settled()
+    }
+
+    /// Whether lines wait on the disk.
+    pub(super) fn is_behind(&self) -> bool {
+        self.dispatch.has_backlog()
+    }
+
+    /// Puts on the disk what has not arrived, before the process ends.
+    pub(super) fn rescue(&mut self, now: Instant) {
+        self.dispatch.rescue(now);
     }
 
     pub(super) fn obey(&mut self, command: Command) {
@@ -88,14 +146,23 @@ impl Work {
             }
             Command::Removed(id) => match self.tails.get_mut(&id) {
                 Some(tail) => tail.removed(),
-                None => self.positions.forget(&id),
+                None => self.forget(&id),
             },
             Command::Unread(id) => {
                 self.tails.remove(&id);
-                self.positions.forget(&id);
+                self.forget(&id);
             }
-            Command::KeepOnly(ids) => self.positions.keep_only(&ids),
+            Command::KeepOnly(ids) => {
+                self.dispatch.positions.keep_only(&ids);
+                self.tally.keep_only(&ids);
+            }
+            Command::Partitions(partitions) => self.partitions_next = Some(partitions),
         }
+    }
+
+    fn forget(&mut self, id: &ContainerId) {
+        self.dispatch.positions.forget(id);
+        self.tally.forget(id);
     }
 
     fn open(&mut self, identity: Identity, log: LogFile, run: Run, seen: Seen) {
@@ -107,16 +174,22 @@ impl Work {
         let tail = match self.tails.entry(id) {
             Entry::Occupied(entry) => {
                 let tail = entry.into_mut();
-                tail.renew(identity, log);
+                tail.renew(identity, log, &self.pinned);
                 tail
             }
             Entry::Vacant(entry) => {
-                let begin = match (seen, self.positions.history(), run) {
+                let positions = &mut self.dispatch.positions;
+                let begin = match (seen, positions.history(), run) {
                     (Seen::AtStart, History::Fresh, Run::Live | Run::Ended) => Begin::Newest,
                     (Seen::AtStart, _, _) | (Seen::Later, _, _) => Begin::Oldest,
                 };
-                let position = self.positions.track(&identity.id);
-                entry.insert(Tail::new(identity, log, position, begin))
+                let start = Start {
+                    resume: positions.track(&identity.id),
+                    begin,
+                    treatment: self.treatment.clone(),
+                    pinned: self.pinned.clone(),
+                };
+                entry.insert(Tail::new(identity, log, start))
             }
         };
         match run {
@@ -124,14 +197,18 @@ impl Work {
             Run::Live => tail.live(),
             Run::Ended => tail.ended(),
         }
+        if let Some(watcher) = &self.watcher {
+            tail.watch(watcher);
+        }
     }
 
-    /// A turn for every log.
-    pub(super) fn round(&mut self) -> Pace {
+    /// A turn for every log, and a step for what is on its way.
+    pub(super) fn round(&mut self, now: Instant) -> Pace {
+        self.repartition(now);
         let mut pace = Pace::Idle;
         let ids: Vec<ContainerId> = self.tails.keys().cloned().collect();
         for id in ids {
-            match self.turn(&id) {
+            match self.turn(&id, now) {
                 Then::More => pace = pace.max(Pace::Busy),
                 Then::Full => pace = pace.max(Pace::Full),
                 Then::Wait => {}
@@ -140,79 +217,125 @@ impl Work {
                 }
                 Then::Forget => {
                     self.tails.remove(&id);
-                    self.positions.forget(&id);
+                    self.forget(&id);
                 }
             }
         }
+        self.dispatch.tick(now);
+        self.count_dropped();
         pace
     }
 
-    fn turn(&mut self, id: &ContainerId) -> Then {
+    fn turn(&mut self, id: &ContainerId, now: Instant) -> Then {
         let Some(tail) = self.tails.get_mut(id) else {
             return Then::Wait;
         };
+        if let Some(watcher) = &self.watcher {
+            tail.watch(watcher);
+        }
+        if self.partitions_next.is_some() {
+            tail.hold();
+            return Then::Full;
+        }
         let partition =
             bus::partition_of(tail.identity.service.as_str().as_bytes(), self.partitions);
-        let lane = self.lanes.entry(partition).or_default();
-        let mut lines = Vec::new();
         for _ in 0..READS_PER_TURN {
-            if !lane.has_room() {
+            if self.dispatch.batch(partition).room() == Room::No {
+                self.dispatch.send(partition, now);
+            }
+            let batch = self.dispatch.batch(partition);
+            if batch.room() == Room::No {
                 tail.hold();
                 return Then::Full;
             }
-            let read = tail.read(Instant::now(), &mut self.buffer, &mut lines);
-            report(tail, &read, lines.len(), &self.instruments);
-            lane.push(&mut lines, Instant::now());
-            if let Some(position) = read.position {
-                lane.mark(id, position);
+            let mut gathered = batch.gather(&tail.identity);
+            let read = tail.read(now, &mut self.buffer, &mut gathered);
+            let (lines, counts) = (gathered.lines, gathered.counts);
+            report(tail, &read, &counts, gathered.cut_bytes, &self.instruments);
+            if counts != Counts::default() {
+                self.tally.add(id, counts);
             }
+            batch.mark(id, lines, tail.moved(&read), now);
             match read.then {
-                Then::More => {}
-                Then::Full | Then::Wait | Then::Close | Then::Forget => {
-                    let free = lane.take_free_positions();
-                    let then = read.then;
-                    if let (Then::Close, Some(position)) = (then, read.position) {
-                        self.positions.close(id, position);
+                // With a full batch the next turn of the loop sends it, or says that there is no room.
+                Then::More | Then::Full => {}
+                Then::Wait | Then::Forget => return read.then,
+                Then::Close => {
+                    if let Some(position) = read.position {
+                        self.dispatch.positions.close(id, position);
                     }
-                    self.advance(free);
-                    return then;
+                    return Then::Close;
                 }
             }
         }
         Then::More
     }
 
-    pub(super) fn advance(&mut self, positions: BTreeMap<ContainerId, Position>) {
-        for (id, position) in positions {
-            self.positions.advance(&id, position);
+    /// Lines dropped from the disk are told with the next line of their container.
+    fn count_dropped(&mut self) {
+        for (id, lines) in self.dispatch.take_dropped() {
+            let lost = Counts {
+                lost: lines,
+                ..Counts::default()
+            };
+            let missing = Missing {
+                loss: Loss::Spool,
+                lines,
+            };
+            self.dispatch.positions.lose(&id, lines);
+            match self.tails.get_mut(&id) {
+                Some(tail) => {
+                    tail.lose(lines);
+                    self.tally.add(&id, lost);
+                    let container = tail.identity.name.as_str();
+                    LinesLost { container, missing }.emit(&self.instruments);
+                }
+                None => {
+                    let container = id.short();
+                    LinesLost { container, missing }.emit(&self.instruments);
+                }
+            }
         }
     }
 
-    pub(super) fn lane(&mut self, partition: u32) -> &mut Lane {
-        self.lanes.entry(partition).or_default()
+    fn repartition(&mut self, now: Instant) {
+        let Some(partitions) = self.partitions_next else {
+            return;
+        };
+        self.dispatch.flush(now);
+        if self.dispatch.is_settled() {
+            self.partitions = partitions;
+            self.partitions_next = None;
+        }
     }
 }
 
-fn report(tail: &Tail, read: &tail::Read, lines: usize, instruments: &Instruments) {
+fn report(
+    tail: &Tail,
+    read: &tail::Read,
+    counts: &Counts,
+    cut_bytes: u64,
+    instruments: &Instruments,
+) {
     let container = &tail.identity.name;
-    if read.bytes > 0 || lines > 0 {
+    if read.bytes > 0 || counts.lines > 0 {
         LinesRead {
-            lines,
+            lines: counts.lines,
             bytes: read.bytes,
         }
         .emit(instruments);
     }
-    for loss in &read.losses {
+    for missing in &read.missing {
         LinesLost {
-            container,
-            loss: *loss,
+            container: container.as_str(),
+            missing: *missing,
         }
         .emit(instruments);
     }
-    if read.cut_bytes > 0 {
+    if cut_bytes > 0 {
         LineCut {
             container,
-            bytes: read.cut_bytes,
+            bytes: cut_bytes,
         }
         .emit();
     }
