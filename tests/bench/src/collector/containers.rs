@@ -26,6 +26,12 @@ impl Containers {
     /// Imports the image, and removes what an earlier run may have left.
     pub(crate) fn new() -> Containers {
         remove_all();
+        let others = docker(&["ps", "--quiet"]).lines().count();
+        if others > 0 {
+            eprintln!(
+                "bench: {others} containers that are not the bench's run here too, and are measured with it"
+            );
+        }
         let containers = Containers;
         import();
         containers

@@ -46,11 +46,11 @@ pub(crate) async fn run(rig: &Rig, table: &mut Table) {
         netdata.pause();
         floor.resume();
         let (began, read_before) = (now(), reads(collector.pid()));
-        let (floor_before, passes_before) = floor.so_far();
+        let (floor_before, files_before) = floor.so_far();
         sums.collector += meter.over(WINDOW).await;
-        let (floor_after, passes_after) = floor.so_far();
+        let (floor_after, files_after) = floor.so_far();
         sums.floor += floor_after - floor_before;
-        sums.passes += passes_after - passes_before;
+        sums.floor_files += files_after - files_before;
         sums.reads += reads(collector.pid()) - read_before;
         sums.windows.push((began, now()));
         floor.pause();
@@ -94,7 +94,7 @@ struct Sums {
     reads: f64,
     windows: Vec<(f64, f64)>,
     floor: Duration,
-    passes: u64,
+    floor_files: u64,
     netdata: Duration,
     netdata_seconds: f64,
 }
@@ -137,7 +137,7 @@ fn report(table: &mut Table, sums: &Sums, counted: &Counted, charted: usize, fil
     let containers = counted.containers as f64;
     let own = micros(sums.collector, counted.samples as f64);
     let incumbent = micros(sums.netdata, sums.netdata_seconds * charted as f64);
-    let floor = micros(sums.floor, sums.passes as f64 * containers);
+    let floor = micros(sums.floor, sums.floor_files as f64) * files as f64 / containers;
     let what = format!(
         "CPU per container-sample, {} containers",
         counted.containers

@@ -25,23 +25,19 @@ pub(crate) struct Floor {
 struct Shared {
     reads: AtomicBool,
     ends: AtomicBool,
-    /// Processor time of the thread, as of the last pass or pause.
+    /// Processor time of the thread, as of the last pass.
     used_ns: AtomicU64,
-    passes: AtomicU64,
+    files: AtomicU64,
 }
 
 impl Floor {
     /// Opens the files. Passes come at this part of each second, once it is let.
     pub(crate) fn over(files: &[PathBuf], phase: f64) -> Floor {
+        // A container of somebody else may have ended meanwhile.
         let open: Vec<File> = files.iter().filter_map(|it| File::open(it).ok()).collect();
-        assert_eq!(
-            open.len(),
-            files.len(),
-            "a file of a container cannot be opened"
-        );
         let shared = Arc::new(Shared::default());
         let mine = Arc::clone(&shared);
-        let thread = std::thread::spawn(move || pace(&mine, &open, phase));
+        let thread = std::thread::spawn(move || pace(&mine, open, phase));
         Floor {
             shared,
             thread: Some(thread),
@@ -56,11 +52,11 @@ impl Floor {
         self.shared.reads.store(false, Ordering::Relaxed);
     }
 
-    /// Processor time and passes so far.
+    /// Processor time and files read so far.
     pub(crate) fn so_far(&self) -> (Duration, u64) {
         (
             Duration::from_nanos(self.shared.used_ns.load(Ordering::Relaxed)),
-            self.shared.passes.load(Ordering::Relaxed),
+            self.shared.files.load(Ordering::Relaxed),
         )
     }
 }
@@ -75,7 +71,7 @@ impl Drop for Floor {
     }
 }
 
-fn pace(shared: &Shared, files: &[File], phase: f64) {
+fn pace(shared: &Shared, mut files: Vec<File>, phase: f64) {
     let mut buffer = vec![0; BUFFER_BYTES];
     let wait = (phase - now()).rem_euclid(PERIOD.as_secs_f64());
     let mut next = Instant::now() + Duration::from_secs_f64(wait);
@@ -85,12 +81,15 @@ fn pace(shared: &Shared, files: &[File], phase: f64) {
         if !shared.reads.load(Ordering::Relaxed) {
             continue;
         }
-        for file in files {
-            let read = file.read_at(&mut buffer, 0);
-            std::hint::black_box(read.unwrap());
+        let before = files.len();
+        files.retain(|file| std::hint::black_box(file.read_at(&mut buffer, 0)).is_ok());
+        if files.len() < before {
+            eprintln!("bench: {} files ended", before - files.len());
         }
         let used = run_time(Path::new("/proc/thread-self/schedstat")).unwrap();
         shared.used_ns.store(used, Ordering::Relaxed);
-        shared.passes.fetch_add(1, Ordering::Relaxed);
+        shared
+            .files
+            .fetch_add(files.len() as u64, Ordering::Relaxed);
     }
 }

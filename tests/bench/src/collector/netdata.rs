@@ -11,8 +11,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 const BINARY: &str = "/usr/sbin/netdata";
+/// There where the unified hierarchy is the only one.
+const UNIFIED: &str = "/sys/fs/cgroup/cgroup.controllers";
 /// It asks the engine for each name by a script, one after the other.
 const FIND: Duration = Duration::from_secs(120);
+/// Of its log, shown when the run fails.
+const LOG_LINES: usize = 30;
 
 /// Killed when dropped.
 pub(crate) struct Netdata {
@@ -26,6 +30,9 @@ impl Netdata {
     /// beyond loopback.
     pub(crate) fn start() -> Netdata {
         let dir = tempfile::tempdir().unwrap();
+        for needed in ["cache", "lib", "log"] {
+            std::fs::create_dir(dir.path().join(needed)).unwrap();
+        }
         let port = free_port();
         let config = dir.path().join("netdata.conf");
         std::fs::write(&config, settings(dir.path(), port)).unwrap();
@@ -51,10 +58,7 @@ impl Netdata {
 
     /// Waits until it has a chart of the processor time of so many containers, and gives how many there are.
     pub(crate) async fn finds(&self, containers: usize) -> usize {
-        let what = format!(
-            "netdata charts {containers} containers, see {}",
-            self.dir.path().join("netdata.log").display()
-        );
+        let what = format!("netdata charts {containers} containers");
         until(&what, FIND, || async {
             let found = self.charted().await?;
             (found >= containers).then_some(found)
@@ -93,11 +97,24 @@ impl Drop for Netdata {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = std::fs::read(self.dir.path().join("netdata.log")).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log);
+            let last: Vec<&str> = log.lines().rev().take(LOG_LINES).collect();
+            let last: Vec<&str> = last.into_iter().rev().collect();
+            eprintln!("--- the end of netdata's log\n{}", last.join("\n"));
+        }
     }
 }
 
 fn settings(dir: &Path, port: u16) -> String {
     let dir = dir.display();
+    // By itself it takes the unified hierarchy of a hybrid host, which holds no controllers there, and so reads next to nothing.
+    let unified = if Path::new(UNIFIED).exists() {
+        "yes"
+    } else {
+        "no"
+    };
     format!(
         "[global]
     run as user = root
@@ -142,6 +159,7 @@ fn settings(dir: &Path, port: u16) -> String {
 [plugin:cgroups]
     update every = 1
     enable systemd services = no
+    use unified cgroups = {unified}
 [health]
     enabled = no
 [registry]
