@@ -61,7 +61,7 @@ impl Auditor {
         let newer = self
             .nodes
             .get(&inventory.node)
-            .is_none_or(|known| known.at < inventory.at);
+            .is_none_or(|known| inventory.is_newer_than(known.at, known.steady));
         if newer {
             self.nodes.insert(inventory.node.clone(), inventory.clone());
         }

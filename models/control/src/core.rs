@@ -72,7 +72,7 @@ impl Core {
             }
             Event::Forecast(forecast) => self.forecast(*forecast),
             Event::Inventory(inventory) => {
-                let touched = self.state.fleet.apply(*inventory);
+                let touched = self.state.fleet.apply(*inventory, now);
                 self.dirty.extend(touched);
             }
             Event::Container(event) => self.container(*event),

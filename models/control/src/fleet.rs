@@ -4,8 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use units::{
-    ContainerId, ContainerRecord, ContainerState, NodeId, NodeInventory, ServiceId, Timestamp,
+    ContainerId, ContainerRecord, ContainerState, NodeId, NodeInventory, ServiceId, Steady,
+    Timestamp,
 };
+
+/// Two tells of a node are as far apart here as there, give or take this, unless one of them had waited to be read.
+const DELIVERY_PLAY: Duration = Duration::from_secs(3);
 
 /// All nodes.
 #[derive(Debug, Clone, Default)]
@@ -18,7 +22,13 @@ pub(crate) struct Fleet {
 
 #[derive(Debug, Clone)]
 struct Node {
+    /// When it last spoke, by its own clocks.
     at: Timestamp,
+    steady: Option<Steady>,
+    /// When that was read.
+    read_at: Timestamp,
+    /// When it last spoke, by the clock of this side.
+    heard_at: Timestamp,
     containers: BTreeMap<ContainerId, ContainerRecord>,
 }
 
@@ -26,7 +36,7 @@ struct Node {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Replica<'a> {
     pub(crate) node: &'a NodeId,
-    /// When its node last spoke.
+    /// When its node last spoke, by the clock of this side.
     pub(crate) seen_at: Timestamp,
     pub(crate) record: &'a ContainerRecord,
 }
@@ -50,22 +60,28 @@ pub(crate) struct Silence {
 }
 
 impl Fleet {
-    /// Takes a node's state unless a newer one is known. Returns the services it concerns.
-    pub(crate) fn apply(&mut self, inventory: NodeInventory) -> BTreeSet<ServiceId> {
+    /// Takes a node's state, read now, unless a newer one is known. Returns the services it concerns.
+    pub(crate) fn apply(
+        &mut self,
+        inventory: NodeInventory,
+        now: Timestamp,
+    ) -> BTreeSet<ServiceId> {
         let mut touched = BTreeSet::new();
+        let known = self.nodes.get(&inventory.node);
+        if known.is_some_and(|known| !inventory.is_newer_than(known.at, known.steady)) {
+            return touched;
+        }
+        let heard_at = heard_at(known, &inventory, now);
         let NodeInventory {
             node,
             at,
             containers,
-            steady: _,
+            steady,
             capacity: _,
             engine: _,
         } = inventory;
-        if let Some(known) = self.nodes.get(&node) {
-            if known.at >= at {
-                return touched;
-            }
-            self.by_age.remove(&(known.at, node.clone()));
+        if let Some(known) = known {
+            self.by_age.remove(&(known.heard_at, node.clone()));
             for record in known.containers.values() {
                 touched.insert(record.service.clone());
                 if let Some(members) = self.by_service.get_mut(&record.service) {
@@ -83,12 +99,19 @@ impl Fleet {
                 .or_default()
                 .insert((node.clone(), record.id.clone()));
         }
-        self.by_age.insert((at, node.clone()));
+        self.by_age.insert((heard_at, node.clone()));
         let containers = containers
             .into_iter()
             .map(|record| (record.id.clone(), record))
             .collect();
-        self.nodes.insert(node, Node { at, containers });
+        let state = Node {
+            at,
+            steady,
+            read_at: now,
+            heard_at,
+            containers,
+        };
+        self.nodes.insert(node, state);
         touched
     }
 
@@ -112,7 +135,7 @@ impl Fleet {
         let record = held.containers.get(container)?;
         Some(Replica {
             node,
-            seen_at: held.at,
+            seen_at: held.heard_at,
             record,
         })
     }
@@ -157,7 +180,7 @@ impl Fleet {
             .into_iter()
             .map(|state| (state, 0))
             .collect();
-        let known = self.nodes.values().filter(|node| node.at >= since);
+        let known = self.nodes.values().filter(|node| node.heard_at >= since);
         for record in known.flat_map(|node| node.containers.values()) {
             *states.entry(record.state).or_default() += 1;
         }
@@ -174,5 +197,105 @@ impl Fleet {
     pub(crate) fn is_named(&self, node: &NodeId, name: &str) -> bool {
         let held = self.nodes.get(node);
         held.is_some_and(|node| node.containers.values().any(|it| it.name.as_str() == name))
+    }
+}
+
+/// When a node spoke, by the clock of this side. It says so itself where nothing else is known: its record may have lain in the
+/// topic for long. One that goes on as fast here as there is read as it speaks, however far its time of day is off.
+fn heard_at(known: Option<&Node>, inventory: &NodeInventory, now: Timestamp) -> Timestamp {
+    let said_at = inventory.at.min(now);
+    let Some((known, before, after)) =
+        known.and_then(|known| Some((known, known.steady?, inventory.steady?)))
+    else {
+        return said_at;
+    };
+    let (there, here) = (after.since(before), now.since(known.read_at));
+    match after > before && there.abs_diff(here) <= DELIVERY_PLAY {
+        true => now,
+        false => said_at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use units::{EngineInfo, NodeCapacity};
+
+    const HOUR_MS: i64 = 3_600_000;
+    const STALE: Duration = Duration::from_secs(10);
+    const FORGOTTEN: Duration = Duration::from_secs(24 * 3_600);
+
+    fn second(second: i64) -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000 + second * 1_000)
+    }
+
+    fn inventory(at: Timestamp, steady_s: Option<u64>) -> NodeInventory {
+        NodeInventory {
+            node: NodeId::from("a"),
+            at,
+            steady: steady_s.map(|seconds| Steady::from_millis(seconds * 1_000)),
+            capacity: NodeCapacity::default(),
+            engine: EngineInfo::default(),
+            containers: Vec::new(),
+        }
+    }
+
+    fn silent(fleet: &Fleet, now: Timestamp) -> usize {
+        fleet.silence(now, STALE, FORGOTTEN).silent
+    }
+
+    #[test]
+    fn the_newest_is_found_by_the_steady_clock() {
+        let mut fleet = Fleet::default();
+        let mut read_at_s = 0;
+        let mut tell = |at: Timestamp, steady_s: Option<u64>| {
+            read_at_s += 1;
+            fleet.apply(inventory(at, steady_s), second(read_at_s));
+            fleet.nodes[&NodeId::from("a")].read_at == second(read_at_s)
+        };
+        assert!(tell(second(0), Some(500)));
+        assert!(tell(second(5 - 3_600), Some(505)), "set back");
+        assert!(
+            !tell(second(1), Some(501)),
+            "an older one, later by the time of day"
+        );
+        assert!(!tell(second(5 - 3_600), Some(505)), "delivered twice");
+        assert!(tell(second(5), Some(510)), "set forward");
+        assert!(tell(second(60), Some(20)), "booted");
+        assert!(!tell(second(50), Some(10)), "an older one of this boot");
+        assert!(tell(second(65), None), "an older collector");
+        assert!(
+            !tell(second(64), Some(900)),
+            "by the time of day where one has no other"
+        );
+    }
+
+    #[test]
+    fn a_node_whose_time_of_day_is_off_is_not_silent_while_it_speaks() {
+        for off_ms in [-HOUR_MS, 0, HOUR_MS] {
+            let mut fleet = Fleet::default();
+            for at_s in (0..60).step_by(5) {
+                let off = if at_s < 20 { 0 } else { off_ms };
+                let at = Timestamp::from_millis(second(at_s).as_millis() + off);
+                fleet.apply(inventory(at, Some(500 + at_s as u64)), second(at_s));
+                assert_eq!(silent(&fleet, second(at_s + 4)), 0, "{off_ms} {at_s}");
+            }
+            assert_eq!(silent(&fleet, second(65)), 0, "{off_ms}");
+            assert_eq!(silent(&fleet, second(66)), 1, "{off_ms}");
+        }
+    }
+
+    #[test]
+    fn what_was_read_late_was_said_then() {
+        let mut fleet = Fleet::default();
+        for at_s in (0..60).step_by(5) {
+            fleet.apply(
+                inventory(second(at_s), Some(500 + at_s as u64)),
+                second(600),
+            );
+            assert_eq!(silent(&fleet, second(600)), 1, "{at_s}");
+        }
+        fleet.apply(inventory(second(601), Some(1_101)), second(601));
+        assert_eq!(silent(&fleet, second(602)), 0);
     }
 }

@@ -5,21 +5,26 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use units::{
-    ContainerName, ContainerState, LogLine, NodeId, Sample, Severity, Signal, SignalKind, Subject,
-    Timestamp,
+    ContainerName, ContainerState, LogLine, NodeId, Sample, Severity, Signal, SignalKind, Steady,
+    Subject, Timestamp,
 };
 
+use crate::clock::Moment;
 use crate::counters::Counters;
 use crate::features::{Features, Usual};
 use crate::gate::{Finding, Gates, Reading, Scene};
 use crate::rules::crash::{Run, Starts};
 use crate::rules::errors::ErrorRate;
+use crate::rules::lost::Losses;
 use crate::rules::memory::{Growth, Memory};
-use crate::rules::{crash, deviation, errors, hang, health, memory, throttling};
+use crate::rules::{crash, deviation, errors, hang, health, lost, memory, throttling};
 use crate::settings::Settings;
 
 /// A second of log lines is judged when samples are this much past it: lines travel slower than samples.
 const LOG_LAG: Duration = Duration::from_secs(2);
+/// A line does not close seconds further ahead of the newest sample: where it says so, the time of day stepped and no sample has
+/// told it yet.
+const LOG_AHEAD_MAX: Duration = Duration::from_secs(5);
 
 /// Kinds that say what is wrong: where one stirs, deviations are only its symptoms.
 const EXPLAINS: [SignalKind; 5] = [
@@ -31,11 +36,12 @@ const EXPLAINS: [SignalKind; 5] = [
 ];
 
 /// Kinds that outlive the run of the process they were seen in.
-const OUTLIVES_RUN: [SignalKind; 4] = [
+const OUTLIVES_RUN: [SignalKind; 5] = [
     SignalKind::CrashLoop,
     SignalKind::Unhealthy,
     SignalKind::ErrorLogs,
     SignalKind::TelemetryMissing,
+    SignalKind::TelemetryLost,
 ];
 
 /// The state of the detectors of one container.
@@ -43,7 +49,8 @@ const OUTLIVES_RUN: [SignalKind; 4] = [
 pub(crate) struct Container {
     pub(crate) node: NodeId,
     pub(crate) name: ContainerName,
-    pub(crate) last_at: Timestamp,
+    /// Its newest sample.
+    pub(crate) last: Moment,
     pub(crate) state: ContainerState,
     pub(crate) features: Features,
     pub(crate) gates: Gates,
@@ -52,8 +59,9 @@ pub(crate) struct Container {
     usual: Usual,
     growth: Growth,
     errors: ErrorRate,
+    losses: Losses,
     /// Since when a series violates without a break, and is not learnt.
-    frozen: BTreeMap<SignalKind, Timestamp>,
+    frozen: BTreeMap<SignalKind, Steady>,
 }
 
 /// What surrounds a container when it is judged.
@@ -74,11 +82,11 @@ pub(crate) enum ServiceStanding {
 
 impl Container {
     /// A container seen for the first time. A warm sibling of its service lends it its expectations.
-    pub(crate) fn new(sample: &Sample, sibling: Option<&Container>) -> Self {
+    pub(crate) fn new(sample: &Sample, now: Moment, sibling: Option<&Container>) -> Self {
         Container {
             node: sample.node.clone(),
             name: sample.name.clone(),
-            last_at: sample.at - Duration::from_millis(1),
+            last: now.with_run(before(now.run, Duration::from_millis(1))),
             state: sample.state,
             features: Features::default(),
             gates: Gates::default(),
@@ -87,6 +95,7 @@ impl Container {
             usual: sibling.map_or_else(Usual::default, |elder| elder.usual.as_prior()),
             growth: Growth::default(),
             errors: ErrorRate::default(),
+            losses: Losses::default(),
             frozen: BTreeMap::new(),
         }
     }
@@ -96,34 +105,33 @@ impl Container {
         self.usual.cpu_cores.samples()
     }
 
-    /// Takes a sample. One that was delivered twice is passed over.
+    /// Takes a sample, read at `now`, which is after its last one.
     pub(crate) fn observe(
         &mut self,
         sample: &Sample,
+        now: Moment,
         around: &Surroundings<'_>,
         out: &mut Vec<Signal>,
     ) {
-        if sample.at == self.last_at {
-            return;
-        }
-        self.last_at = sample.at;
+        self.last = now;
         self.state = sample.state;
         self.name = sample.name.clone();
-        let scene = around.scene(sample);
+        let scene = around.scene(sample, now);
         let back = "its samples are back";
         out.extend(
             self.gates
                 .resolve(SignalKind::TelemetryMissing, back, &scene),
         );
-        if self.starts.advance(sample) == Run::New {
+        if self.starts.advance(sample, now.run) == Run::New {
             self.start_over("it was started again", &scene, out);
         }
-        let crashing = self.starts.read(&self.name, sample);
+        let crashing = self.starts.read(&self.name, sample, now.run);
         out.extend(
             self.gates
                 .step(SignalKind::CrashLoop, crashing, crash::CONFIRM, &scene),
         );
-        self.close_seconds(sample.at - LOG_LAG, around, &scene.subject, out);
+        self.read_losses(sample, &scene, out);
+        self.close_seconds(before(now.run, LOG_LAG), around, &scene.subject, out);
         match sample.state {
             ContainerState::Running => self.observe_running(sample, around, &scene, out),
             ContainerState::Paused => self.start_over("it is paused", &scene, out),
@@ -137,10 +145,11 @@ impl Container {
         }
     }
 
-    /// Takes a log line.
+    /// Takes a log line, written at `run`.
     pub(crate) fn line(
         &mut self,
         line: &LogLine,
+        run: Steady,
         around: &Surroundings<'_>,
         out: &mut Vec<Signal>,
     ) {
@@ -150,8 +159,9 @@ impl Container {
             line.container.clone(),
             line.name.clone(),
         );
-        self.close_seconds(line.at, around, &subject, out);
-        self.errors.count(line);
+        let until = run.min(self.last.run + LOG_AHEAD_MAX);
+        self.close_seconds(until, around, &subject, out);
+        self.errors.count(line, run);
     }
 
     /// Resolves everything: the container is not there any more.
@@ -189,40 +199,35 @@ impl Container {
         scene: &Scene<'_>,
         out: &mut Vec<Signal>,
     ) {
-        let rates = self.counters.advance(sample.at, &sample.metrics);
+        let now = scene.now;
+        let rates = self.counters.advance(now.run, &sample.metrics);
         let before = std::mem::replace(&mut self.features, Features::of(&rates, &sample.metrics));
         let unhealthy = health::read(&self.name, sample.health, around.service);
         out.extend(
             self.gates
                 .step(SignalKind::Unhealthy, unhealthy, health::CONFIRM, scene),
         );
-        let growing = self.read_memory(sample);
+        let growing = self.read_memory(sample, now.run);
         out.extend(
             self.gates
                 .step(SignalKind::MemoryRunaway, growing, memory::CONFIRM, scene),
         );
         let starting = self
             .starts
-            .uptime(sample.at)
+            .uptime(now.run)
             .is_some_and(|uptime| uptime < around.settings.grace);
         if starting {
             return;
         }
-        let since = self.gates.since(SignalKind::Hang, sample.at);
-        let hanging = hang::read(
-            &self.name,
-            (&before, &self.features),
-            &self.usual,
-            since,
-            sample.at,
-        );
+        let lasting = self.gates.held(SignalKind::Hang, now);
+        let hanging = hang::read(&self.name, (&before, &self.features), &self.usual, lasting);
         out.extend(
             self.gates
                 .step(SignalKind::Hang, hanging, hang::CONFIRM, scene),
         );
         if around.service == ServiceStanding::Ordinary {
-            let since = self.gates.since(SignalKind::Throttling, sample.at);
-            let waits = throttling::read(&self.name, &self.features, &self.usual, since, sample.at);
+            let lasting = self.gates.held(SignalKind::Throttling, now);
+            let waits = throttling::read(&self.name, &self.features, &self.usual, lasting);
             let confirm = throttling::CONFIRM;
             out.extend(
                 self.gates
@@ -232,19 +237,30 @@ impl Container {
         self.compare(sample, around, scene, out);
     }
 
-    fn read_memory(&mut self, sample: &Sample) -> Reading {
+    fn read_losses(&mut self, sample: &Sample, scene: &Scene<'_>, out: &mut Vec<Signal>) {
+        let kind = SignalKind::TelemetryLost;
+        let reading = self.losses.read(&self.name, &sample.metrics, scene.now);
+        if matches!(reading, Reading::Normal) && self.gates.is_open(kind) {
+            let why = self.losses.settle();
+            out.extend(self.gates.resolve(kind, &why, scene));
+            return;
+        }
+        out.extend(self.gates.step(kind, reading, lost::CONFIRM, scene));
+    }
+
+    fn read_memory(&mut self, sample: &Sample, run: Steady) -> Reading {
         let features = &self.features;
         let (Some(bytes), Some(limit_bytes)) = (features.memory_bytes, features.memory_limit_bytes)
         else {
             return Reading::Unknown;
         };
-        self.growth.advance(sample.at, bytes, limit_bytes);
+        self.growth.advance(run, bytes, limit_bytes);
         self.growth.read(&Memory {
             name: &self.name,
             metric: Features::memory_metric(&sample.metrics),
             bytes,
             limit_bytes,
-            uptime: self.starts.uptime(sample.at),
+            uptime: self.starts.uptime(run),
             usual: &self.usual.memory_bytes,
         })
     }
@@ -266,21 +282,21 @@ impl Container {
             Features::memory_metric(&sample.metrics),
             &self.features,
             &self.usual,
-            sample.at,
-            |kind| gates.since(kind, sample.at),
+            |kind| gates.held(kind, scene.now),
         );
         for (kind, reading) in readings {
             let violates = matches!(reading, Reading::Violates(_));
             match reading {
                 Reading::Violates(_) => {
-                    self.frozen.entry(kind).or_insert(sample.at);
+                    self.frozen.entry(kind).or_insert(scene.now.run);
                 }
                 Reading::Normal => {
                     self.frozen.remove(&kind);
                 }
                 Reading::Between | Reading::Unknown => {}
             }
-            let frozen = self.frozen.get(&kind).map(|since| sample.at.since(*since));
+            let since = self.frozen.get(&kind);
+            let frozen = since.map(|since| scene.now.run.since(*since));
             if frozen.is_some_and(|lasting| lasting >= around.settings.relearn_after) {
                 self.relearn(kind, scene, out);
                 continue;
@@ -353,25 +369,25 @@ impl Container {
     /// Judges the seconds of log lines before `until`.
     fn close_seconds(
         &mut self,
-        until: Timestamp,
+        until: Steady,
         around: &Surroundings<'_>,
         subject: &Subject,
         out: &mut Vec<Signal>,
     ) {
         for second in self.errors.close_until(until) {
             let scene = Scene {
-                at: second.at,
+                now: self.last.with_run(second.end),
                 subject: subject.clone(),
                 traceparent: around.traceparent,
                 update_every: around.settings.update_every,
             };
-            let since = self.gates.since(SignalKind::ErrorLogs, second.at);
-            let reading = self.errors.read(&self.name, &second, since);
+            let lasting = self.gates.held(SignalKind::ErrorLogs, scene.now);
+            let reading = self.errors.read(&self.name, &second, lasting);
             let violates = matches!(reading, Reading::Violates(_));
             if violates {
                 self.frozen
                     .entry(SignalKind::ErrorLogs)
-                    .or_insert(second.at);
+                    .or_insert(second.end);
             } else {
                 self.errors.learn(&second);
             }
@@ -379,7 +395,7 @@ impl Container {
                 self.frozen.remove(&SignalKind::ErrorLogs);
             }
             let frozen = self.frozen.get(&SignalKind::ErrorLogs);
-            let lasting = frozen.map(|since| second.at.since(*since));
+            let lasting = frozen.map(|since| second.end.since(*since));
             if lasting.is_some_and(|lasting| lasting >= around.settings.relearn_after) {
                 self.relearn(SignalKind::ErrorLogs, &scene, out);
                 continue;
@@ -393,7 +409,7 @@ impl Container {
 }
 
 impl<'a> Surroundings<'a> {
-    fn scene(&self, sample: &Sample) -> Scene<'a> {
+    fn scene(&self, sample: &Sample, now: Moment) -> Scene<'a> {
         let subject = Subject::container(
             sample.service.clone(),
             sample.node.clone(),
@@ -401,12 +417,18 @@ impl<'a> Surroundings<'a> {
             sample.name.clone(),
         );
         Scene {
-            at: sample.at,
+            now,
             subject,
             traceparent: self.traceparent,
             update_every: self.settings.update_every,
         }
     }
+}
+
+/// So long before a moment of a run.
+fn before(run: Steady, by: Duration) -> Steady {
+    let by_ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+    Steady::from_millis(run.as_millis().saturating_sub(by_ms))
 }
 
 /// What is open about a container, by kind and severity.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use units::{Metric, MetricRow, Timestamp};
+use units::{Metric, MetricRow, Steady};
 
 /// After a longer silence, what happened within it is not spread over it: the rate starts anew.
 const GAP_MAX: Duration = Duration::from_secs(10);
@@ -23,7 +23,7 @@ const TRACKED: [Metric; 8] = [
 /// The last values of a container's counters.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Counters {
-    at: Option<Timestamp>,
+    run: Option<Steady>,
     values: [Option<f64>; TRACKED.len()],
 }
 
@@ -40,10 +40,9 @@ impl Rates {
 }
 
 impl Counters {
-    /// Takes the values of a sample. A fall is a restart and a clock that stepped back knows no elapsed time: both give no
-    /// rate, never a negative one.
-    pub(crate) fn advance(&mut self, at: Timestamp, row: &MetricRow) -> Rates {
-        let elapsed = self.at.map(|before| at.since(before));
+    /// Takes the values of a sample. A fall is a restart and gives no rate, never a negative one.
+    pub(crate) fn advance(&mut self, run: Steady, row: &MetricRow) -> Rates {
+        let elapsed = self.run.map(|before| run.since(before));
         let usable = elapsed.filter(|gap| !gap.is_zero() && *gap <= GAP_MAX);
         let mut rates = Rates::default();
         for (index, metric) in TRACKED.iter().enumerate() {
@@ -53,7 +52,7 @@ impl Counters {
             }
             self.values[index] = value;
         }
-        self.at = Some(at);
+        self.run = Some(run);
         rates
     }
 
@@ -73,34 +72,34 @@ mod tests {
         row
     }
 
-    fn cpu_rates(steps: &[(i64, f64)]) -> Vec<Option<f64>> {
+    fn cpu_rates(steps: &[(u64, f64)]) -> Vec<Option<f64>> {
         let mut counters = Counters::default();
-        let rate = |(ms, cpu): &(i64, f64)| {
+        let rate = |(ms, cpu): &(u64, f64)| {
             counters
-                .advance(Timestamp::from_millis(*ms), &row(*cpu))
+                .advance(Steady::from_millis(*ms), &row(*cpu))
                 .get(Metric::CpuUsage)
         };
         steps.iter().map(rate).collect()
     }
 
     #[test]
-    fn a_rate_is_per_second_of_event_time() {
+    fn a_rate_is_per_second_of_the_steady_clock() {
         assert_eq!(cpu_rates(&[(0, 1.0), (2_000, 2.0)]), [None, Some(0.5)]);
     }
 
     #[test]
-    fn a_fall_a_step_back_and_a_gap_start_anew() {
+    fn a_fall_an_older_value_and_a_gap_start_anew() {
         let fall = cpu_rates(&[(0, 5.0), (1_000, 1.0), (2_000, 1.5)]);
         assert_eq!(fall, [None, None, Some(0.5)]);
-        let step_back = cpu_rates(&[(5_000, 5.0), (1_000, 6.0), (2_000, 7.0)]);
-        assert_eq!(step_back, [None, None, Some(1.0)]);
+        let older = cpu_rates(&[(5_000, 5.0), (1_000, 6.0), (2_000, 7.0)]);
+        assert_eq!(older, [None, None, Some(1.0)]);
         let gap = cpu_rates(&[(0, 5.0), (10_001, 6.0), (11_001, 7.0)]);
         assert_eq!(gap, [None, None, Some(1.0)]);
     }
 
     proptest::proptest! {
         #[test]
-        fn no_rate_is_ever_negative(steps in proptest::collection::vec((-20_000i64..20_000, 0.0f64..1e12), 0..40)) {
+        fn no_rate_is_ever_negative(steps in proptest::collection::vec((0u64..40_000, 0.0f64..1e12), 0..40)) {
             for rate in cpu_rates(&steps).into_iter().flatten() {
                 proptest::prop_assert!(rate >= 0.0 && rate.is_finite());
             }

@@ -9,6 +9,7 @@ use units::{
     Signal, SignalKind, Subject, Timestamp,
 };
 
+use crate::clock::{Moment, NodeClock};
 use crate::container::{self, Container, ServiceStanding, Surroundings};
 use crate::features::Usual;
 use crate::gate::Scene;
@@ -83,23 +84,25 @@ impl Detector {
     /// Takes the rows of one record, in their order. Signals carry the record's trace context.
     pub fn samples(&mut self, batch: &[Sample], traceparent: Option<&str>) -> Step {
         let mut step = Step::default();
-        let mut touched: BTreeMap<&ServiceId, &Sample> = BTreeMap::new();
+        let mut touched: BTreeMap<&ServiceId, (&Sample, Moment)> = BTreeMap::new();
+        let mut last = None;
         for sample in batch {
-            if self.observe(sample, traceparent, &mut step.signals) {
-                let newest = touched.entry(&sample.service).or_insert(sample);
-                if sample.at > newest.at {
-                    *newest = sample;
+            if let Some(now) = self.observe(sample, traceparent, &mut step.signals) {
+                last = Some(now);
+                let newest = touched.entry(&sample.service).or_insert((sample, now));
+                if now.at > newest.1.at {
+                    *newest = (sample, now);
                 }
             }
         }
-        for newest in touched.into_values() {
+        for (newest, now) in touched.into_values() {
             let around = surroundings(&self.settings, traceparent, ServiceStanding::Ordinary);
             if let Some(service) = self.services.get_mut(&newest.service) {
-                let load = service.evaluate(newest, &around, &mut step.signals);
+                let load = service.evaluate(newest, now, &around, &mut step.signals);
                 step.loads.extend(load);
             }
         }
-        if let Some(last) = batch.last() {
+        if let Some(last) = last {
             self.sweep(last.at, &mut step.signals);
         }
         step
@@ -109,11 +112,16 @@ impl Detector {
     pub fn logs(&mut self, lines: &[LogLine], traceparent: Option<&str>) -> Vec<Signal> {
         let mut signals = Vec::new();
         for line in lines {
+            let node = self.nodes.get(&line.node);
+            let Some(clock) = node.and_then(|node| node.clock.as_ref()) else {
+                continue;
+            };
+            let run = clock.place_time_of_day(line.at);
             let service = self.services.get_mut(&line.service);
             let known = service.and_then(|service| service.containers.get_mut(&line.container));
             if let Some(container) = known {
                 let around = surroundings(&self.settings, traceparent, ServiceStanding::Ordinary);
-                container.line(line, &around, &mut signals);
+                container.line(line, run, &around, &mut signals);
             }
         }
         signals
@@ -202,63 +210,72 @@ impl Detector {
         counts
     }
 
-    /// Takes one row. False when there was no room for its container.
+    /// Takes one row and tells when it was read. None when it is passed over: it is none of now, was delivered twice, or there
+    /// was no room for its container.
     fn observe(
         &mut self,
         sample: &Sample,
         traceparent: Option<&str>,
         signals: &mut Vec<Signal>,
-    ) -> bool {
+    ) -> Option<Moment> {
+        let node = self.nodes.entry(sample.node.clone()).or_default();
+        let now = match &mut node.clock {
+            Some(clock) => clock.read(sample.at, sample.steady)?,
+            None => {
+                let clock = NodeClock::starting(sample.at, sample.steady);
+                node.clock.insert(clock).now()
+            }
+        };
         let known = self
             .services
             .get(&sample.service)
-            .is_some_and(|service| service.containers.contains_key(&sample.container));
-        if !known && !self.admit(sample, signals) {
-            return false;
-        }
-        let node = self.nodes.entry(sample.node.clone()).or_default();
-        node.sampled_at = Some(sample.at);
+            .and_then(|service| service.containers.get(&sample.container));
+        let known = match known {
+            Some(container) if now.run <= container.last.run => return None,
+            Some(_) => true,
+            None => false,
+        };
         if !known {
+            if !self.admit(sample, now, signals) {
+                return None;
+            }
+            let node = self.nodes.entry(sample.node.clone()).or_default();
             node.containers
                 .insert((sample.service.clone(), sample.container.clone()));
         }
-        let Some(service) = self.services.get_mut(&sample.service) else {
-            return false;
-        };
+        let service = self.services.get_mut(&sample.service)?;
         let around = surroundings(&self.settings, traceparent, service.standing());
-        match service.containers.get_mut(&sample.container) {
-            Some(container) => container.observe(sample, &around, signals),
-            None => return false,
-        }
-        true
+        let container = service.containers.get_mut(&sample.container)?;
+        container.observe(sample, now, &around, signals);
+        Some(now)
     }
 
     /// Takes a container in, at the price of the one that has been silent longest when there is no room.
-    fn admit(&mut self, sample: &Sample, signals: &mut Vec<Signal>) -> bool {
+    fn admit(&mut self, sample: &Sample, now: Moment, signals: &mut Vec<Signal>) -> bool {
         if self.containers >= self.settings.max_containers {
             self.evicted += 1;
             let all = self.services.iter().flat_map(|(service, state)| {
                 let stale = move |(id, container): (&ContainerId, &Container)| {
-                    (container.last_at, service.clone(), id.clone())
+                    (container.last.at, service.clone(), id.clone())
                 };
                 state.containers.iter().map(stale)
             });
             let Some((last_at, service, id)) = all.min() else {
                 return false;
             };
-            if sample.at.since(last_at) < EVICT_AFTER {
+            if now.at.since(last_at) < EVICT_AFTER {
                 return false;
             }
             self.remove(
                 &service,
                 &id,
-                sample.at,
+                now.at,
                 "there is no room to track it",
                 signals,
             );
         }
         let service = self.services.entry(sample.service.clone()).or_default();
-        let container = Container::new(sample, service.eldest());
+        let container = Container::new(sample, now, service.eldest());
         service
             .containers
             .insert(sample.container.clone(), container);
@@ -275,11 +292,9 @@ impl Detector {
         let mut gone = Vec::new();
         for (service, state) in &self.services {
             for (id, container) in &state.containers {
-                let node_at = self
-                    .nodes
-                    .get(&container.node)
-                    .and_then(|node| node.sampled_at);
-                let silent = node_at.map(|node_at| node_at.since(container.last_at));
+                let node = self.nodes.get(&container.node);
+                let clock = node.and_then(|node| node.clock.as_ref());
+                let silent = clock.map(|clock| clock.now().since(container.last));
                 let told = container.gates.is_open(SignalKind::TelemetryMissing);
                 if !told && silent.is_some_and(|silent| silent >= CONTAINER_FORGOTTEN) {
                     gone.push((service.clone(), id.clone()));
@@ -295,6 +310,10 @@ impl Detector {
         let Some(node) = self.nodes.get(&inventory.node) else {
             return;
         };
+        let Some(clock) = &node.clock else {
+            return;
+        };
+        let now = clock.place(inventory.at, inventory.steady);
         let listed: BTreeMap<&ContainerId, _> = inventory
             .containers
             .iter()
@@ -307,18 +326,12 @@ impl Detector {
             let Some(container) = state.containers.get_mut(&id) else {
                 continue;
             };
-            let silent = inventory.at.since(container.last_at);
+            let silent = now.since(container.last);
             if silent <= INVENTORY_NEWER {
                 continue;
             }
             let Some(record) = listed.get(&id) else {
-                self.remove(
-                    &service,
-                    &id,
-                    inventory.at,
-                    "the container is gone",
-                    signals,
-                );
+                self.remove(&service, &id, now.at, "the container is gone", signals);
                 continue;
             };
             let runs = record.state == ContainerState::Running
@@ -327,10 +340,11 @@ impl Detector {
                 continue;
             }
             let finding = telemetry::container_silent(&record.name, silent, &self.settings);
-            let opened_at = container.last_at + self.settings.telemetry_after;
+            let opened_at = container.last.at + self.settings.telemetry_after;
             let scene = Scene {
+                now,
                 subject: subject(&service, &id, container),
-                ..telemetry::scene(&inventory.node, inventory.at, &self.settings)
+                ..telemetry::scene(&inventory.node, now.at, &self.settings)
             };
             signals.extend(container.missing(opened_at, finding, &scene));
         }
@@ -370,6 +384,10 @@ impl Detector {
         };
         self.containers -= 1;
         let mut scene = Scene {
+            now: Moment {
+                at,
+                run: container.last.run,
+            },
             subject: subject(service_id, id, &container),
             ..telemetry::scene(&container.node, at, &self.settings)
         };

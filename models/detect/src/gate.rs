@@ -9,6 +9,8 @@ use units::{
     Subject, Timestamp,
 };
 
+use crate::clock::Moment;
+
 /// Calm that one violating reading undoes: noise must not keep a signal open for ever.
 const CALM_LOST: u32 = 3;
 
@@ -76,7 +78,7 @@ pub(crate) struct Confirmation {
 
 /// Where and when readings are taken.
 pub(crate) struct Scene<'a> {
-    pub(crate) at: Timestamp,
+    pub(crate) now: Moment,
     pub(crate) subject: Subject,
     pub(crate) traceparent: Option<&'a str>,
     pub(crate) update_every: Duration,
@@ -87,7 +89,7 @@ pub(crate) struct Scene<'a> {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Gate {
     history: u16,
-    since: Timestamp,
+    since: Moment,
     calm: u32,
     open: Option<Opening>,
 }
@@ -95,7 +97,7 @@ struct Gate {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Opening {
     opened_at: Timestamp,
-    told_at: Timestamp,
+    told: Moment,
     severity: Severity,
     finding: Finding,
     traceparent: Option<String>,
@@ -120,9 +122,10 @@ impl Gates {
             .map(|opening| opening.opened_at)
     }
 
-    /// Since when readings of this kind violate; `at` when this would be the first.
-    pub(crate) fn since(&self, kind: SignalKind, at: Timestamp) -> Timestamp {
-        self.0.get(&kind).map_or(at, |gate| gate.since)
+    /// How long readings of this kind have violated: the one that showed it first stands for the second before it.
+    pub(crate) fn held(&self, kind: SignalKind, now: Moment) -> Duration {
+        let since = self.0.get(&kind).map_or(now, |gate| gate.since);
+        now.since(since) + Duration::from_secs(1)
     }
 
     /// Whether this kind is open, or a recent reading violated.
@@ -152,7 +155,7 @@ impl Gates {
         let gate = self
             .0
             .entry(kind)
-            .or_insert_with(|| Gate::starting(scene.at));
+            .or_insert_with(|| Gate::starting(scene.now));
         let mask = u16::MAX >> (16 - confirmation.of.clamp(1, 16));
         gate.history = ((gate.history << 1) | u16::from(violates)) & mask;
         let signal = match reading {
@@ -187,10 +190,12 @@ impl Gates {
         finding: Finding,
         scene: &Scene<'_>,
     ) -> Option<Signal> {
-        let gate = self
-            .0
-            .entry(kind)
-            .or_insert_with(|| Gate::starting(opened_at));
+        let gate = self.0.entry(kind).or_insert_with(|| {
+            Gate::starting(Moment {
+                at: opened_at,
+                run: scene.now.run,
+            })
+        });
         if gate.open.is_some() {
             return gate.update(kind, finding, scene);
         }
@@ -207,7 +212,7 @@ impl Gates {
         let mut gate = self.0.remove(&kind)?;
         let opening = gate.open.as_mut()?;
         opening.finding.reason = format!("{}: {why}", scene.subject);
-        opening.told_at = scene.at.max(opening.told_at);
+        opening.tell_now(scene);
         Some(opening.tell(kind, SignalPhase::Resolve, gate.since, scene))
     }
 
@@ -234,7 +239,7 @@ impl Gates {
 }
 
 impl Gate {
-    fn starting(since: Timestamp) -> Self {
+    fn starting(since: Moment) -> Self {
         Gate {
             since,
             ..Gate::default()
@@ -252,7 +257,7 @@ impl Gate {
             return self.update(kind, finding, scene);
         }
         let confirmed = self.history.count_ones() >= confirmation.needed;
-        confirmed.then(|| self.open(kind, scene.at, finding, scene))
+        confirmed.then(|| self.open(kind, scene.now.at, finding, scene))
     }
 
     fn open(
@@ -264,7 +269,7 @@ impl Gate {
     ) -> Signal {
         let opening = Opening {
             opened_at,
-            told_at: scene.at,
+            told: scene.now,
             severity: finding.severity,
             finding,
             traceparent: scene.traceparent.map(str::to_owned),
@@ -280,20 +285,28 @@ impl Gate {
         let raised = finding.severity > opening.severity;
         opening.severity = opening.severity.max(finding.severity);
         opening.finding = finding;
-        if !raised && scene.at.since(opening.told_at) < scene.update_every {
+        if !raised && scene.now.since(opening.told) < scene.update_every {
             return None;
         }
-        opening.told_at = scene.at;
+        opening.tell_now(scene);
         Some(opening.tell(kind, SignalPhase::Update, self.since, scene))
     }
 }
 
 impl Opening {
+    /// Each state of an opening is told at a later time than those before, or readers take it for an old one.
+    fn tell_now(&mut self, scene: &Scene<'_>) {
+        self.told = Moment {
+            at: scene.now.at.max(self.told.at),
+            run: scene.now.run,
+        };
+    }
+
     fn tell(
         &self,
         kind: SignalKind,
         phase: SignalPhase,
-        since: Timestamp,
+        since: Moment,
         scene: &Scene<'_>,
     ) -> Signal {
         let fingerprint = scene.subject.fingerprint(kind);
@@ -304,7 +317,7 @@ impl Opening {
             observed: proof.observed,
             expected_low: proof.expected.0,
             expected_high: proof.expected.1,
-            since,
+            since: since.at,
         });
         Signal {
             id: SignalId::of(&fingerprint, self.opened_at),
@@ -316,7 +329,7 @@ impl Opening {
             score: self.finding.score,
             confidence: self.finding.confidence,
             opened_at: self.opened_at,
-            at: self.told_at,
+            at: self.told.at,
             reason: self.finding.reason.clone(),
             evidence: evidence.collect(),
             traceparent: self.traceparent.clone(),
@@ -348,7 +361,7 @@ mod tests {
 
     fn scene(second: i64) -> Scene<'static> {
         Scene {
-            at: Timestamp::from_millis(second * 1_000),
+            now: Moment::of(Timestamp::from_millis(second * 1_000)),
             subject: Subject::service(ServiceId::from("web")),
             traceparent: None,
             update_every: Duration::from_secs(30),

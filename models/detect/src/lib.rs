@@ -1,7 +1,8 @@
 //! Streaming detectors: samples, log lines and node heartbeats in; signals with numbers and one sentence of why out.
 //!
 //! One [`Detector`] holds the services of one partition. It works in event time: everything but missing telemetry follows from
-//! the records alone, in the order of the log, so that a replay tells the same signals under the same ids. Its whole state is
+//! the records alone, in the order of the log, so that a replay tells the same signals under the same ids. What lies between two
+//! records of a node is measured by the node's clock that never steps; a step of its time of day is no time. Its whole state is
 //! serialisable; one that was written and read back goes on exactly as before.
 //!
 //! Two families look at each container. Rules know what a sick container looks like (fails its health check, ends again and
@@ -14,6 +15,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod baseline;
+mod clock;
 mod container;
 mod counters;
 mod detector;

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use units::{
-    ContainerId, ContainerState, Millicores, Ratio, Sample, ServiceId, Severity, Signal,
+    ContainerId, ContainerState, Millicores, NodeId, Ratio, Sample, ServiceId, Severity, Signal,
     SignalKind, Subject, Timestamp,
 };
 
 use crate::baseline::Baseline;
+use crate::clock::Moment;
 use crate::container::{Container, ServiceStanding, Surroundings};
 use crate::gate::{Confirmation, Finding, Gates, Proof, Reading, Scene};
-use crate::rules::{confidence, held};
+use crate::rules::confidence;
 use crate::text::{duration, number, percent};
 
 const CONFIRM: Confirmation = Confirmation {
@@ -57,7 +58,8 @@ pub(crate) struct Service {
     pub(crate) gates: Gates,
     used: Baseline,
     recent: VecDeque<Sum>,
-    evaluated_at: Option<Timestamp>,
+    /// When it was judged last, by the clock of which node.
+    evaluated: Option<(NodeId, Moment)>,
 }
 
 impl Default for Service {
@@ -67,7 +69,7 @@ impl Default for Service {
             gates: Gates::default(),
             used: Baseline::new(0.005),
             recent: VecDeque::new(),
-            evaluated_at: None,
+            evaluated: None,
         }
     }
 }
@@ -102,34 +104,39 @@ impl Service {
         }
     }
 
-    /// Judges the service as of the newest sample of a batch. Gives nothing when that is too soon, or nothing of it runs.
+    /// Judges the service as of the newest sample of a batch, read at `read_at` by its node's clock. Gives nothing when that is too soon, or nothing of it runs.
     pub(crate) fn evaluate(
         &mut self,
         newest: &Sample,
+        read_at: Moment,
         around: &Surroundings<'_>,
         out: &mut Vec<Signal>,
     ) -> Option<ServiceLoad> {
-        let at = newest.at;
-        let stepped_back = self.evaluated_at.is_some_and(|last| last.since(at) > FRESH);
-        let due = self.evaluated_at.is_none_or(|last| at.since(last) >= EVERY);
-        if !due && !stepped_back {
-            return None;
+        let here = (&newest.node, read_at);
+        if let Some((node, last)) = &self.evaluated {
+            let due = elapsed((node, *last), here) >= EVERY;
+            let stepped_back = elapsed(here, (node, *last)) > FRESH;
+            if !due && !stepped_back {
+                return None;
+            }
         }
-        self.evaluated_at = Some(at);
+        self.evaluated = Some((newest.node.clone(), read_at));
+        let at = read_at.at;
         let scene = Scene {
-            at,
+            // Its nodes' clocks have only the time of day in common.
+            now: Moment::of(at),
             subject: Subject::service(newest.service.clone()),
             traceparent: around.traceparent,
             update_every: around.settings.update_every,
         };
-        let sum = self.sum(at);
+        let sum = self.sum(here);
         if sum.replicas == 0 {
             let why = "none of its containers runs";
             out.extend(self.gates.resolve(SignalKind::Overload, why, &scene));
             return None;
         }
         let smooth = self.smooth(sum);
-        let reading = self.read(&newest.service, &smooth, at);
+        let reading = self.read(&newest.service, &smooth, scene.now);
         if let (Some(used), false) = (smooth.used(), matches!(reading, Reading::Violates(_))) {
             self.used.learn(used);
         }
@@ -147,10 +154,11 @@ impl Service {
         })
     }
 
-    fn sum(&self, at: Timestamp) -> Sum {
+    fn sum(&self, here: (&NodeId, Moment)) -> Sum {
         let mut sum = Sum::default();
         let running = |container: &&Container| {
-            container.state == ContainerState::Running && at.since(container.last_at) <= FRESH
+            let age = elapsed((&container.node, container.last), here);
+            container.state == ContainerState::Running && age <= FRESH
         };
         for container in self.containers.values().filter(running) {
             let features = &container.features;
@@ -192,7 +200,7 @@ impl Service {
         }
     }
 
-    fn read(&self, service: &ServiceId, sum: &Sum, at: Timestamp) -> Reading {
+    fn read(&self, service: &ServiceId, sum: &Sum, now: Moment) -> Reading {
         let Some(used) = sum.used() else {
             return Reading::Normal;
         };
@@ -205,7 +213,6 @@ impl Service {
                 Reading::Between
             };
         }
-        let since = self.gates.since(SignalKind::Overload, at);
         let critical = used >= USED_CRITICAL;
         Reading::Violates(Finding {
             severity: if critical {
@@ -227,13 +234,21 @@ impl Service {
                     "replicas"
                 },
                 percent(throttled),
-                duration(held(since, at)),
+                duration(self.gates.held(SignalKind::Overload, now)),
             ),
             proofs: vec![
                 Proof::derived("cpu_limit_used_share", "1", used, (0.0, USED_MIN)),
                 Proof::derived("cpu_throttled_share", "1", throttled, (0.0, THROTTLED_MIN)),
             ],
         })
+    }
+}
+
+/// How long after one moment another one is: within a node by the clock that never steps, between two by their times of day.
+fn elapsed(earlier: (&NodeId, Moment), later: (&NodeId, Moment)) -> Duration {
+    match earlier.0 == later.0 {
+        true => later.1.since(earlier.1),
+        false => later.1.at.since(earlier.1.at),
     }
 }
 

@@ -9,6 +9,7 @@ use units::{
     Signal, SignalKind, Subject, Timestamp,
 };
 
+use crate::clock::{Moment, NodeClock};
 use crate::gate::{Finding, Gates, Proof, Scene};
 use crate::settings::Settings;
 use crate::text::duration;
@@ -37,8 +38,8 @@ pub enum Stream {
 /// A node as far as this detector is concerned with it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Node {
-    /// The node's own clock at its newest sample.
-    pub(crate) sampled_at: Option<Timestamp>,
+    /// The node's clocks at its newest sample.
+    pub(crate) clock: Option<NodeClock>,
     /// This side's clock at its newest heartbeat, so that clocks that differ do not matter.
     pub(crate) heard_at: Option<Timestamp>,
     /// The node's own clock at its newest heartbeat.
@@ -111,7 +112,7 @@ pub(crate) fn container_silent(
 
 pub(crate) fn scene(node: &NodeId, now: Timestamp, settings: &Settings) -> Scene<'static> {
     Scene {
-        at: now,
+        now: Moment::of(now),
         subject: Subject::node(node.clone()),
         traceparent: None,
         update_every: settings.update_every,

@@ -67,6 +67,8 @@ pub(crate) struct Machine {
     pub(crate) uptime: f64,
     /// The engine runs a health check in it every so many seconds.
     pub(crate) checked_every_s: u32,
+    /// What its collector counts.
+    pub(crate) lines_lost: f64,
     backlog_s: f64,
     totals: MetricRow,
 }
@@ -100,6 +102,7 @@ impl Machine {
             exit_code: None,
             uptime: 3_600.0,
             checked_every_s: 0,
+            lines_lost: 0.0,
             backlog_s: 0.0,
             totals: MetricRow::default(),
         }
@@ -203,12 +206,14 @@ impl Machine {
     fn row(&self, noise: &mut Noise) -> MetricRow {
         let mut row = MetricRow::default();
         row.set(Metric::Restarts, self.restarts);
+        row.set(Metric::LogLinesLost, self.lines_lost);
         row.set_opt(Metric::ExitCode, self.exit_code);
         if self.state != ContainerState::Running {
             return row;
         }
         row = self.totals.clone();
         row.set(Metric::Restarts, self.restarts);
+        row.set(Metric::LogLinesLost, self.lines_lost);
         row.set_opt(Metric::CpuLimit, self.limit_cores);
         row.set(Metric::MemoryRss, self.memory + 40_960.0 * noise.uniform());
         row.set(Metric::MemoryLimit, self.memory_limit);
@@ -220,6 +225,10 @@ impl Machine {
 /// Simulated time, a host and the detector that watches it.
 pub(crate) struct World {
     pub(crate) at: Timestamp,
+    /// The host's clock that never steps.
+    pub(crate) steady: Steady,
+    /// The newest batch of samples.
+    pub(crate) batch: Vec<Sample>,
     pub(crate) machines: Vec<Machine>,
     pub(crate) detector: Detector,
     noise: Noise,
@@ -230,6 +239,8 @@ impl World {
     pub(crate) fn new(seed: u64, machines: Vec<Machine>) -> Self {
         World {
             at: Timestamp::from_millis(1_700_000_000_000),
+            steady: Steady::from_millis(5_000_000),
+            batch: Vec::new(),
             machines,
             detector: Detector::new(Settings::default()),
             noise: Noise::seeded(seed),
@@ -247,6 +258,7 @@ impl World {
     /// One second: log lines, then a batch of samples.
     pub(crate) fn second(&mut self) -> Step {
         self.at = self.at + std::time::Duration::from_secs(1);
+        self.steady = self.steady + std::time::Duration::from_secs(1);
         let mut lines = Vec::new();
         let mut batch = Vec::new();
         for machine in &mut self.machines {
@@ -258,7 +270,7 @@ impl World {
             machine.second(&mut self.noise);
             batch.push(Sample {
                 at: self.at,
-                steady: Steady::from_time_of_day(self.at),
+                steady: self.steady,
                 node: NodeId::from("node-a"),
                 service: ServiceId::from(machine.service),
                 container: ContainerId::new(format!("id-of-{}", machine.name)),
@@ -271,7 +283,13 @@ impl World {
         let mut signals = self.detector.logs(&lines, None);
         let mut step = self.detector.samples(&batch, Some("00-trace"));
         signals.append(&mut step.signals);
+        self.batch = batch;
         Step { signals, ..step }
+    }
+
+    /// The host's time of day is set, by so much.
+    pub(crate) fn step_ms(&mut self, by_ms: i64) {
+        self.at = Timestamp::from_millis(self.at.as_millis() + by_ms);
     }
 
     pub(crate) fn run(&mut self, seconds: u32) -> Vec<Signal> {

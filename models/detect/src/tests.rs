@@ -201,18 +201,211 @@ fn a_health_check_that_starves_in_an_overload_is_not_critical_until_that_is_over
     assert_eq!((seconds, raised.severity), (1, Severity::Critical));
 }
 
+const HOUR_MS: i64 = 3_600_000;
+
 #[test]
 fn a_clock_that_steps_back_and_forth_raises_nothing_and_stops_nothing() {
     let mut world = demo(18);
     world.run(90);
-    for step_ms in [-3_600_000, 7_200_000, -1_500] {
-        world.at = Timestamp::from_millis(world.at.as_millis() + step_ms);
-        let signals = world.run(60);
-        assert!(signals.is_empty(), "{step_ms}: {:?}", told(&signals));
+    for step_ms in [-HOUR_MS, 2 * HOUR_MS, -1_500, HOUR_MS, -HOUR_MS] {
+        world.step_ms(step_ms);
+        let mut before: Option<Timestamp> = None;
+        for _ in 0..60 {
+            let step = world.second();
+            assert_eq!(told(&step.signals), [""; 0], "{step_ms}");
+            let web = step
+                .loads
+                .iter()
+                .find(|load| load.service.as_str() == "web");
+            let web = web.unwrap();
+            // Rates go on in the very second of the step, and times do not go back.
+            assert!(web.cpu_millicores > 0.0, "{step_ms}: {web:?}");
+            assert!(before.is_none_or(|before| before < web.at), "{step_ms}");
+            before = Some(web.at);
+        }
+        let all = ["demo-web", "demo-patient", "demo-worker", "demo-traffic"];
+        let beat = inventory(&world, &all);
+        let signals = world
+            .detector
+            .inventory(world.at, &beat, NodeWatch::Owner, Stream::Live);
+        assert_eq!(told(&signals), [""; 0], "{step_ms}");
+        assert_eq!(world.detector.counts().containers, 4);
     }
     world.machine("demo-patient").error_lines_per_s = 20;
     let (seconds, _) = world.run_until(SignalKind::ErrorLogs, SignalPhase::Open);
     assert!(seconds <= 5, "{seconds}");
+}
+
+#[test]
+fn what_is_open_goes_on_over_a_step_of_the_clock() {
+    for step_ms in [HOUR_MS, -HOUR_MS] {
+        let mut world = demo(20);
+        world.run(60);
+        world.machine("demo-patient").hung = Hung::Yes;
+        world.machine("demo-web").requests_per_s = 45.0;
+        world.machine("demo-worker").error_lines_per_s = 20;
+        let signals = world.run(12);
+        let open = |signals: &[Signal]| {
+            let opened = signals.iter().filter(|it| it.phase == SignalPhase::Open);
+            opened.map(|it| it.kind).collect::<Vec<_>>()
+        };
+        let opened = open(&signals);
+        for kind in [
+            SignalKind::Hang,
+            SignalKind::Overload,
+            SignalKind::ErrorLogs,
+        ] {
+            assert!(opened.contains(&kind), "{step_ms}: {:?}", told(&signals));
+        }
+        world.step_ms(step_ms);
+        let after = world.run(40);
+        let changed: Vec<_> = after
+            .into_iter()
+            .filter(|it| it.phase != SignalPhase::Update)
+            .collect();
+        assert_eq!(told(&changed), [""; 0], "{step_ms}");
+        // Later states are told at later times.
+        world.machine("demo-patient").start();
+        world.machine("demo-web").requests_per_s = 8.0;
+        world.machine("demo-worker").error_lines_per_s = 0;
+        for resolve in world
+            .run(40)
+            .iter()
+            .filter(|it| it.phase == SignalPhase::Resolve)
+        {
+            let newest = signals
+                .iter()
+                .filter(|it| it.id == resolve.id)
+                .map(|it| it.at)
+                .max();
+            assert!(
+                newest.is_some_and(|newest| newest < resolve.at),
+                "{step_ms}: {resolve:?}"
+            );
+        }
+        assert!(world.detector.counts().open.is_empty(), "{step_ms}");
+    }
+}
+
+#[test]
+fn a_crash_loop_is_counted_over_a_step_of_the_clock_and_none_is_made_of_it() {
+    for step_ms in [HOUR_MS, -HOUR_MS] {
+        let mut world = demo(21);
+        world.run(10);
+        assert!(crash(&mut world, 2, 1.0).is_empty());
+        world.step_ms(step_ms);
+        let signals = crash(&mut world, 1, 1.0);
+        assert_eq!(
+            signals[0].kind,
+            SignalKind::CrashLoop,
+            "{step_ms}: {:?}",
+            told(&signals)
+        );
+        let (seconds, _) = world.run_until(SignalKind::CrashLoop, SignalPhase::Resolve);
+        assert!((50..=65).contains(&seconds), "{step_ms}: {seconds}");
+    }
+}
+
+/// Collectors of before took the uptime from the time of day.
+#[test]
+fn an_uptime_that_steps_with_the_clock_is_no_start() {
+    for step_ms in [HOUR_MS, -HOUR_MS] {
+        let mut world = demo(22);
+        world.run(60);
+        world.step_ms(step_ms);
+        for machine in &mut world.machines {
+            machine.uptime += step_ms as f64 / 1_000.0;
+        }
+        assert_eq!(told(&world.run(60)), [""; 0]);
+        world.machine("demo-patient").hung = Hung::Yes;
+        let (seconds, _) = world.run_until(SignalKind::Hang, SignalPhase::Open);
+        assert!(seconds <= 5, "{step_ms}: {seconds}");
+    }
+}
+
+#[test]
+fn samples_delivered_twice_or_late_are_passed_over() {
+    let mut world = demo(23);
+    let mut old = Vec::new();
+    for second in 0..90 {
+        assert_eq!(told(&world.second().signals), [""; 0]);
+        old.push(world.batch.clone());
+        let known = world.detector.clone();
+        for back in [0, 1, 5] {
+            let Some(batch) = old.iter().rev().nth(back) else {
+                continue;
+            };
+            let step = world.detector.samples(batch, None);
+            assert_eq!(step, crate::Step::default(), "{second} {back}");
+        }
+        assert_eq!(world.detector, known, "{second}");
+        let Some(batch) = old.iter().rev().nth(40) else {
+            continue;
+        };
+        assert_eq!(world.detector.samples(batch, None), crate::Step::default());
+    }
+}
+
+#[test]
+fn after_its_node_booted_a_container_goes_on_and_what_is_gone_is_forgotten() {
+    let mut world = demo(24);
+    world.run(90);
+    let gone = world.machines.pop().unwrap();
+    world.step_ms(45_000);
+    world.steady = units::Steady::from_millis(20_000);
+    for machine in &mut world.machines {
+        machine.start();
+    }
+    assert_eq!(told(&world.run(90)), [""; 0]);
+    assert_eq!(
+        world.detector.counts().containers,
+        3,
+        "{} is gone",
+        gone.name
+    );
+    world.machine("demo-patient").hung = Hung::Yes;
+    let (seconds, _) = world.run_until(SignalKind::Hang, SignalPhase::Open);
+    assert!(seconds <= 5, "{seconds}");
+}
+
+#[test]
+fn lost_lines_are_told_with_their_number_and_resolve_after_a_quiet_minute() {
+    let mut world = demo(25);
+    world.run(30);
+    world.machine("demo-web").lines_lost = 400.0;
+    let (seconds, open) = world.run_until(SignalKind::TelemetryLost, SignalPhase::Open);
+    assert_eq!((seconds, open.severity), (1, Severity::Warning));
+    assert!(
+        open.reason
+            .starts_with("400 log lines of demo-web were lost: "),
+        "{}",
+        open.reason
+    );
+    assert_eq!(open.evidence[0].observed, 400.0);
+    assert_eq!(open.evidence[0].since, open.opened_at);
+    world.run(20);
+    world.machine("demo-web").lines_lost = 412.0;
+    world.step_ms(HOUR_MS);
+    let (seconds, resolve) = world.run_until(SignalKind::TelemetryLost, SignalPhase::Resolve);
+    assert_eq!(seconds, 61);
+    assert!(
+        resolve.reason.contains("412 log lines lost in all"),
+        "{}",
+        resolve.reason
+    );
+    // The collector was started again, and then lost one more.
+    world.machine("demo-web").lines_lost = 0.0;
+    assert_eq!(told(&world.run(5)), [""; 0]);
+    world.machine("demo-web").lines_lost = 1.0;
+    let (_, again) = world.run_until(SignalKind::TelemetryLost, SignalPhase::Open);
+    assert!(
+        again
+            .reason
+            .starts_with("1 log line of demo-web was lost: "),
+        "{}",
+        again.reason
+    );
+    assert_ne!(again.id, open.id);
 }
 
 /// Ends and is started again by the engine every few seconds.
@@ -368,7 +561,7 @@ fn inventory(world: &World, names: &[&str]) -> NodeInventory {
     NodeInventory {
         node: NodeId::from("node-a"),
         at: world.at,
-        steady: None,
+        steady: Some(world.steady),
         capacity: NodeCapacity::default(),
         engine: EngineInfo::default(),
         containers: world
@@ -416,6 +609,7 @@ fn behind_the_stream_absence_proves_nothing() {
     world.run(5);
     let mut later = inventory(&world, &["demo-web"]);
     later.at = world.at + Duration::from_secs(300);
+    later.steady = Some(world.steady + Duration::from_secs(300));
     let signals = world
         .detector
         .inventory(later.at, &later, NodeWatch::Owner, Stream::Behind);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,9 @@ use crate::{
     Bytes, ContainerId, ContainerName, ContainerSpec, LabelProblem, Millicores, NodeId, PlanId,
     Policy, ServiceId, Steady, Timestamp,
 };
+
+/// An inventory of the same boot is late by this much at most; no boot is over so soon.
+const LATE_MAX: Duration = Duration::from_secs(10);
 
 /// What the engine says a container is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -198,4 +202,16 @@ pub struct NodeInventory {
     pub engine: EngineInfo,
     /// Its containers, by name.
     pub containers: Vec<ContainerRecord>,
+}
+
+impl NodeInventory {
+    /// Whether it was taken after one that its node took then: by the clock that never steps where both tell it, for the time of day
+    /// may have been set in between. A steady clock that fell by more than a few seconds while the time of day rose is that of a
+    /// later boot.
+    pub fn is_newer_than(&self, at: Timestamp, steady: Option<Steady>) -> bool {
+        match (self.steady, steady) {
+            (Some(now), Some(before)) if before.since(now) <= LATE_MAX => now > before,
+            (Some(_), Some(_)) | (Some(_), None) | (None, Some(_)) | (None, None) => self.at > at,
+        }
+    }
 }

@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod copying;
+mod even;
 mod event;
 mod forecast;
 mod id;
@@ -25,6 +26,7 @@ mod time;
 mod traffic;
 
 pub use copying::CopyTemplate;
+pub use even::EvenClock;
 pub use event::{ContainerEvent, EventKind};
 pub use forecast::{Forecast, ForecastPoint, LoadMetric};
 pub use id::{

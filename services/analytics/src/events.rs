@@ -17,6 +17,7 @@ pub(crate) struct Meters {
     produced: Counters,
     failed: Counters,
     undecodable: Counters,
+    passed_over: Counters,
     delay: Histograms,
     series: Gauges,
     untracked: Gauges,
@@ -34,6 +35,7 @@ impl Meters {
             produced: metrics.counter(MetricName::RecordsProduced),
             failed: metrics.counter(MetricName::RecordsFailed),
             undecodable: metrics.counter(MetricName::DecodeFailures),
+            passed_over: metrics.counter(MetricName::RecordsPassedOver),
             delay: metrics.histogram(MetricName::PipelineDelay),
             series: metrics.gauge(MetricName::Series),
             untracked: metrics.gauge(MetricName::UntrackedContainers),
@@ -94,6 +96,19 @@ impl RecordUnreadable<'_> {
             ),
             News::Again => tracing::debug!(error = %self.error, "a record is put aside"),
         }
+    }
+}
+
+/// A record holds nothing that this role follows.
+pub(crate) struct RecordPassedOver {
+    pub(crate) topic: &'static str,
+    pub(crate) schema: &'static str,
+}
+
+impl RecordPassedOver {
+    pub(crate) fn emit(self, meters: &Meters) {
+        let labels = [("topic", self.topic), ("schema", self.schema)];
+        meters.passed_over.with(&labels).inc();
     }
 }
 

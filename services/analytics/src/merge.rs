@@ -6,7 +6,7 @@ use std::time::Duration;
 use bus::Record;
 use tokio::time::Instant;
 use units::{LogLine, Sample, Timestamp};
-use wire::DecodeError;
+use wire::{DecodeError, Telemetry};
 
 /// A record waits at most this long for an older one on the other topic: more than what one fetch takes.
 const SETTLE: Duration = Duration::from_millis(250);
@@ -43,6 +43,10 @@ pub(crate) struct Pending {
 pub(crate) enum Content {
     Samples(Vec<Sample>),
     Logs(Vec<LogLine>),
+    /// It is of the topic of samples and holds none: series of applications and nodes, or links.
+    PassedOver {
+        schema: &'static str,
+    },
     /// It could not be read; it keeps its place, so that positions stay in order.
     Unreadable(DecodeError),
 }
@@ -65,19 +69,14 @@ struct Lane {
 impl Pending {
     /// Decodes a record of either topic.
     pub(crate) fn read(source: Source, record: &Record) -> Self {
-        let decoded = match source {
-            Source::Samples => wire::decode_samples(record).map(Content::Samples),
-            Source::Logs => wire::decode_logs(record).map(Content::Logs),
-        };
-        let content = decoded.unwrap_or_else(Content::Unreadable);
-        let (at, extra_bytes) = match &content {
-            Content::Samples(rows) => (rows.iter().map(|row| row.at).max(), rows.len() * ROW_BYTES),
-            Content::Logs(lines) => (
-                lines.iter().map(|line| line.at).max(),
-                lines.len() * LINE_BYTES,
-            ),
-            Content::Unreadable(_) => (None, 0),
-        };
+        let (at, extra_bytes, content) = match source {
+            Source::Samples => telemetry(record),
+            Source::Logs => wire::decode_logs(record).map(|lines| {
+                let at = lines.iter().map(|line| line.at).max();
+                (at, lines.len() * LINE_BYTES, Content::Logs(lines))
+            }),
+        }
+        .unwrap_or_else(|error| (None, 0, Content::Unreadable(error)));
         Pending {
             source,
             offset: record.position.offset,
@@ -88,6 +87,21 @@ impl Pending {
             bytes: record.size_bytes() + extra_bytes,
         }
     }
+}
+
+/// The newest time in a record of the topic of samples, what it takes in memory, and what is followed of it.
+fn telemetry(record: &Record) -> Result<(Option<Timestamp>, usize, Content), DecodeError> {
+    let passed_over = |at, schema| (at, 0, Content::PassedOver { schema });
+    Ok(match wire::decode_telemetry(record)? {
+        Telemetry::Samples(rows) => {
+            let at = rows.iter().map(|row| row.at).max();
+            (at, rows.len() * ROW_BYTES, Content::Samples(rows))
+        }
+        Telemetry::Series(points) => {
+            passed_over(points.iter().map(|point| point.at).max(), "series")
+        }
+        Telemetry::Links(links) => passed_over(links.iter().map(|link| link.at).max(), "links"),
+    })
 }
 
 impl Merge {

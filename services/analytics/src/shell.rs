@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{BusError, Fetched, From, Record, Subscription, Tail, Tailed, TopicPartition};
-use kit::Context;
 use kit::backoff::{Backoff, seed_of};
 use kit::health::Dependency;
+use kit::{Context, EvenClock};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::Instrument as _;
 use units::{NodeId, NodeInventory};
@@ -17,8 +17,8 @@ use crate::checkpoint;
 use crate::core::{Core, Effect, Event};
 use crate::events::{
     CheckpointUnreadable, CheckpointWritten, Counted, ForecastTold, LogTrouble, Meters, News,
-    PartitionsAssigned, PartitionsRevoked, RecordRead, RecordUnreadable, Resumed, SamplesHandled,
-    SignalTold,
+    PartitionsAssigned, PartitionsRevoked, RecordPassedOver, RecordRead, RecordUnreadable, Resumed,
+    SamplesHandled, SignalTold,
 };
 use crate::merge::{Content, Pending, Source};
 use crate::outbox::Outbox;
@@ -47,6 +47,7 @@ pub(crate) struct Shell {
     partitions: BTreeMap<u32, Partition>,
     outbox: Outbox,
     complaints: HashSet<String>,
+    clock: EvenClock,
     checkpoint_at: Instant,
 }
 
@@ -66,6 +67,7 @@ impl Shell {
             outbox: Outbox::new(context.bus.clone(), meters.clone(), &context.producer),
             partitions: BTreeMap::new(),
             complaints: HashSet::new(),
+            clock: EvenClock::new(),
             checkpoint_at: Instant::now() + config.checkpoint_every.get(),
             config,
             context,
@@ -227,8 +229,8 @@ impl Shell {
             let checkpoints = self.checkpoints().await?;
             let now = Instant::now();
             for number in wanted {
-                self.partitions
-                    .insert(number, self.load(number, &checkpoints, now));
+                let partition = self.load(number, &checkpoints, now);
+                self.partitions.insert(number, partition);
             }
         }
         self.assignment.up();
@@ -247,13 +249,13 @@ impl Shell {
         Ok(checkpoints)
     }
 
-    fn load(&self, number: u32, checkpoints: &[Checkpoint], now: Instant) -> Partition {
+    fn load(&mut self, number: u32, checkpoints: &[Checkpoint], now: Instant) -> Partition {
         let settings = self.config.settings();
         match checkpoint::read(number, checkpoints) {
             Ok(Some(mut restored)) => {
                 restored.core = restored.core.with_settings(settings);
                 let mut partition = Partition::resumed(number, restored, now);
-                partition.handle(kit::now(), Event::Resumed);
+                partition.handle(self.clock.now(), Event::Resumed);
                 Resumed {
                     partition: number,
                     counts: partition.counts(),
@@ -318,15 +320,21 @@ impl Shell {
                 .emit(&self.meters);
             }
             Content::Logs(lines) => self.handle(number, Event::Logs { lines, traceparent }),
+            Content::PassedOver { schema } => RecordPassedOver {
+                topic: topic::SAMPLES,
+                schema,
+            }
+            .emit(&self.meters),
             Content::Unreadable(error) => self.unreadable(&error),
         }
     }
 
     fn handle(&mut self, number: u32, event: Event) {
+        let now = self.clock.now();
         let Some(partition) = self.partitions.get_mut(&number) else {
             return;
         };
-        for effect in partition.handle(kit::now(), event) {
+        for effect in partition.handle(now, event) {
             let record = match effect {
                 Effect::Signal(signal) => {
                     SignalTold { signal: &signal }.emit(&self.meters);
@@ -364,7 +372,7 @@ impl Shell {
         match wire::decode::<NodeInventory>(&record) {
             Ok(inventory) => {
                 let inventory = Arc::new(inventory);
-                let (now, instant) = (kit::now(), Instant::now());
+                let (now, instant) = (self.clock.now(), Instant::now());
                 for number in numbers {
                     if let Some(partition) = self.partitions.get(&number) {
                         let stream = partition.stream(now, instant);
@@ -401,7 +409,7 @@ impl Shell {
         let span = tracing::debug_span!("checkpoint");
         async {
             self.outbox.flush().await?;
-            let at = kit::now();
+            let at = self.clock.now();
             let mut bytes = 0;
             let mut changed = Vec::new();
             for (number, partition) in &mut self.partitions {

@@ -12,9 +12,9 @@ use bus::{Bus, From, Record, Tailed};
 use kit::Context;
 use kit::config::HumanDuration;
 use units::{
-    ContainerId, ContainerName, ContainerState, EngineInfo, Forecast, HealthState, LogLine,
-    LogSeverity, LogStream, Metric, MetricRow, NodeCapacity, NodeId, NodeInventory, Sample,
-    ServiceId, Signal, SignalKind, SignalPhase, Steady, Timestamp,
+    ContainerId, ContainerName, ContainerState, Direction, EngineInfo, Forecast, HealthState, Link,
+    LogLine, LogSeverity, LogStream, Metric, MetricRow, NodeCapacity, NodeId, NodeInventory, Point,
+    Sample, SeriesKind, ServiceId, Signal, SignalKind, SignalPhase, Steady, Timestamp,
 };
 use wire::{Meta, topic};
 
@@ -357,6 +357,76 @@ async fn what_cannot_be_read_is_counted_and_passed_over() {
     role.await.unwrap().unwrap();
     run_to_the_end(&bus).await;
     assert!(!told(&bus).await.is_empty());
+}
+
+fn point() -> Point {
+    Point {
+        at: at(0),
+        steady: Steady::from_time_of_day(at(0)),
+        node: NodeId::from("node-a"),
+        service: Some(ServiceId::from("web")),
+        container: Some(ContainerId::from("id-of-web")),
+        name: "http_requests_total".to_owned(),
+        labels: String::new(),
+        kind: SeriesKind::Counter,
+        value: 1.0,
+    }
+}
+
+fn link() -> Link {
+    Link {
+        at: at(0),
+        steady: Steady::from_time_of_day(at(0)),
+        node: NodeId::from("node-a"),
+        service: ServiceId::from("web"),
+        container: ContainerId::from("id-of-web"),
+        peer: "172.18.0.4".parse().unwrap(),
+        peer_service: None,
+        direction: Direction::Outbound,
+        port: 5432,
+        connections: 1,
+        rtt_median: Duration::from_micros(300),
+        retransmits: 0,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn series_and_links_are_counted_and_passed_over() {
+    let (expected, _) = undisturbed().await;
+    let bus = bus_with_topics().await;
+    for partition in 0..PARTITIONS {
+        let meta = Meta::new("test");
+        for record in [
+            wire::encode_series(&[point()], partition, &meta).unwrap(),
+            wire::encode_links(&[link()], partition, &meta).unwrap(),
+        ] {
+            bus.produce(record).await.unwrap();
+        }
+    }
+    tell_story(&bus).await;
+    let context = Context::new(bus.clone(), "analytics", "test");
+    let (shutdown, metrics) = (context.shutdown.clone(), context.metrics.clone());
+    let role = tokio::spawn(analytics::run(config(), context));
+    let counted = ["series", "links"].map(|schema| {
+        format!(
+            "homeostat_records_passed_over_total{{topic=\"homeostat.samples\",schema=\"{schema}\"}} 2\n"
+        )
+    });
+    let wait = async {
+        while !counted.iter().all(|line| metrics.encode().contains(line)) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, wait).await.unwrap();
+    assert!(
+        !metrics
+            .encode()
+            .contains("homeostat_decode_failures_total{topic")
+    );
+    shutdown.cancel();
+    role.await.unwrap().unwrap();
+    run_to_the_end(&bus).await;
+    assert_eq!(told(&bus).await, expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

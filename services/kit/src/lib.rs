@@ -70,6 +70,24 @@ pub fn now() -> Timestamp {
     Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
 
+/// The wall clock without its steps, for what a shell measures by it: silence, ages, deadlines. A host whose clock is set must not
+/// make everything look silent.
+#[derive(Debug, Clone)]
+pub struct EvenClock(units::EvenClock);
+
+impl EvenClock {
+    /// A clock that begins with the wall clock.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        EvenClock(units::EvenClock::starting(now(), steady()))
+    }
+
+    /// The time now. It never goes back.
+    pub fn now(&mut self) -> Timestamp {
+        self.0.advance(now(), steady())
+    }
+}
+
 /// The clock that never steps, time asleep included.
 pub fn steady() -> Steady {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
@@ -95,6 +113,19 @@ mod tests {
         assert!(other.producer.starts_with("analytics/"));
         context.shutdown.cancel();
         assert!(other.shutdown.is_cancelled(), "one process, one shutdown");
+    }
+
+    #[test]
+    fn the_even_clock_begins_with_the_wall_clock_and_never_goes_back() {
+        let before = now();
+        let mut clock = EvenClock::new();
+        let mut last = clock.now();
+        assert!(last >= before);
+        for _ in 0..1_000 {
+            let read = clock.now();
+            assert!(read >= last);
+            last = read;
+        }
     }
 
     #[test]

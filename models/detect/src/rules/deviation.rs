@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use units::{ContainerName, Metric, Ratio, Severity, SignalKind, Timestamp};
+use units::{ContainerName, Metric, Ratio, Severity, SignalKind};
 
-use super::{confidence, held};
+use super::confidence;
 use crate::baseline::Baseline;
 use crate::features::{Features, Usual};
 use crate::gate::{Confirmation, Finding, Proof, Reading};
@@ -55,17 +55,16 @@ struct Watched<'a> {
 const KIB: f64 = 1024.0;
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// A reading for each deviation. `since` tells since when one violates.
+/// A reading for each deviation. `lasting` tells how long one has violated.
 pub(crate) fn read_all(
     name: &ContainerName,
     memory_metric: Metric,
     now: &Features,
     usual: &Usual,
-    at: Timestamp,
-    since: impl Fn(SignalKind) -> Timestamp,
+    lasting: impl Fn(SignalKind) -> Duration,
 ) -> [(SignalKind, Reading); 4] {
     watched(memory_metric, now, usual).map(|series| {
-        let reading = read(name, &series, since(series.kind), at);
+        let reading = read(name, &series, lasting(series.kind));
         (series.kind, reading)
     })
 }
@@ -132,7 +131,7 @@ fn watched<'a>(memory_metric: Metric, now: &Features, usual: &'a Usual) -> [Watc
     ]
 }
 
-fn read(name: &ContainerName, series: &Watched<'_>, since: Timestamp, at: Timestamp) -> Reading {
+fn read(name: &ContainerName, series: &Watched<'_>, lasting: Duration) -> Reading {
     let (Some(value), Some(level)) = (series.value, series.usual.level()) else {
         return Reading::Unknown;
     };
@@ -142,7 +141,7 @@ fn read(name: &ContainerName, series: &Watched<'_>, since: Timestamp, at: Timest
     let distance = series.usual.distance(value).abs();
     let enough = series.effect.reached(value, level, 1.0);
     if enough && distance >= DISTANCE_MIN && series.usual.score(value) >= SCORE_MIN {
-        return Reading::Violates(finding(name, series, (value, level), (since, at)));
+        return Reading::Violates(finding(name, series, (value, level), lasting));
     }
     if distance < DISTANCE_CALM || !series.effect.reached(value, level, 0.5) {
         return Reading::Normal;
@@ -172,10 +171,9 @@ fn finding(
     name: &ContainerName,
     series: &Watched<'_>,
     (value, level): (f64, f64),
-    (since, at): (Timestamp, Timestamp),
+    lasting: Duration,
 ) -> Finding {
     let proof = Proof::derived(series.feature, series.unit, value, series.usual.range());
-    let lasting = held(since, at);
     let severity = if lasting >= WARNING_AFTER {
         Severity::Warning
     } else {

@@ -1,9 +1,11 @@
 //! Error logs: lines of level error or worse, per second of event time.
 
-use serde::{Deserialize, Serialize};
-use units::{ContainerName, LogLine, LogSeverity, Ratio, Severity, Timestamp};
+use std::time::Duration;
 
-use super::{confidence, held};
+use serde::{Deserialize, Serialize};
+use units::{ContainerName, LogLine, LogSeverity, LogStream, Ratio, Severity, Steady};
+
+use super::confidence;
 use crate::baseline::Baseline;
 use crate::gate::{Confirmation, Finding, Proof, Reading};
 use crate::text::{duration, excerpt, number};
@@ -21,16 +23,26 @@ const TIMES_USUAL_MIN: f64 = 4.0;
 /// … and this many spreads above it.
 const DISTANCE_MIN: f64 = 5.0;
 /// Seconds that may be closed at once; after a longer silence the rest is skipped.
-const CATCH_UP_MAX: i64 = 120;
+const CATCH_UP_MAX: u64 = 120;
 
 /// Error lines of one container in the second that is being counted, and what is usual.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ErrorRate {
-    second: Option<i64>,
+    second: Option<u64>,
     count: u32,
     example: Option<String>,
     usual: Baseline,
-    last: Option<(u64, Timestamp)>,
+    stdout: Option<Place>,
+    stderr: Option<Place>,
+}
+
+/// How far the lines of a stream have been counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Place {
+    /// The number of the next line.
+    next: u64,
+    /// When the newest one was written.
+    run: Steady,
 }
 
 impl Default for ErrorRate {
@@ -40,7 +52,8 @@ impl Default for ErrorRate {
             count: 0,
             example: None,
             usual: Baseline::new(0.5),
-            last: None,
+            stdout: None,
+            stderr: None,
         }
     }
 }
@@ -48,27 +61,22 @@ impl Default for ErrorRate {
 /// A second that has been counted.
 pub(crate) struct Second {
     /// Its end.
-    pub(crate) at: Timestamp,
+    pub(crate) end: Steady,
     count: f64,
 }
 
 impl ErrorRate {
-    /// Closes the seconds before `at`, oldest first.
-    pub(crate) fn close_until(&mut self, at: Timestamp) -> Vec<Second> {
-        let second = at.as_millis().div_euclid(1_000);
+    /// Closes the seconds before `run`, oldest first.
+    pub(crate) fn close_until(&mut self, run: Steady) -> Vec<Second> {
+        let second = run.as_millis() / 1_000;
         let Some(current) = self.second else {
             self.second = Some(second);
             return Vec::new();
         };
         if second <= current {
-            if current - second > CATCH_UP_MAX {
-                // The clock stepped back: what is being counted would stay open until it is there again.
-                self.second = Some(second);
-                self.count = 0;
-            }
             return Vec::new();
         }
-        let from = current.max(second - CATCH_UP_MAX);
+        let from = current.max(second.saturating_sub(CATCH_UP_MAX));
         let mut closed = Vec::new();
         for open in from..second {
             let count = if open == current {
@@ -77,7 +85,7 @@ impl ErrorRate {
                 0.0
             };
             closed.push(Second {
-                at: Timestamp::from_millis((open + 1) * 1_000),
+                end: Steady::from_millis((open + 1) * 1_000),
                 count,
             });
         }
@@ -86,15 +94,19 @@ impl ErrorRate {
         closed
     }
 
-    /// Counts a line into the open second. One that was delivered twice counts once.
-    pub(crate) fn count(&mut self, line: &LogLine) {
-        let seen = self
-            .last
-            .is_some_and(|(sequence, at)| line.sequence <= sequence && line.at <= at);
-        if seen {
+    /// Counts a line, written at `run`, into the open second. One that was delivered twice counts once.
+    pub(crate) fn count(&mut self, line: &LogLine, run: Steady) {
+        let place = match line.stream {
+            LogStream::Stdout => &mut self.stdout,
+            LogStream::Stderr => &mut self.stderr,
+        };
+        let next = line.sequence.saturating_add(u64::from(line.lines.max(1)));
+        // A collector that lost its place numbers anew: lines with low numbers are new where they were written later. Lines of
+        // one time are told apart by their numbers alone.
+        if place.is_some_and(|known| next <= known.next && run <= known.run) {
             return;
         }
-        self.last = Some((line.sequence, line.at));
+        *place = Some(Place { next, run });
         if line.severity < LogSeverity::Error {
             return;
         }
@@ -103,7 +115,7 @@ impl ErrorRate {
     }
 
     /// Judges a closed second.
-    pub(crate) fn read(&self, name: &ContainerName, second: &Second, since: Timestamp) -> Reading {
+    pub(crate) fn read(&self, name: &ContainerName, second: &Second, lasting: Duration) -> Reading {
         let Some(level) = self.usual.level() else {
             return Reading::Unknown;
         };
@@ -122,7 +134,7 @@ impl ErrorRate {
             reason: format!(
                 "{name} logs {} error lines/s for {}, usually {}; the last: {example}",
                 number(second.count),
-                duration(held(since, second.at)),
+                duration(lasting),
                 number(level),
             ),
             proofs: vec![Proof::derived(
@@ -142,5 +154,82 @@ impl ErrorRate {
     /// Takes what is so now for usual.
     pub(crate) fn relearn(&mut self) {
         self.usual = ErrorRate::default().usual;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use units::{ContainerId, NodeId, ServiceId, Timestamp};
+
+    fn line(stream: LogStream, sequence: u64, lines: u32) -> LogLine {
+        LogLine {
+            at: Timestamp::EPOCH,
+            node: NodeId::from("a"),
+            service: ServiceId::from("web"),
+            container: ContainerId::from("id"),
+            name: ContainerName::from("web"),
+            stream,
+            severity: LogSeverity::Error,
+            sequence,
+            lines,
+            lost_before: 0,
+            limited_before: 0,
+            trace_id: None,
+            text: "it failed".to_owned(),
+            raw: None,
+        }
+    }
+
+    /// How many of these count: stream, number, lines, and the second they were written in.
+    fn counted(lines: &[(LogStream, u64, u32, u64)]) -> u32 {
+        let mut errors = ErrorRate::default();
+        for (stream, sequence, merged, second) in lines {
+            let run = Steady::from_millis(second * 1_000);
+            errors.count(&line(*stream, *sequence, *merged), run);
+        }
+        errors.count
+    }
+
+    #[test]
+    fn lines_are_told_apart_by_stream_and_number() {
+        use LogStream::{Stderr, Stdout};
+        assert_eq!(counted(&[(Stdout, 1, 1, 5), (Stdout, 2, 1, 5)]), 2);
+        assert_eq!(counted(&[(Stdout, 1, 1, 5), (Stderr, 1, 1, 5)]), 2);
+        assert_eq!(
+            counted(&[(Stdout, 7, 1, 5), (Stderr, 1, 1, 4), (Stdout, 8, 1, 4)]),
+            3
+        );
+    }
+
+    #[test]
+    fn a_line_delivered_twice_counts_once_however_it_was_merged() {
+        use LogStream::Stdout;
+        let twice = [
+            (Stdout, 4, 1, 5),
+            (Stdout, 5, 1, 6),
+            (Stdout, 4, 1, 5),
+            (Stdout, 5, 1, 6),
+        ];
+        assert_eq!(counted(&twice), 2);
+        let merged = [
+            (Stdout, 4, 3, 5),
+            (Stdout, 4, 1, 5),
+            (Stdout, 5, 2, 5),
+            (Stdout, 7, 1, 5),
+        ];
+        assert_eq!(counted(&merged), 2);
+    }
+
+    #[test]
+    fn numbers_that_begin_anew_later_are_new_lines() {
+        use LogStream::Stdout;
+        let anew = [
+            (Stdout, 900, 1, 5),
+            (Stdout, 0, 1, 6),
+            (Stdout, 1, 1, 6),
+            (Stdout, 0, 1, 6),
+        ];
+        assert_eq!(counted(&anew), 3);
     }
 }

@@ -4,9 +4,11 @@
 //! costs as much as a few requests, in every second sample or so. The shares leave room for the one, and the lesser CPU use of
 //! two samples is what counts for the other.
 
-use units::{ContainerName, Metric, Ratio, Severity, Timestamp};
+use std::time::Duration;
 
-use super::{confidence, held};
+use units::{ContainerName, Metric, Ratio, Severity};
+
+use super::confidence;
 use crate::features::{Features, Usual};
 use crate::gate::{Confirmation, Finding, Proof, Reading};
 use crate::text::{bytes, duration, number, percent};
@@ -38,8 +40,7 @@ pub(crate) fn read(
     name: &ContainerName,
     (before, now): (&Features, &Features),
     usual: &Usual,
-    since: Timestamp,
-    at: Timestamp,
+    lasting: Duration,
 ) -> Reading {
     let (Some(cpu), Some(tx), Some(rx)) = (now.cpu_cores, now.tx_bytes, now.rx_packets) else {
         return Reading::Unknown;
@@ -74,7 +75,7 @@ pub(crate) fn read(
             "{name} gets {} packets/s and used {} of a core for {}; it usually uses {} and sends {}/s, now {}/s",
             number(rx),
             percent(cpu),
-            duration(held(since, at)),
+            duration(lasting),
             percent(cpu_usual),
             bytes(tx_usual),
             bytes(tx),
@@ -95,9 +96,9 @@ pub(crate) fn read(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Moment;
     use crate::gate::{Gates, Scene};
-    use std::time::Duration;
-    use units::{ContainerId, NodeId, ServiceId, Signal, SignalKind, Subject};
+    use units::{ContainerId, NodeId, ServiceId, Signal, SignalKind, Subject, Timestamp};
 
     /// CPU, packets in and bytes out of a small service with a health check every two seconds, as measured.
     const WORKING: [(f64, f64, f64); 10] = [
@@ -150,7 +151,7 @@ mod tests {
         let mut told = Vec::new();
         for (index, values) in series.enumerate() {
             let scene = Scene {
-                at: Timestamp::from_millis(1_000 * index as i64),
+                now: Moment::of(Timestamp::from_millis(1_000 * index as i64)),
                 subject: Subject::container(
                     ServiceId::from("patient"),
                     NodeId::from("a"),
@@ -161,8 +162,8 @@ mod tests {
                 update_every: Duration::from_secs(30),
             };
             let now = features(values);
-            let since = gates.since(SignalKind::Hang, scene.at);
-            let reading = read(&name, (&before, &now), &usual, since, scene.at);
+            let lasting = gates.held(SignalKind::Hang, scene.now);
+            let reading = read(&name, (&before, &now), &usual, lasting);
             let signal = gates.step(SignalKind::Hang, reading, CONFIRM, &scene);
             told.extend(signal.map(|signal| (index, signal)));
             before = now;

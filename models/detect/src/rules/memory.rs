@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use units::{ContainerName, Metric, Ratio, Severity, Timestamp};
+use units::{ContainerName, Metric, Ratio, Severity, Steady};
 
 use super::confidence;
 use crate::baseline::{Baseline, median};
@@ -44,8 +44,8 @@ const BEYOND_CYCLE: f64 = 1.05;
 /// The recent memory of one container.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Growth {
-    quick: VecDeque<(Timestamp, f32)>,
-    slow: VecDeque<(Timestamp, f32)>,
+    quick: VecDeque<(Steady, f32)>,
+    slow: VecDeque<(Steady, f32)>,
     /// Highest since the last fall.
     peak: f64,
     /// Highest of the peaks that were followed by a fall of their own.
@@ -59,7 +59,7 @@ struct Trend {
 
 impl Growth {
     /// Takes a value.
-    pub(crate) fn advance(&mut self, at: Timestamp, value: f64, limit: f64) {
+    pub(crate) fn advance(&mut self, run: Steady, value: f64, limit: f64) {
         if value < self.peak - FALL_MIN * limit {
             self.cycle_peak = self.cycle_peak.max(self.peak);
             self.peak = value;
@@ -67,13 +67,13 @@ impl Growth {
             self.slow.clear();
         }
         self.peak = self.peak.max(value);
-        push(&mut self.quick, QUICK_SAMPLES, at, value);
+        push(&mut self.quick, QUICK_SAMPLES, run, value);
         let due = self
             .slow
             .back()
-            .is_none_or(|(last, _)| at.since(*last) >= SLOW_STEP);
+            .is_none_or(|(last, _)| run.since(*last) >= SLOW_STEP);
         if due {
-            push(&mut self.slow, SLOW_SAMPLES, at, value);
+            push(&mut self.slow, SLOW_SAMPLES, run, value);
         }
     }
 
@@ -169,16 +169,16 @@ fn finding(now: &Memory<'_>, used: f64, rate: f64, to_limit: Duration) -> Findin
     }
 }
 
-fn push(window: &mut VecDeque<(Timestamp, f32)>, capacity: usize, at: Timestamp, value: f64) {
+fn push(window: &mut VecDeque<(Steady, f32)>, capacity: usize, run: Steady, value: f64) {
     if window.len() == capacity {
         window.pop_front();
     }
-    window.push_back((at, value as f32));
+    window.push_back((run, value as f32));
 }
 
 /// The Theil–Sen slope (Sen, "Estimates of the regression coefficient based on Kendall's tau", JASA 63, 1968) of a window
 /// with at least `needed` values whose steps rise in four of five cases.
-fn trend(window: &VecDeque<(Timestamp, f32)>, needed: usize) -> Option<Trend> {
+fn trend(window: &VecDeque<(Steady, f32)>, needed: usize) -> Option<Trend> {
     if window.len() < needed.max(2) {
         return None;
     }

@@ -5,12 +5,11 @@ pub(crate) mod deviation;
 pub(crate) mod errors;
 pub(crate) mod hang;
 pub(crate) mod health;
+pub(crate) mod lost;
 pub(crate) mod memory;
 pub(crate) mod throttling;
 
-use std::time::Duration;
-
-use units::{Confidence, Timestamp};
+use units::Confidence;
 
 const MEDIUM_SAMPLES: u32 = 3_600;
 const HIGH_SAMPLES: u32 = 86_400;
@@ -22,9 +21,4 @@ pub(crate) fn confidence(samples: u32) -> Confidence {
         some if some < HIGH_SAMPLES => Confidence::Medium,
         _ => Confidence::High,
     }
-}
-
-/// How long something holds: the sample that showed it first stands for the second before it.
-pub(crate) fn held(since: Timestamp, at: Timestamp) -> Duration {
-    at.since(since) + Duration::from_secs(1)
 }

@@ -1,8 +1,10 @@
 //! Throttling: it runs into its CPU limit most of the time, and uses what it is given.
 
-use units::{ContainerName, Metric, Ratio, Severity, Timestamp};
+use std::time::Duration;
 
-use super::{confidence, held};
+use units::{ContainerName, Metric, Ratio, Severity};
+
+use super::confidence;
 use crate::features::{Features, Usual};
 use crate::gate::{Confirmation, Finding, Proof, Reading};
 use crate::text::{duration, number, percent};
@@ -24,8 +26,7 @@ pub(crate) fn read(
     name: &ContainerName,
     now: &Features,
     usual: &Usual,
-    since: Timestamp,
-    at: Timestamp,
+    lasting: Duration,
 ) -> Reading {
     let (Some(cpu), Some(limit), Some(share)) =
         (now.cpu_cores, now.cpu_limit_cores, now.throttled_share())
@@ -51,7 +52,7 @@ pub(crate) fn read(
             "{name} hit its CPU limit of {} cores in {} of periods for {} and used {} of it",
             number(limit),
             percent(share),
-            duration(held(since, at)),
+            duration(lasting),
             percent(used),
         ),
         proofs: vec![

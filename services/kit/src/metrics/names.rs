@@ -99,6 +99,7 @@ metric_names! {
     RecordsConsumed: Counter, "homeostat_records_consumed" [topic] None, "Records read from the log";
     RecordsFailed: Counter, "homeostat_records_failed" [topic, reason] None, "Records whose write the log did not confirm";
     DecodeFailures: Counter, "homeostat_decode_failures" [topic, reason] None, "Records put aside because they could not be read";
+    RecordsPassedOver: Counter, "homeostat_records_passed_over" [topic, schema] None, "Records that were read and hold nothing for this role";
     PipelineDelay: Histogram(DELAY_BUCKETS_SECONDS), "homeostat_pipeline_delay_seconds" [stage] Seconds, "Time from the measurement to the end of this stage";
     TraceparentsMalformed: Counter, "homeostat_traceparents_malformed" [] None, "Trace headers that were ignored because they are not W3C trace context";
 
