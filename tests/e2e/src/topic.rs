@@ -1,5 +1,6 @@
 //! Reading a topic while others write to it.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use bus::{Bus, From, Record, Tail, Tailed};
@@ -28,11 +29,24 @@ impl Topic {
 
     /// Shows every record that came since the last call, each partition in its order.
     pub async fn read(&mut self, mut show: impl FnMut(&Record)) {
+        let all = |record: &Record| {
+            show(record);
+            ControlFlow::Continue(())
+        };
+        self.read_until(all).await;
+    }
+
+    /// The same, ending early where `show` says so: a topic that others keep writing to does not fall quiet.
+    pub async fn read_until(&mut self, mut show: impl FnMut(&Record) -> ControlFlow<()>) {
         let began = Instant::now();
         while began.elapsed() < AT_MOST {
             match timeout(QUIET, self.tail.next()).await {
                 Err(_elapsed) => return,
-                Ok(Ok(Tailed::Record(record))) => show(&record),
+                Ok(Ok(Tailed::Record(record))) => {
+                    if show(&record).is_break() {
+                        return;
+                    }
+                }
                 Ok(Ok(Tailed::CaughtUp)) => {}
                 Ok(Err(error)) => panic!("cannot read {}: {error}", self.name),
             }

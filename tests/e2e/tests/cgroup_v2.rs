@@ -91,14 +91,23 @@ fn rise(first: &Sample, last: &Sample, metric: Metric) -> f64 {
 async fn samples(bus: &Bus, id: &str) -> Vec<Sample> {
     let waited = Instant::now();
     let mut topic = Topic::open(bus, topic::SAMPLES).await;
-    let mut samples = Vec::new();
+    let mut samples: Vec<Sample> = Vec::new();
+    let mut without: Option<Sample> = None;
     while samples.len() < SAMPLES {
-        assert!(waited.elapsed() < ARRIVAL, "only {samples:?}");
+        let few = samples.len();
+        assert!(
+            waited.elapsed() < ARRIVAL,
+            "only {few} samples with usage, and without: {without:#?}"
+        );
         topic
             .read(|record| {
                 if let Telemetry::Samples(rows) = wire::decode_telemetry(record).unwrap() {
-                    let own = rows.into_iter().filter(|row| row.container.as_str() == id);
-                    samples.extend(own.filter(|row| row.metrics.get(Metric::CpuUsage).is_some()));
+                    for row in rows.into_iter().filter(|row| row.container.as_str() == id) {
+                        match row.metrics.get(Metric::CpuUsage) {
+                            Some(_) => samples.push(row),
+                            None => without = Some(row),
+                        }
+                    }
                 }
             })
             .await;

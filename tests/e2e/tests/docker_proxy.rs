@@ -239,7 +239,10 @@ async fn a_read_only_proxy_refuses_the_rest_and_says_what_it_was() {
     let name = format!("homeostat-e2e-refused-{}", std::process::id());
     let started = docker.start_container(&name, None).await.unwrap_err();
     assert!(started.to_string().contains("403"), "{started}");
-    let volumes = docker.list_volumes(None).await.unwrap_err();
+    let volumes = docker
+        .list_volumes(None::<bollard::query_parameters::ListVolumesOptions>)
+        .await
+        .unwrap_err();
     assert!(volumes.to_string().contains("403"), "{volumes}");
     let refused = [
         format!("POST /containers/{name}/start"),
