@@ -171,13 +171,18 @@ impl World {
 
     /// The log takes everything until nothing is left.
     fn finish(&mut self) {
-        // Each turn delivers at least a record, or passes the times that something waits for.
+        // Each turn delivers at least a record, or passes the times that something waits for: a trace, and then the end.
+        let mut idle = 0;
         for _ in 0..400 {
             self.now += STEP;
             self.round();
-            let idle = self.under_way.is_empty();
+            idle = if self.under_way.is_empty() {
+                idle + 1
+            } else {
+                0
+            };
             self.deliver();
-            if idle && self.work().is_settled() && !self.work().is_behind() {
+            if idle == 5 && self.work().is_settled() && !self.work().is_behind() {
                 self.work().save().unwrap();
                 return;
             }
