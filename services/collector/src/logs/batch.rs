@@ -18,7 +18,7 @@ pub(super) const BATCH_BYTES: usize = 400 * 1024;
 /// A batch that is not full is sent after this long.
 const BATCH_AGE: Duration = Duration::from_millis(200);
 /// Containers in one batch: the names and positions of more would not fit the tag of a spool entry.
-const CONTAINERS_MAX: usize = 256;
+const CONTAINERS_MAX: usize = 200;
 
 /// Rows that gather.
 #[derive(Debug, Default)]
