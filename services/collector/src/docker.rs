@@ -147,7 +147,11 @@ impl Client {
 
     /// Where the log of a container will be that has just been made, if it is not told otherwise.
     pub(crate) fn expected_log(&self, id: &ContainerId) -> Option<LogFile> {
-        (self.default_log_driver == "json-file").then(|| LogFile::expected(&self.root, id))
+        match self.default_log_driver.as_str() {
+            "json-file" => Some(LogFile::expected(&self.root, id)),
+            "local" => Some(LogFile::expected_local(&self.root, id)),
+            _ => None,
+        }
     }
 
     /// Every container, as it is now.

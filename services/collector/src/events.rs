@@ -600,7 +600,7 @@ pub(crate) struct LogDriverUnread<'a> {
 impl LogDriverUnread<'_> {
     pub(crate) fn emit(&self) {
         tracing::info!(container = %self.container, id = self.id.short(), driver = self.driver,
-            "the container's log is not read; only the json-file driver is");
+            "the container's log is not read; only those of the json-file and local drivers are");
     }
 }
 

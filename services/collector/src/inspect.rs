@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, HostConfig,
+    HostConfigLogConfig,
 };
 use formats::scrape::{self, LABEL_SCRAPE, Target};
 use units::{
@@ -21,6 +22,8 @@ use crate::spec;
 const DEFAULT_CPU_PERIOD_US: i64 = 100_000;
 /// Files of a json-file log unless `max-file` says otherwise.
 const FILES_DEFAULT: usize = 1;
+/// Of the `local` driver.
+const LOCAL_FILES_DEFAULT: usize = 5;
 const NANO_CPUS_PER_MILLICORE: i64 = 1_000_000;
 
 /// A container as the engine describes it now.
@@ -47,6 +50,8 @@ pub(crate) struct Details {
 pub(crate) enum LogSource {
     /// Lines of JSON in a file of the host and its rotated predecessors.
     JsonFile(LogFile),
+    /// Messages of the `local` driver in such files.
+    Local(LogFile),
     /// Nowhere.
     Discarded,
     /// To a driver that is not read.
@@ -56,7 +61,7 @@ pub(crate) enum LogSource {
     },
 }
 
-/// A json-file log.
+/// A log in files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogFile {
     /// The live file, on the host.
@@ -70,6 +75,16 @@ impl LogFile {
     pub(crate) fn expected(engine_root: &str, id: &ContainerId) -> LogFile {
         LogFile {
             path: PathBuf::from(format!("{engine_root}/containers/{id}/{id}-json.log")),
+            files_max: None,
+        }
+    }
+
+    /// The same for a container whose log the `local` driver writes.
+    pub(crate) fn expected_local(engine_root: &str, id: &ContainerId) -> LogFile {
+        LogFile {
+            path: PathBuf::from(format!(
+                "{engine_root}/containers/{id}/local-logs/container.log"
+            )),
             files_max: None,
         }
     }
@@ -239,22 +254,32 @@ fn log_source(
     match config.typ.as_deref() {
         Some("json-file") => {
             let expected = LogFile::expected(engine_root, id);
-            let options = config.config.iter().flatten();
-            let files_max = options.filter(|(key, _)| *key == "max-file");
-            let files_max = files_max.filter_map(|(_, value)| value.parse().ok()).next();
             LogSource::JsonFile(LogFile {
                 // A container that was never started has no path yet.
                 path: log_path
                     .filter(|path| !path.is_empty())
                     .map_or(expected.path, PathBuf::from),
-                files_max: Some(files_max.unwrap_or(FILES_DEFAULT)),
+                files_max: Some(files_max(config).unwrap_or(FILES_DEFAULT)),
             })
         }
+        // The engine does not tell the path.
+        Some("local") => LogSource::Local(LogFile {
+            files_max: Some(files_max(config).unwrap_or(LOCAL_FILES_DEFAULT)),
+            ..LogFile::expected_local(engine_root, id)
+        }),
         Some("none" | "") | None => LogSource::Discarded,
         Some(driver) => LogSource::Other {
             driver: driver.to_owned(),
         },
     }
+}
+
+/// How many files the engine keeps, when it was told.
+fn files_max(config: &HostConfigLogConfig) -> Option<usize> {
+    let options = config.config.iter().flatten();
+    options
+        .filter(|(key, _)| *key == "max-file")
+        .find_map(|(_, value)| value.parse().ok())
 }
 
 /// Why no replica can be made of it, by the rule the actuator goes by when it acts.
@@ -361,6 +386,20 @@ mod tests {
             files_max: Some(1),
         };
         assert_eq!(details.log, LogSource::JsonFile(log));
+    }
+
+    #[test]
+    fn the_local_driver_writes_where_the_engine_puts_it() {
+        let details = read(json!({
+            "Id": ID, "Name": "/new", "LogPath": "", "State": {"Status": "running"},
+            "HostConfig": {"LogConfig": {"Type": "local", "Config": {"max-file": "2"}}},
+        }));
+        let path = format!("/var/lib/docker/containers/{ID}/local-logs/container.log");
+        let log = LogFile {
+            path: path.into(),
+            files_max: Some(2),
+        };
+        assert_eq!(details.log, LogSource::Local(log));
     }
 
     #[test]

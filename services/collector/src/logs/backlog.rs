@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use spool::{EntryId, Limits, Recovery, Spool, SpoolError, Taken};
 use units::ContainerId;
 
-use super::batch::Covers;
+use super::batch::{Covers, Told};
 
 /// Bytes of entries that were taken from the disk and wait for one of their partition to arrive.
 const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -59,8 +59,8 @@ pub(super) struct Backlog {
     taken: Option<EntryId>,
     /// Entries that have not arrived, by partition.
     entries: BTreeMap<u32, u64>,
-    /// Lines of dropped entries that nobody was told of.
-    dropped: BTreeMap<ContainerId, u64>,
+    /// What dropped entries would have told.
+    dropped: BTreeMap<ContainerId, Told>,
 }
 
 /// What a spool held from before.
@@ -244,8 +244,8 @@ impl Backlog {
         Ok(())
     }
 
-    /// The lines of entries that were dropped, by container, told once.
-    pub(super) fn take_dropped(&mut self) -> BTreeMap<ContainerId, u64> {
+    /// What entries that were dropped would have told, by container, given once.
+    pub(super) fn take_dropped(&mut self) -> BTreeMap<ContainerId, Told> {
         std::mem::take(&mut self.dropped)
     }
 
@@ -264,8 +264,8 @@ impl Backlog {
             return;
         };
         self.less(tag.partition);
-        for (id, lines) in tag.covers.lines {
-            *self.dropped.entry(id).or_default() += lines;
+        for (id, told) in tag.covers.told {
+            *self.dropped.entry(id).or_default() += told;
         }
     }
 
@@ -318,7 +318,13 @@ mod tests {
                 partition: Some(partition),
             },
             covers: Covers {
-                lines: BTreeMap::from([(ContainerId::from("c"), lines)]),
+                told: BTreeMap::from([(
+                    ContainerId::from("c"),
+                    Told {
+                        lines,
+                        ..Told::default()
+                    },
+                )]),
                 ..Covers::default()
             },
             rows: lines,
@@ -363,13 +369,13 @@ mod tests {
             backlog.append(0, &parcel(0, 1, 3000), 1).unwrap();
         }
         let dropped = backlog.take_dropped();
-        let lost = dropped.get(&ContainerId::from("c")).copied().unwrap();
+        let lost = dropped[&ContainerId::from("c")].lines;
         assert!((1..9).contains(&lost), "{lost}");
         assert_eq!(backlog.entries(0), 10 - lost);
         backlog.arrived(0, first);
         assert_eq!(backlog.entries(0), 9 - lost);
         backlog.enforce(100_000).unwrap();
-        let more = backlog.take_dropped()[&ContainerId::from("c")];
+        let more = backlog.take_dropped()[&ContainerId::from("c")].lines;
         assert_eq!(lost + more, 9);
         assert!(backlog.is_empty());
     }

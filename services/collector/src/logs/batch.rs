@@ -1,6 +1,7 @@
 //! What one record delivers: rows, how far each container's log is delivered with them, and how many lines they are.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ pub(super) const BATCH_BYTES: usize = 400 * 1024;
 /// A batch that is not full is sent after this long.
 const BATCH_AGE: Duration = Duration::from_millis(200);
 /// Containers in one batch: the names and positions of more would not fit the tag of a spool entry.
-const CONTAINERS_MAX: usize = 256;
+const CONTAINERS_MAX: usize = 200;
 
 /// Rows that gather.
 #[derive(Debug, Default)]
@@ -32,8 +33,27 @@ pub(super) struct Batch {
 pub(super) struct Covers {
     /// How far each log is delivered with it.
     pub(super) positions: BTreeMap<ContainerId, Position>,
-    /// How many lines of each container it holds.
-    pub(super) lines: BTreeMap<ContainerId, u64>,
+    /// What is told of each container.
+    pub(super) told: BTreeMap<ContainerId, Told>,
+}
+
+/// What rows tell, and what nobody hears where they are dropped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Told {
+    /// Lines.
+    pub(super) lines: u64,
+    /// Lines lost before them.
+    pub(super) lost: u64,
+    /// Lines the rate limit dropped before them.
+    pub(super) limited: u64,
+}
+
+impl AddAssign for Told {
+    fn add_assign(&mut self, more: Told) {
+        self.lines += more.lines;
+        self.lost += more.lost;
+        self.limited += more.limited;
+    }
 }
 
 /// Whether a batch takes more.
@@ -65,21 +85,20 @@ impl Batch {
             origin,
             counts: Counts::default(),
             cut_bytes: 0,
-            rows: 0,
-            lines: 0,
+            told: Told::default(),
         }
     }
 
-    /// Once the rows so far are delivered, so are this many lines and the log up to `position`.
+    /// Once the rows so far are delivered, so is what they told, and the log up to `position`.
     pub(super) fn mark(
         &mut self,
         id: &ContainerId,
-        lines: u64,
+        told: Told,
         position: Option<Position>,
         now: Instant,
     ) {
-        if lines > 0 {
-            *self.covers.lines.entry(id.clone()).or_default() += lines;
+        if told != Told::default() {
+            *self.covers.told.entry(id.clone()).or_default() += told;
             self.since.get_or_insert(now);
         }
         if let Some(position) = position {
@@ -108,10 +127,8 @@ pub(super) struct Gathered<'a> {
     pub(super) counts: Counts,
     /// Bytes cut from lines that were too long.
     pub(super) cut_bytes: u64,
-    /// Rows added.
-    pub(super) rows: usize,
-    /// Lines in the rows added.
-    pub(super) lines: u64,
+    /// What the rows added tell.
+    pub(super) told: Told,
 }
 
 impl Gathered<'_> {
@@ -120,8 +137,11 @@ impl Gathered<'_> {
     }
 
     pub(super) fn push(&mut self, row: &LogRow<'_>) {
-        self.rows += 1;
-        self.lines += u64::from(row.lines);
+        self.told += Told {
+            lines: u64::from(row.lines),
+            lost: row.lost_before,
+            limited: row.limited_before,
+        };
         self.batch.rows.push(self.origin, row);
     }
 }
@@ -160,13 +180,13 @@ mod tests {
     fn a_batch_is_due_when_it_is_full_or_old() {
         let now = Instant::now();
         let mut batch = Batch::default();
-        batch.mark(&ContainerId::from("c"), 0, None, now);
+        batch.mark(&ContainerId::from("c"), Told::default(), None, now);
         assert!(!batch.is_due(now + BATCH_AGE), "there is nothing to send");
         let mut gathered = batch.gather(&identity("c"));
         gathered.push(&row("x", None));
-        let lines = gathered.lines;
-        batch.mark(&ContainerId::from("c"), lines, None, now);
-        assert_eq!(batch.covers.lines[&ContainerId::from("c")], 2);
+        let told = gathered.told;
+        batch.mark(&ContainerId::from("c"), told, None, now);
+        assert_eq!(batch.covers.told[&ContainerId::from("c")].lines, 2);
         assert!(!batch.is_due(now));
         assert!(batch.is_due(now + BATCH_AGE));
         let text = "x".repeat(LINE_BYTES_MAX);
@@ -182,7 +202,7 @@ mod tests {
         let mut batch = Batch::default();
         let position = serde_json::from_str(
             r#"{"sequences":[18446744073709551615,18446744073709551615],"file":{"device":18446744073709551615,
-            "inode":18446744073709551615,"born_ns":-9223372036854775808},"first":18446744073709551615,
+            "inode":18446744073709551615,"born_ns":-9223372036854775808},"first":18446744073709551615,"before":18446744073709551615,
             "offset":18446744073709551615,"lost":18446744073709551615,"limited":18446744073709551615}"#,
         )
         .unwrap();
@@ -196,7 +216,12 @@ mod tests {
         gathered.push(&row(&text, Some(&raw)));
         for index in 0..CONTAINERS_MAX {
             let id = ContainerId::from(format!("{index:064}").as_str());
-            batch.mark(&id, u64::MAX, Some(position), Instant::now());
+            let told = Told {
+                lines: u64::MAX,
+                lost: u64::MAX,
+                limited: u64::MAX,
+            };
+            batch.mark(&id, told, Some(position), Instant::now());
         }
         let tag = postcard::to_stdvec(&batch.covers).unwrap();
         assert!(tag.len() < spool::TAG_MAX, "{}", tag.len());

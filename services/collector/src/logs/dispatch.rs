@@ -13,7 +13,7 @@ use units::ContainerId;
 use wire::{EncodeError, LogBatch};
 
 use super::backlog::{Backlog, Parcel};
-use super::batch::{Batch, Covers, Room};
+use super::batch::{Batch, Covers, Room, Told};
 use super::position::Positions;
 use crate::deliver::Fate;
 use crate::events::{Instruments, Refused, SpoolFailed, SpoolingBegan, SpoolingEnded};
@@ -244,8 +244,8 @@ impl Dispatch {
         self.backlog.as_ref().is_some_and(|it| !it.is_empty())
     }
 
-    /// The lines that were dropped from the disk, by container, told once.
-    pub(super) fn take_dropped(&mut self) -> BTreeMap<ContainerId, u64> {
+    /// What rows that were dropped from the disk would have told, by container, given once.
+    pub(super) fn take_dropped(&mut self) -> BTreeMap<ContainerId, Told> {
         let dropped = self.backlog.as_mut().map(Backlog::take_dropped);
         dropped.unwrap_or_default()
     }

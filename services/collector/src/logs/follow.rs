@@ -34,6 +34,8 @@ struct Segment {
     id: FileId,
     offset: u64,
     first: Option<u64>,
+    /// Of the file before it.
+    before: Option<u64>,
 }
 
 /// What a read gave.
@@ -52,6 +54,8 @@ pub(super) enum Chunk {
 pub(super) struct Place {
     pub(super) file: FileId,
     pub(super) first: Option<u64>,
+    /// That of the file before it, until then.
+    pub(super) before: Option<u64>,
     pub(super) offset: u64,
 }
 
@@ -72,7 +76,7 @@ impl Follower {
             return Ok(None);
         }
         let offset = shelf.begin(|files| match (position, begin) {
-            (Some(position), _) => resume(&shelf, files, position),
+            (Some(position), _) => resume(&shelf, files, position, files_max),
             (None, Begin::Newest) => {
                 let live = files.pop_back();
                 files.clear();
@@ -82,14 +86,7 @@ impl Follower {
                     .map_or(Ok(0), |live| Ok(live.file.metadata()?.len()))
             }
             (None, Begin::Oldest) => {
-                // A single file says nothing: it may be the first, or have been cut in place.
-                let found = files.len();
-                if found > 1
-                    && found >= files_max.unwrap_or(found)
-                    && let Some(oldest) = files.front_mut()
-                {
-                    oldest.missing_before = Some(Missing::unknown(Loss::Rotation));
-                }
+                suspect_older(files, files_max);
                 Ok(0)
             }
         })?;
@@ -166,6 +163,7 @@ impl Follower {
         self.current.as_ref().map(|segment| Place {
             file: segment.id,
             first: segment.first,
+            before: segment.before.filter(|_| segment.first.is_none()),
             offset: segment.offset,
         })
     }
@@ -189,6 +187,7 @@ impl Follower {
                 id: held.id,
                 offset: 0,
                 first: None,
+                before: self.current.as_ref().and_then(|it| it.first.or(it.before)),
                 source: match held.packing {
                     Packing::Plain => Source::Plain(held.file),
                     Packing::Gzip => Source::Gzip(Gunzip::new(held.file.try_clone()?)?),
@@ -217,16 +216,46 @@ fn first_of(segment: &Segment, shelf: &Shelf) -> io::Result<Option<u64>> {
     }
 }
 
+/// Says that older files may have been removed, where as many are there as the engine keeps. A single file says nothing: it may
+/// be the first, or have been cut in place.
+fn suspect_older(files: &mut VecDeque<Held>, files_max: Option<usize>) {
+    let found = files.len();
+    if found > 1
+        && found >= files_max.unwrap_or(found)
+        && let Some(oldest) = files.front_mut()
+    {
+        oldest.missing_before = Some(Missing::unknown(Loss::Rotation));
+    }
+}
+
 /// Cuts the files to those from `position` on, and gives the offset in the first of them. When the position's file is gone all
 /// that are left are read, and the loss is said.
-fn resume(shelf: &Shelf, files: &mut VecDeque<Held>, position: Position) -> io::Result<u64> {
-    let mut found = files.iter().position(|held| held.id == position.file);
-    if found.is_none() && position.first.is_some() {
-        found = files.iter().position(|held| {
+fn resume(
+    shelf: &Shelf,
+    files: &mut VecDeque<Held>,
+    position: Position,
+    files_max: Option<usize>,
+) -> io::Result<u64> {
+    let by_first = |files: &VecDeque<Held>, wanted: Option<u64>| {
+        wanted?;
+        files.iter().position(|held| {
             // One that cannot be unpacked is not known again.
             let first = first_frame(&held.file, held.packing, shelf.format());
-            first.ok().flatten() == position.first
-        });
+            first.ok().flatten() == wanted
+        })
+    };
+    let by_id = files.iter().position(|held| held.id == position.file);
+    let found = by_id.or_else(|| by_first(files, position.first));
+    if found.is_none() && position.first.is_none() && position.offset == 0 {
+        // Nothing of its file was read: it may have been compressed since, and then comes right after the one before it.
+        if position.before.is_none() {
+            suspect_older(files, files_max);
+            return Ok(0);
+        }
+        if let Some(before) = by_first(files, position.before) {
+            files.drain(..=before);
+            return Ok(0);
+        }
     }
     let missing = match found {
         Some(index) => {
@@ -355,12 +384,14 @@ mod tests {
         let Place {
             file,
             first,
+            before,
             offset,
         } = follower.place().unwrap();
         Position {
             sequences: [0; 2],
             file,
             first,
+            before,
             offset,
             lost: 0,
             limited: 0,

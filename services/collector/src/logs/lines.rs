@@ -12,7 +12,7 @@ use formats::log::text::recoverable;
 use formats::log::trace::trace_id;
 use units::{LogStream, Timestamp};
 
-use super::batch::Gathered;
+use super::batch::{Gathered, Told};
 use super::follow::Place;
 use super::position::Position;
 use crate::tally::Counts;
@@ -157,6 +157,12 @@ impl Lines {
         self.lost += lines;
     }
 
+    /// What rows told was dropped on their way.
+    pub(super) fn untold(&mut self, told: Told) {
+        self.lost += told.lines + told.lost;
+        self.limited += told.limited;
+    }
+
     /// From where reading can go on after a restart without losing a line: the oldest unfinished line, else the next byte.
     /// Lines of the other stream after that are read again with the numbers they had.
     pub(super) fn position(&self, next: Option<Place>) -> Option<Position> {
@@ -172,6 +178,7 @@ impl Lines {
             sequences: self.next,
             file: place.file,
             first: place.first,
+            before: place.before,
             offset: place.offset,
             lost: self.lost,
             limited: self.limited,

@@ -48,7 +48,7 @@ impl Orders {
             | Action::Rename => return,
         };
         let log = match known {
-            Some(LogSource::JsonFile(log)) => Some(log),
+            Some(LogSource::JsonFile(log) | LogSource::Local(log)) => Some(log),
             Some(LogSource::Discarded | LogSource::Other { .. }) => None,
             None => expected,
         };
@@ -74,7 +74,7 @@ impl Orders {
     pub(crate) async fn described(&mut self, node: &NodeId, details: &Details, seen: Seen) {
         let record = &details.record;
         let log = match &details.log {
-            LogSource::JsonFile(log) => log.clone(),
+            LogSource::JsonFile(log) | LogSource::Local(log) => log.clone(),
             // It may have been expected in a file.
             LogSource::Discarded => return self.send(Command::Unread(record.id.clone())).await,
             LogSource::Other { driver } => {

@@ -10,6 +10,8 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use units::ContainerId;
 
+use super::batch::Told;
+
 /// A file, whatever its name is by now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct FileId {
@@ -39,6 +41,8 @@ pub(super) struct Position {
     pub(super) file: FileId,
     /// A hash of the file's first frame, by which it is known once it was compressed into another file.
     pub(super) first: Option<u64>,
+    /// That of the file before it, while this one has no frame yet by which it could be known.
+    pub(super) before: Option<u64>,
     /// Of the next byte.
     pub(super) offset: u64,
     /// Lines lost that no line has told of yet.
@@ -154,10 +158,11 @@ impl Positions {
         position
     }
 
-    /// Lines of the container were lost after they had been read. They are told with its next line, also after a restart.
-    pub(super) fn lose(&mut self, id: &ContainerId, lines: u64) {
+    /// Rows of the container were dropped after they had been read. They are told with its next line, also after a restart.
+    pub(super) fn untold(&mut self, id: &ContainerId, told: Told) {
         if let Some(Some(position)) = self.delivered.get_mut(id) {
-            position.lost += lines;
+            position.lost += told.lines + told.lost;
+            position.limited += told.limited;
             self.unsaved.insert(id.clone());
         }
     }
@@ -254,6 +259,7 @@ mod tests {
                 born_ns: Some(3),
             },
             first: None,
+            before: None,
             offset,
             lost: 0,
             limited: 0,
@@ -324,7 +330,14 @@ mod tests {
             },
         );
         assert_eq!(positions.track(&id), Some(position(10)));
-        positions.lose(&id, 3);
+        positions.untold(
+            &id,
+            Told {
+                lines: 2,
+                lost: 1,
+                limited: 0,
+            },
+        );
         positions.save().unwrap();
         let mut positions = Positions::open(Some(directory.path().to_owned())).unwrap();
         assert_eq!(positions.track(&id).unwrap().lost, 3);

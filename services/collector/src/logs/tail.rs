@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use units::{ContainerId, ContainerName, NodeId, ServiceId};
 
-use super::batch::{Gathered, Room};
+use super::batch::{Gathered, Room, Told};
 use super::follow::{Begin, Chunk, Follower, Place};
 use super::lines::{Lines, Treatment};
 use super::position::Position;
@@ -180,9 +180,9 @@ impl Tail {
         self.silent_since = None;
     }
 
-    /// Lines it gave were lost on their way.
-    pub(super) fn lose(&mut self, lines: u64) {
-        self.lines.lose(lines);
+    /// Rows it gave were dropped on their way.
+    pub(super) fn untold(&mut self, told: Told) {
+        self.lines.untold(told);
     }
 
     /// The position of a read, when it is another than that of the one before.
