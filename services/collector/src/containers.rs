@@ -42,6 +42,8 @@ pub(crate) enum Action {
     Unpause,
     Update,
     Rename,
+    /// It was connected to a network, or disconnected.
+    Network,
     Destroy,
 }
 
@@ -66,6 +68,7 @@ impl Action {
             "unpause" => Action::Unpause,
             "update" => Action::Update,
             "rename" => Action::Rename,
+            "connect" | "disconnect" => Action::Network,
             "destroy" => Action::Destroy,
             _ => return None,
         })
@@ -161,7 +164,8 @@ impl Containers {
             | Action::Pause
             | Action::Unpause
             | Action::Update
-            | Action::Rename => {}
+            | Action::Rename
+            | Action::Network => {}
         }
     }
 
@@ -207,6 +211,7 @@ impl Containers {
                 }
             }
             Action::Destroy => EventKind::Removed,
+            Action::Network => return None,
         };
         let (service, name) = self.identity(event);
         Some(ContainerEvent {

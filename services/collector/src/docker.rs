@@ -24,8 +24,10 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 pub(crate) const PARALLEL_INSPECTS: usize = 4;
 const NOT_FOUND: u16 = 404;
 const DEFAULT_ENGINE_ROOT: &str = "/var/lib/docker";
+/// Whose events are followed.
+const TYPES: [&str; 2] = ["container", "network"];
 /// What changes a container. Health checks alone would otherwise send three events each time they run.
-const ACTIONS: [&str; 11] = [
+const ACTIONS: [&str; 13] = [
     "create",
     "start",
     "die",
@@ -37,6 +39,9 @@ const ACTIONS: [&str; 11] = [
     "update",
     "rename",
     "destroy",
+    // Of networks, with the container in the attributes.
+    "connect",
+    "disconnect",
 ];
 
 /// The engine cannot be used.
@@ -250,7 +255,7 @@ impl Client {
         since_ns: i64,
     ) -> impl Stream<Item = Result<EngineEvent, DockerError>> {
         let filters = HashMap::from([
-            ("type".to_owned(), vec!["container".to_owned()]),
+            ("type".to_owned(), TYPES.map(str::to_owned).to_vec()),
             ("event".to_owned(), ACTIONS.map(str::to_owned).to_vec()),
         ]);
         let options = EventsOptions {
@@ -298,15 +303,17 @@ fn positive(number: Option<i64>) -> u64 {
 /// Our form of an event; `None` for what changes nothing here.
 fn event(message: EventMessage) -> Option<EngineEvent> {
     let actor = message.actor?;
+    let action = Action::parse(message.action.as_deref()?)?;
+    let attributes: BTreeMap<_, _> = actor.attributes.unwrap_or_default().into_iter().collect();
+    let id = match action {
+        Action::Network => attributes.get("container")?.as_str(),
+        _ => actor.id.as_deref()?,
+    };
     Some(EngineEvent {
         at_ns: message.time_nano?,
-        id: ContainerId::from(actor.id.as_deref()?),
-        action: Action::parse(message.action.as_deref()?)?,
-        attributes: actor
-            .attributes
-            .unwrap_or_default()
-            .into_iter()
-            .collect::<BTreeMap<_, _>>(),
+        id: ContainerId::from(id),
+        action,
+        attributes,
     })
 }
 

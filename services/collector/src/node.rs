@@ -282,7 +282,8 @@ impl Node {
             | Action::Pause
             | Action::Unpause
             | Action::Update
-            | Action::Rename => self.inspects.want(&event.id),
+            | Action::Rename
+            | Action::Network => self.inspects.want(&event.id),
         }
         self.changed = Changed::Yes;
         self.tell_sampler();

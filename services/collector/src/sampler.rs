@@ -188,6 +188,8 @@ struct Run {
     /// Absent when its files could not be opened.
     reader: Option<Reader>,
     limits: LimitFiles,
+    /// When its process began, by the clock that never steps.
+    began: Option<Steady>,
 }
 
 impl Readers {
@@ -237,6 +239,7 @@ impl Readers {
             process,
             reader: opened.ok(),
             limits: LimitFiles::Read,
+            began: self.host.began(process.pid),
         }
     }
 
@@ -270,7 +273,15 @@ impl Readers {
                 Engine::Away if was_read => {}
                 Engine::Away => continue,
             }
-            describe(member, now, &mut metrics);
+            let began = self.by_id.get(&member.id).and_then(|run| run.began);
+            describe(member, &mut metrics);
+            // The host's clock may have been stepped since the engine noted the start, so that is the second best.
+            let uptime = match (began, member.started_at) {
+                (Some(began), Some(_)) => Some(steady.since(began)),
+                (None, Some(started_at)) => Some(now.since(started_at)),
+                (_, None) => None,
+            };
+            metrics.set_opt(Metric::Uptime, uptime.map(|it| it.as_secs_f64()));
             rows.push(self.row(member, now, steady, metrics));
         }
         rows
@@ -301,13 +312,9 @@ fn fill(rows: &mut [Sample], extras: &Extras, tally: &Tally) {
 }
 
 /// What the engine said, as metrics.
-fn describe(member: &Member, now: Timestamp, metrics: &mut MetricRow) {
+fn describe(member: &Member, metrics: &mut MetricRow) {
     metrics.set(Metric::Restarts, member.restarts as f64);
     metrics.set_opt(Metric::ExitCode, member.exit_code.map(|code| code as f64));
-    let uptime = member
-        .started_at
-        .map(|started_at| now.since(started_at).as_secs_f64());
-    metrics.set_opt(Metric::Uptime, uptime);
 }
 
 #[cfg(test)]

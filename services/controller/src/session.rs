@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use audit::Auditor;
 use control::{Core, Effect, Event};
-use kit::Context;
+use kit::{Context, EvenClock};
 use tracing::field::Empty;
 use units::{
     Generation, JournalEntry, Phase, Plan, PlanEntry, PlanId, Signal, Timestamp, Verdict,
@@ -42,6 +42,8 @@ pub(crate) struct Session {
     /// Plans the auditor refused; their commands are not sent.
     refused: BTreeSet<PlanId>,
     tick: tokio::time::Interval,
+    /// What is silent, late or over is so by this clock, which a step of the host's does not move.
+    clock: EvenClock,
 }
 
 impl Session {
@@ -63,6 +65,7 @@ impl Session {
             claim,
             refused: BTreeSet::new(),
             tick,
+            clock: EvenClock::new(),
         }
     }
 
@@ -99,8 +102,8 @@ impl Session {
         }
     }
 
-    fn until_deadline(&self) -> Duration {
-        let now = kit::now();
+    fn until_deadline(&mut self) -> Duration {
+        let now = self.clock.now();
         self.core
             .deadline()
             .map_or(TICK, |at| at.since(now))
@@ -108,7 +111,7 @@ impl Session {
     }
 
     fn time(&mut self) {
-        let now = kit::now();
+        let now = self.clock.now();
         self.auditor.forget(now);
         self.handle(now, Event::Tick);
         self.meters.show(&self.core.status());
@@ -123,7 +126,7 @@ impl Session {
         if self.readers.behind > 0 {
             return;
         }
-        let now = kit::now();
+        let now = self.clock.now();
         let generation = self.generation();
         Leading { generation }.emit(&self.meters);
         self.handle(now, Event::Recovered);
@@ -147,7 +150,7 @@ impl Session {
     }
 
     fn event(&mut self, event: Event) {
-        let now = kit::now();
+        let now = self.clock.now();
         match event {
             Event::Signal(signal) if self.readers.behind == 0 => self.signal(now, *signal),
             Event::Journal(entry) => {

@@ -4,6 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use formats::kernel;
+use units::Steady;
+
 /// The host's file system as this process sees it: the root, or a directory under which the host's `/proc` and `/sys` are mounted.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
@@ -132,6 +135,13 @@ impl Host {
     /// A file of a process.
     pub(crate) fn process_file(&self, pid: i64, name: &str) -> PathBuf {
         self.root.join("proc").join(pid.to_string()).join(name)
+    }
+
+    /// When a process began, by the clock that never steps; `None` when it is gone.
+    pub(crate) fn began(&self, pid: i64) -> Option<Steady> {
+        let text = std::fs::read(self.process_file(pid, "stat")).ok()?;
+        let since_boot_ms = kernel::process_start_ms(&text)?;
+        Some(Steady::from_millis(since_boot_ms))
     }
 
     /// How the host lays out its cgroups.

@@ -45,7 +45,8 @@ impl Orders {
             | Action::Pause
             | Action::Unpause
             | Action::Update
-            | Action::Rename => return,
+            | Action::Rename
+            | Action::Network => return,
         };
         let log = match known {
             Some(LogSource::JsonFile(log) | LogSource::Local(log)) => Some(log),
