@@ -117,6 +117,8 @@ struct State {
     files: VecDeque<Held>,
     /// The newest file seen, whether it is still here or was taken.
     newest: Option<(FileId, Arc<File>)>,
+    /// How many files the first look that found any found.
+    found_first: usize,
 }
 
 impl Shelf {
@@ -160,10 +162,18 @@ impl Shelf {
             oldest.missing_before = Some(Missing::unknown(Loss::Rotation));
         }
         if let Some(newest) = newer.newest_first.first() {
+            if state.newest.is_none() {
+                state.found_first = newer.newest_first.len();
+            }
             state.newest = Some((newest.id, Arc::clone(&newest.file)));
         }
         state.files.extend(newer.newest_first.into_iter().rev());
         self.hold_within_bounds(&mut state)
+    }
+
+    /// How many files were there when any were seen first: more than one were there before, and maybe others before them.
+    pub(super) fn found_first(&self) -> usize {
+        self.lock().found_first
     }
 
     /// Lets the reader choose where to begin.
