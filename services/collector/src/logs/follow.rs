@@ -194,7 +194,7 @@ impl Follower {
                 before: self.current.as_ref().and_then(|it| it.first.or(it.before)),
                 source: match held.packing {
                     Packing::Plain => Source::Plain(held.file),
-                    Packing::Gzip => Source::Gzip(Gunzip::new(held.file.try_clone()?)?),
+                    Packing::Gzip => Source::Gzip(Box::new(Gunzip::new(held.file.try_clone()?)?)),
                 },
             });
         }

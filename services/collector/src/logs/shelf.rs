@@ -331,7 +331,7 @@ fn fnv(bytes: &[u8]) -> u64 {
 fn lines_in(held: &Held, format: Format) -> io::Result<u64> {
     let mut source = match held.packing {
         Packing::Plain => Source::Plain(Arc::clone(&held.file)),
-        Packing::Gzip => Source::Gzip(Gunzip::new(held.file.try_clone()?)?),
+        Packing::Gzip => Source::Gzip(Box::new(Gunzip::new(held.file.try_clone()?)?)),
     };
     let mut buffer = vec![0; COUNT_BYTES];
     let (mut offset, mut lines) = (0, 0);
@@ -357,7 +357,7 @@ fn lines_in(held: &Held, format: Format) -> io::Result<u64> {
 #[derive(Debug)]
 pub(super) enum Source {
     Plain(Arc<File>),
-    Gzip(Gunzip),
+    Gzip(Box<Gunzip>),
 }
 
 impl Source {
