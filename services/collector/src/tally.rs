@@ -35,6 +35,7 @@ impl AddAssign for Counts {
 #[derive(Debug, Default)]
 pub(crate) struct Tally(Mutex<HashMap<ContainerId, Counts>>);
 
+#[allow(dead_code, reason = "the sampler and the outbox read and add to it")]
 impl Tally {
     /// The counters of a container; nothing where nothing was counted.
     #[cfg(test)]

@@ -61,7 +61,8 @@ pub(super) struct Place {
 
 impl Follower {
     /// Opens the log at `position`, or where `begin` says when there is none; `None` while there is no file.
-    /// `files_max` is how many files the engine keeps: when as many are there, older ones may have been removed already.
+    /// `files_max` is how many files the engine keeps: when as many were there at the first look, older ones may have been
+    /// removed already. A single one says nothing: it may be the first, or have been cut in place.
     ///
     /// # Errors
     /// When a file is there and cannot be read.
@@ -75,8 +76,11 @@ impl Follower {
         if !shelf.has_next() {
             return Ok(None);
         }
+        let found = shelf.found_first();
+        let is_suspect = found > 1 && found >= files_max.unwrap_or(found);
+        let older = is_suspect.then_some(Missing::unknown(Loss::Rotation));
         let offset = shelf.begin(|files| match (position, begin) {
-            (Some(position), _) => resume(&shelf, files, position, files_max),
+            (Some(position), _) => resume(&shelf, files, position, older),
             (None, Begin::Newest) => {
                 let live = files.pop_back();
                 files.clear();
@@ -86,7 +90,7 @@ impl Follower {
                     .map_or(Ok(0), |live| Ok(live.file.metadata()?.len()))
             }
             (None, Begin::Oldest) => {
-                suspect_older(files, files_max);
+                miss_before(files, older);
                 Ok(0)
             }
         })?;
@@ -190,7 +194,7 @@ impl Follower {
                 before: self.current.as_ref().and_then(|it| it.first.or(it.before)),
                 source: match held.packing {
                     Packing::Plain => Source::Plain(held.file),
-                    Packing::Gzip => Source::Gzip(Gunzip::new(held.file.try_clone()?)?),
+                    Packing::Gzip => Source::Gzip(Box::new(Gunzip::new(held.file.try_clone()?)?)),
                 },
             });
         }
@@ -216,25 +220,19 @@ fn first_of(segment: &Segment, shelf: &Shelf) -> io::Result<Option<u64>> {
     }
 }
 
-/// Says that older files may have been removed, where as many are there as the engine keeps. A single file says nothing: it may
-/// be the first, or have been cut in place.
-fn suspect_older(files: &mut VecDeque<Held>, files_max: Option<usize>) {
-    let found = files.len();
-    if found > 1
-        && found >= files_max.unwrap_or(found)
-        && let Some(oldest) = files.front_mut()
-    {
-        oldest.missing_before = Some(Missing::unknown(Loss::Rotation));
+fn miss_before(files: &mut VecDeque<Held>, missing: Option<Missing>) {
+    if let (Some(missing), Some(oldest)) = (missing, files.front_mut()) {
+        oldest.missing_before = Some(missing.and(oldest.missing_before));
     }
 }
 
 /// Cuts the files to those from `position` on, and gives the offset in the first of them. When the position's file is gone all
-/// that are left are read, and the loss is said.
+/// that are left are read, and the loss is said. `older` is what may be missing before the oldest.
 fn resume(
     shelf: &Shelf,
     files: &mut VecDeque<Held>,
     position: Position,
-    files_max: Option<usize>,
+    older: Option<Missing>,
 ) -> io::Result<u64> {
     let by_first = |files: &VecDeque<Held>, wanted: Option<u64>| {
         wanted?;
@@ -249,7 +247,7 @@ fn resume(
     if found.is_none() && position.first.is_none() && position.offset == 0 {
         // Nothing of its file was read: it may have been compressed since, and then comes right after the one before it.
         if position.before.is_none() {
-            suspect_older(files, files_max);
+            miss_before(files, older);
             return Ok(0);
         }
         if let Some(before) = by_first(files, position.before) {
@@ -270,9 +268,7 @@ fn resume(
         }
         None => Loss::Rotation,
     };
-    if let Some(oldest) = files.front_mut() {
-        oldest.missing_before = Some(Missing::unknown(missing).and(oldest.missing_before));
-    }
+    miss_before(files, Some(Missing::unknown(missing)));
     Ok(0)
 }
 

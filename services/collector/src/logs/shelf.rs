@@ -117,6 +117,8 @@ struct State {
     files: VecDeque<Held>,
     /// The newest file seen, whether it is still here or was taken.
     newest: Option<(FileId, Arc<File>)>,
+    /// How many files the first look that found any found.
+    found_first: usize,
 }
 
 impl Shelf {
@@ -160,10 +162,18 @@ impl Shelf {
             oldest.missing_before = Some(Missing::unknown(Loss::Rotation));
         }
         if let Some(newest) = newer.newest_first.first() {
+            if state.newest.is_none() {
+                state.found_first = newer.newest_first.len();
+            }
             state.newest = Some((newest.id, Arc::clone(&newest.file)));
         }
         state.files.extend(newer.newest_first.into_iter().rev());
         self.hold_within_bounds(&mut state)
+    }
+
+    /// How many files were there when any were seen first: more than one were there before, and maybe others before them.
+    pub(super) fn found_first(&self) -> usize {
+        self.lock().found_first
     }
 
     /// Lets the reader choose where to begin.
@@ -321,7 +331,7 @@ fn fnv(bytes: &[u8]) -> u64 {
 fn lines_in(held: &Held, format: Format) -> io::Result<u64> {
     let mut source = match held.packing {
         Packing::Plain => Source::Plain(Arc::clone(&held.file)),
-        Packing::Gzip => Source::Gzip(Gunzip::new(held.file.try_clone()?)?),
+        Packing::Gzip => Source::Gzip(Box::new(Gunzip::new(held.file.try_clone()?)?)),
     };
     let mut buffer = vec![0; COUNT_BYTES];
     let (mut offset, mut lines) = (0, 0);
@@ -347,7 +357,7 @@ fn lines_in(held: &Held, format: Format) -> io::Result<u64> {
 #[derive(Debug)]
 pub(super) enum Source {
     Plain(Arc<File>),
-    Gzip(Gunzip),
+    Gzip(Box<Gunzip>),
 }
 
 impl Source {
