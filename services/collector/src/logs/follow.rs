@@ -79,10 +79,15 @@ impl Follower {
         let found = shelf.found_first();
         let is_suspect = found > 1 && found >= files_max.unwrap_or(found);
         let older = is_suspect.then_some(Missing::unknown(Loss::Rotation));
+        let mut before = position.and_then(|it| it.before);
         let offset = shelf.begin(|files| match (position, begin) {
             (Some(position), _) => resume(&shelf, files, position, older),
             (None, Begin::Newest) => {
                 let live = files.pop_back();
+                if let Some(held) = files.back() {
+                    let first = first_frame(&held.file, held.packing, shelf.format());
+                    before = first.ok().flatten();
+                }
                 files.clear();
                 files.extend(live);
                 files
@@ -102,6 +107,7 @@ impl Follower {
         follower.go_on()?;
         if let Some(segment) = &mut follower.current {
             segment.offset = offset;
+            segment.before = before;
             if offset > 0 {
                 // A position in it is to be found again, also when nothing more is read of it.
                 segment.still_same(&follower.shelf)?;
@@ -128,9 +134,21 @@ impl Follower {
             // Asked before the end is seen: the engine writes to a file no more once there is a newer one.
             let is_live = !self.shelf.has_next();
             let Some(segment) = &mut self.current else {
-                return Ok(Chunk::End);
+                if is_live {
+                    return Ok(Chunk::End);
+                }
+                self.go_on()?;
+                continue;
             };
-            let len = segment.source.read_at(buffer, segment.offset)?;
+            let len = match segment.source.read_at(buffer, segment.offset) {
+                Ok(len) => len,
+                Err(error) => {
+                    segment.source.give_up_on(error)?;
+                    self.current = None;
+                    self.miss(Missing::unknown(Loss::Malformed));
+                    continue;
+                }
+            };
             let whole = self.shelf.format().whole(&buffer[..len]);
             if whole > 0 {
                 match segment.still_same(&self.shelf)? {
@@ -204,7 +222,10 @@ impl Follower {
             let first = match held.packing {
                 // Once there is one.
                 Packing::Plain => None,
-                Packing::Gzip => first_frame(&held.file, held.packing, self.shelf.format())?,
+                // One that cannot be unpacked has none, and its read says so.
+                Packing::Gzip => first_frame(&held.file, held.packing, self.shelf.format())
+                    .ok()
+                    .flatten(),
             };
             self.current = Some(Segment {
                 id: held.id,
@@ -516,6 +537,22 @@ mod tests {
         log.rotate(5);
         let mut follower = log.open(Some(before), Begin::Newest);
         assert_eq!(read(&mut follower), ("3\n4\n".to_owned(), vec![]));
+    }
+
+    #[test]
+    fn a_compressed_file_that_is_damaged_is_left_for_the_next() {
+        let log = Log::new();
+        for line in ["1\n", "2\n"] {
+            log.write(line);
+            log.rotate(5);
+        }
+        log.write("3\n");
+        fs::remove_file(rotated(&log.path, 1)).unwrap();
+        fs::write(compressed(&rotated(&log.path, 1)), "no gzip").unwrap();
+        assert_eq!(
+            read(&mut log.open(None, Begin::Oldest)),
+            ("1\n3\n".to_owned(), vec![Missing::unknown(Loss::Malformed)])
+        );
     }
 
     #[test]

@@ -361,6 +361,17 @@ pub(super) enum Source {
 }
 
 impl Source {
+    /// Whether a file that could not be read is to be left.
+    ///
+    /// # Errors
+    /// With the error, where the next read may fare better: a disk may, a damaged archive does not.
+    pub(super) fn give_up_on(&self, error: io::Error) -> io::Result<()> {
+        match self {
+            Source::Plain(_) => Err(error),
+            Source::Gzip(_) => Ok(()),
+        }
+    }
+
     /// As [`FileExt::read_at`], but of a compressed file never before an earlier offset.
     pub(super) fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         match self {
