@@ -60,10 +60,16 @@ async fn a_fast_writer_over_rotating_files_loses_nothing_uncounted() {
     })
     .await;
     let numbers: Vec<_> = lines.iter().map(number).collect();
+    let gaps: Vec<_> = lines
+        .windows(2)
+        .filter(|pair| number(&pair[1]) != number(&pair[0]) + 1)
+        .map(|pair| (number(&pair[0]), number(&pair[1]), pair[1].lost_before))
+        .collect();
     assert!(
         numbers.iter().copied().eq(0..LINES),
-        "{} lines of {LINES}",
-        numbers.len()
+        "{} lines of {LINES}, from {}: {gaps:?}",
+        numbers.len(),
+        numbers[0]
     );
     assert!(lines.iter().all(|line| line.lost_before == 0));
     collector.stop().await;
