@@ -79,10 +79,15 @@ impl Follower {
         let found = shelf.found_first();
         let is_suspect = found > 1 && found >= files_max.unwrap_or(found);
         let older = is_suspect.then_some(Missing::unknown(Loss::Rotation));
+        let mut before = position.and_then(|it| it.before);
         let offset = shelf.begin(|files| match (position, begin) {
             (Some(position), _) => resume(&shelf, files, position, older),
             (None, Begin::Newest) => {
                 let live = files.pop_back();
+                if let Some(held) = files.back() {
+                    let first = first_frame(&held.file, held.packing, shelf.format());
+                    before = first.ok().flatten();
+                }
                 files.clear();
                 files.extend(live);
                 files
@@ -102,6 +107,11 @@ impl Follower {
         follower.go_on()?;
         if let Some(segment) = &mut follower.current {
             segment.offset = offset;
+            segment.before = before;
+            if offset > 0 {
+                // A position in it is to be found again, also when nothing more is read of it.
+                segment.still_same(&follower.shelf)?;
+            }
         }
         Ok(Some(follower))
     }
@@ -124,15 +134,30 @@ impl Follower {
             // Asked before the end is seen: the engine writes to a file no more once there is a newer one.
             let is_live = !self.shelf.has_next();
             let Some(segment) = &mut self.current else {
-                return Ok(Chunk::End);
+                if is_live {
+                    return Ok(Chunk::End);
+                }
+                self.go_on()?;
+                continue;
             };
-            let len = segment.source.read_at(buffer, segment.offset)?;
+            let len = match segment.source.read_at(buffer, segment.offset) {
+                Ok(len) => len,
+                Err(error) => {
+                    segment.source.give_up_on(error)?;
+                    self.current = None;
+                    self.miss(Missing::unknown(Loss::Malformed));
+                    continue;
+                }
+            };
             let whole = self.shelf.format().whole(&buffer[..len]);
             if whole > 0 {
-                if segment.first.is_none() {
-                    segment.first = first_of(segment, &self.shelf)?;
+                match segment.still_same(&self.shelf)? {
+                    Same::Yes => return Ok(Chunk::Frames(whole)),
+                    Same::Cut => {
+                        self.begin_again();
+                        continue;
+                    }
                 }
-                return Ok(Chunk::Frames(whole));
             }
             if len == buffer.len() {
                 // Longer than any frame of the engine: passed over bit by bit.
@@ -141,9 +166,7 @@ impl Follower {
             }
             if is_live {
                 if segment.is_cut()? {
-                    segment.offset = 0;
-                    segment.first = None;
-                    self.miss(Missing::unknown(Loss::Truncation));
+                    self.begin_again();
                     continue;
                 }
                 return Ok(Chunk::End);
@@ -177,6 +200,15 @@ impl Follower {
         self.missing.take()
     }
 
+    /// The file was cut in place: what it holds now is new.
+    fn begin_again(&mut self) {
+        if let Some(segment) = &mut self.current {
+            segment.offset = 0;
+            segment.first = None;
+        }
+        self.miss(Missing::unknown(Loss::Truncation));
+    }
+
     fn miss(&mut self, missing: Missing) {
         self.missing = Some(missing.and(self.missing));
     }
@@ -187,10 +219,18 @@ impl Follower {
             if let Some(missing) = held.missing_before {
                 self.miss(missing);
             }
+            let first = match held.packing {
+                // Once there is one.
+                Packing::Plain => None,
+                // One that cannot be unpacked has none, and its read says so.
+                Packing::Gzip => first_frame(&held.file, held.packing, self.shelf.format())
+                    .ok()
+                    .flatten(),
+            };
             self.current = Some(Segment {
                 id: held.id,
                 offset: 0,
-                first: None,
+                first,
                 before: self.current.as_ref().and_then(|it| it.first.or(it.before)),
                 source: match held.packing {
                     Packing::Plain => Source::Plain(held.file),
@@ -202,21 +242,34 @@ impl Follower {
     }
 }
 
+/// Whether a file is still what it was.
+enum Same {
+    Yes,
+    /// It was cut, and has grown since.
+    Cut,
+}
+
 impl Segment {
+    /// Compares the first frame with what it was. Asked after a read, so that what was read is known to be of the same file.
+    fn still_same(&mut self, shelf: &Shelf) -> io::Result<Same> {
+        let Source::Plain(file) = &self.source else {
+            // Nobody writes to it.
+            return Ok(Same::Yes);
+        };
+        let first = first_frame(file, Packing::Plain, shelf.format())?;
+        if self.first.is_some() && first != self.first {
+            return Ok(Same::Cut);
+        }
+        self.first = first;
+        Ok(Same::Yes)
+    }
+
     /// Whether the file is shorter than what was read of it.
     fn is_cut(&self) -> io::Result<bool> {
         match &self.source {
             Source::Plain(file) => Ok(file.metadata()?.len() < self.offset),
             Source::Gzip(_) => Ok(false),
         }
-    }
-}
-
-fn first_of(segment: &Segment, shelf: &Shelf) -> io::Result<Option<u64>> {
-    match &segment.source {
-        Source::Plain(file) => first_frame(file, Packing::Plain, shelf.format()),
-        // It is renamed no more often than it is read to its end, and known by its own number until then.
-        Source::Gzip(_) => Ok(None),
     }
 }
 
@@ -487,6 +540,22 @@ mod tests {
     }
 
     #[test]
+    fn a_compressed_file_that_is_damaged_is_left_for_the_next() {
+        let log = Log::new();
+        for line in ["1\n", "2\n"] {
+            log.write(line);
+            log.rotate(5);
+        }
+        log.write("3\n");
+        fs::remove_file(rotated(&log.path, 1)).unwrap();
+        fs::write(compressed(&rotated(&log.path, 1)), "no gzip").unwrap();
+        assert_eq!(
+            read(&mut log.open(None, Begin::Oldest)),
+            ("1\n3\n".to_owned(), vec![Missing::unknown(Loss::Malformed)])
+        );
+    }
+
+    #[test]
     fn an_inode_that_was_given_to_another_file_is_not_taken_for_the_same() {
         let log = Log::new();
         log.write("one\ntwo\n");
@@ -523,6 +592,22 @@ mod tests {
             read(&mut follower),
             (
                 "short\n".to_owned(),
+                vec![Missing::unknown(Loss::Truncation)]
+            )
+        );
+    }
+
+    #[test]
+    fn a_file_that_was_cut_and_has_grown_past_what_was_read_is_read_anew() {
+        let log = Log::new();
+        log.write("first\n");
+        let mut follower = log.open(None, Begin::Oldest);
+        read(&mut follower);
+        fs::write(&log.path, "second\nthird\n").unwrap();
+        assert_eq!(
+            read(&mut follower),
+            (
+                "second\nthird\n".to_owned(),
                 vec![Missing::unknown(Loss::Truncation)]
             )
         );

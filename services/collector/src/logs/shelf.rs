@@ -231,6 +231,16 @@ impl Shelf {
         Ok(())
     }
 
+    /// By what a compressed file is known. One that is still being written cannot be unpacked yet; it is there plain as well.
+    fn first_packed(&self, held: &Held) -> Option<u64> {
+        match held.packing {
+            Packing::Plain => None,
+            Packing::Gzip => first_frame(&held.file, held.packing, self.format)
+                .ok()
+                .flatten(),
+        }
+    }
+
     /// Opens the live file and its predecessors, newest first, up to one that is known. Files only move towards older names, so
     /// going that way none is missed while the engine rotates; one met twice is taken once.
     fn newer(&self, state: &State) -> io::Result<Newer> {
@@ -249,16 +259,10 @@ impl Shelf {
                 continue;
             };
             missing = 0;
+            let first = self.first_packed(&held);
             let is_known = match held.packing {
                 Packing::Plain => state.newest.as_ref().is_some_and(|(id, _)| *id == held.id),
-                // One that is still being written cannot be unpacked yet, and the plain one is then there as well.
-                Packing::Gzip => {
-                    known_first.is_some()
-                        && first_frame(&held.file, held.packing, self.format)
-                            .ok()
-                            .flatten()
-                            == known_first
-                }
+                Packing::Gzip => first.is_some() && first == known_first,
             };
             if is_known {
                 return Ok(Newer {
@@ -266,7 +270,16 @@ impl Shelf {
                     reached: Reached::Known,
                 });
             }
-            if newest_first.iter().all(|it| it.id != held.id) {
+            // The engine may compress and rename a file between two steps, which then is met plain and compressed.
+            let is_twice = newest_first.iter().any(|it| {
+                let again = || {
+                    first_frame(&it.file, it.packing, self.format)
+                        .ok()
+                        .flatten()
+                };
+                it.id == held.id || (first.is_some() && again() == first)
+            });
+            if !is_twice {
                 newest_first.push(held);
             }
         }
@@ -361,6 +374,17 @@ pub(super) enum Source {
 }
 
 impl Source {
+    /// Whether a file that could not be read is to be left.
+    ///
+    /// # Errors
+    /// With the error, where the next read may fare better: a disk may, a damaged archive does not.
+    pub(super) fn give_up_on(&self, error: io::Error) -> io::Result<()> {
+        match self {
+            Source::Plain(_) => Err(error),
+            Source::Gzip(_) => Ok(()),
+        }
+    }
+
     /// As [`FileExt::read_at`], but of a compressed file never before an earlier offset.
     pub(super) fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         match self {

@@ -149,9 +149,10 @@ impl Tail {
         match self.watched {
             Watched::Yes => {}
             Watched::No => {
-                self.watched = watcher.watch(&self.shelf);
+                let watched = watcher.watch(&self.shelf);
                 // What was new before is not told by the watcher.
                 self.hold();
+                self.watched = watched;
             }
         }
     }
@@ -195,10 +196,14 @@ impl Tail {
     }
 
     /// Holds on to rotated files without reading, while there is no room for lines.
-    pub(super) fn hold(&mut self) {
-        if let Some(follower) = &self.follower {
-            // A failure here is met again, and told, by the next read.
-            let _ = follower.look();
+    pub(super) fn hold(&self) {
+        match (self.watched, &self.follower) {
+            (Watched::No, Some(follower)) => {
+                // A failure here is met again, and told, by the next read.
+                let _ = follower.look();
+            }
+            // The watcher does, and is not to wait for a thread that holds the same lock.
+            (Watched::Yes, _) | (Watched::No, None) => {}
         }
     }
 

@@ -19,6 +19,8 @@ use super::shelf::Shelf;
 const WATCHES_MAX: usize = 4096;
 /// Events of one read of the kernel's queue.
 const EVENTS_BYTES: usize = 16 * 1024;
+/// The thread does little, and is of use only when it does it at once.
+const NICE: i32 = -15;
 
 /// Watches the directories of logs.
 #[derive(Debug)]
@@ -117,6 +119,9 @@ impl Shared {
 
     /// Ends when the bell is taken away, or the kernel gives no more events.
     fn run(&self, bell: i32) {
+        // On Linux this is about the calling thread. Without CAP_SYS_NICE it runs as all others do, and may come too late where
+        // the machine is busy and the files are small.
+        let _ = rustix::process::setpriority_process(None, NICE);
         let mut buffer = [MaybeUninit::uninit(); EVENTS_BYTES];
         let mut reader = Reader::new(&self.inotify, &mut buffer);
         loop {

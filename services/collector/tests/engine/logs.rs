@@ -59,13 +59,18 @@ async fn a_fast_writer_over_rotating_files_loses_nothing_uncounted() {
         lines.last().is_some_and(|line| number(line) == LINES - 1)
     })
     .await;
-    let numbers: Vec<_> = lines.iter().map(number).collect();
-    assert!(
-        numbers.iter().copied().eq(0..LINES),
-        "{} lines of {LINES}",
-        numbers.len()
-    );
-    assert!(lines.iter().all(|line| line.lost_before == 0));
+    // The engine writes these files in 10 ms each. On a machine that stands still for longer than three take, one may go unseen;
+    // it is then said that lines are missing, and none comes twice.
+    let mut expected = 0;
+    for line in &lines {
+        let found = number(line);
+        assert!(found >= expected, "{found} after {expected}");
+        assert!(
+            found == expected || line.lost_before > 0,
+            "{expected} to {found} are missing and nobody says so"
+        );
+        expected = found + 1;
+    }
     collector.stop().await;
 }
 
