@@ -312,6 +312,7 @@ fn member(details: &Details) -> Member {
             started_at: record.started_at,
             network: details.network,
         }),
+        limits: record.limits,
         addresses: Arc::clone(&details.addresses),
         scrape: Arc::clone(&details.scrape),
     }

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use formats::scrape::Target;
-use units::{ContainerId, ContainerName, ContainerState, HealthState, ServiceId, Timestamp};
+use units::{
+    ContainerId, ContainerName, ContainerState, HealthState, Limits, ServiceId, Timestamp,
+};
 
 use crate::cgroup::Network;
 
@@ -38,6 +40,8 @@ pub(crate) struct Member {
     pub(crate) started_at: Option<Timestamp>,
     /// Present while it runs.
     pub(crate) process: Option<Process>,
+    /// What the engine was told last; that the kernel's files may say otherwise now shows in a change of it.
+    pub(crate) limits: Limits,
     /// Where it is reached from this node, while it runs.
     pub(crate) addresses: Arc<[IpAddr]>,
     /// Pages of metrics it serves.

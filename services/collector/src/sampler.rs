@@ -8,7 +8,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
-use units::{ContainerId, ContainerState, Metric, MetricRow, NodeId, Sample, Steady, Timestamp};
+use units::{
+    ContainerId, ContainerState, Limits, Metric, MetricRow, NodeId, Sample, Steady, Timestamp,
+};
 
 use crate::cgroup::{Buffer, Host, LimitFiles, Reader};
 use crate::events::{Counted, Instruments, Refused, SamplesLost, Ticked, TicksMissed, Unreadable};
@@ -19,8 +21,8 @@ use crate::roster::{Engine, Member, Process, Roster};
 use crate::tally::Tally;
 use crate::{Error, blocking};
 
-/// Limits are read anew each so many ticks, and whenever the engine tells of a change.
-const LIMITS_EVERY_TICKS: u64 = 10;
+/// Limits are read anew each so many ticks, each container's at another, and whenever the engine tells of a change.
+const LIMITS_EVERY_TICKS: u64 = 30;
 
 /// Reads the containers of a node.
 pub(crate) struct Sampler {
@@ -188,6 +190,7 @@ struct Run {
     /// Absent when its files could not be opened.
     reader: Option<Reader>,
     limits: LimitFiles,
+    told: Limits,
     /// When its process began, by the clock that never steps.
     began: Option<Steady>,
 }
@@ -217,7 +220,11 @@ impl Readers {
                 continue;
             };
             match self.by_id.get_mut(&member.id) {
-                Some(run) => run.limits = LimitFiles::Read,
+                Some(run) if run.told != member.limits => {
+                    run.told = member.limits;
+                    run.limits = LimitFiles::Read;
+                }
+                Some(_) => {}
                 None => {
                     let run = self.open(member, process);
                     self.by_id.insert(member.id.clone(), run);
@@ -239,6 +246,7 @@ impl Readers {
             process,
             reader: opened.ok(),
             limits: LimitFiles::Read,
+            told: member.limits,
             began: self.host.began(process.pid),
         }
     }
@@ -246,10 +254,10 @@ impl Readers {
     /// A row for every container whose state can be vouched for.
     fn read(&mut self, roster: &Roster, now: Timestamp) -> Vec<Sample> {
         self.ticks += 1;
-        let refresh = self.ticks.is_multiple_of(LIMITS_EVERY_TICKS);
         let steady = kit::steady();
         let mut rows = Vec::with_capacity(roster.members.len());
-        for member in &roster.members {
+        for (ticks, member) in (self.ticks..).zip(&roster.members) {
+            let refresh = ticks.is_multiple_of(LIMITS_EVERY_TICKS);
             let mut metrics = MetricRow::default();
             if let Some(run) = self.by_id.get_mut(&member.id)
                 && let Some(reader) = &mut run.reader
@@ -333,6 +341,7 @@ mod tests {
             exit_code: (state == ContainerState::Exited).then_some(137),
             started_at: (state == ContainerState::Running).then_some(Timestamp::from_millis(1_000)),
             process: None,
+            limits: Limits::default(),
             addresses: Arc::from([]),
             scrape: Arc::from([]),
         }

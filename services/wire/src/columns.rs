@@ -1,7 +1,7 @@
 //! Arrow columns: dictionary-encoded names, nullable numbers, IPC streams of one batch.
 
 use std::io::Cursor;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::builder::StringDictionaryBuilder;
 use arrow_array::cast::AsArray;
@@ -11,12 +11,18 @@ use arrow_array::{
     StringArray, TypedDictionaryArray, UInt8Array, UInt64Array,
 };
 use arrow_ipc::reader::StreamReader;
-use arrow_ipc::writer::StreamWriter;
-use arrow_schema::{ArrowError, DataType, Field, Schema};
+use arrow_ipc::writer::{
+    DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions, write_message,
+};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 
 /// A batch that is larger when unpacked is refused: nothing of ours writes one.
 const ROWS_MAX: usize = 1_000_000;
+/// Encoded schemas kept: what containers of one host tell differs little.
+const HEADS_MAX: usize = 32;
+/// The continuation marker, and no message after it.
+const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
 /// Collects columns in order.
 #[derive(Default)]
@@ -63,9 +69,58 @@ impl Batch {
     pub(crate) fn encode(self) -> Result<Bytes, ArrowError> {
         let schema = Arc::new(Schema::new(self.fields));
         let batch = RecordBatch::try_new(Arc::clone(&schema), self.columns)?;
-        let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
-        writer.write(&batch)?;
-        Ok(Bytes::from(writer.into_inner()?))
+        let options = IpcWriteOptions::default();
+        let mut tracker = DictionaryTracker::new(false);
+        let head = Head::of(&schema, &mut tracker, &options)?;
+        let (dictionaries, rows) = IpcDataGenerator::default().encode(
+            &batch,
+            &mut tracker,
+            &options,
+            &mut IpcWriteContext::default(),
+        )?;
+        let mut stream = Vec::with_capacity(head.len() + batch.get_array_memory_size());
+        stream.extend_from_slice(&head);
+        for message in dictionaries.into_iter().chain([rows]) {
+            write_message(&mut stream, message, &options)?;
+        }
+        stream.extend_from_slice(&END_OF_STREAM);
+        Ok(Bytes::from(stream))
+    }
+}
+
+/// The message that begins a stream: its schema. Batches of one kind have the same one again and again, and with fifty columns
+/// writing it costs as much as writing a few rows, so the last few are kept.
+struct Head;
+
+static HEADS: Mutex<Vec<(SchemaRef, Bytes)>> = Mutex::new(Vec::new());
+
+impl Head {
+    /// The encoded schema; the tracker learns the ids of its dictionaries, which are numbered in order.
+    fn of(
+        schema: &SchemaRef,
+        tracker: &mut DictionaryTracker,
+        options: &IpcWriteOptions,
+    ) -> Result<Bytes, ArrowError> {
+        // Whole entries are put in and taken out: a panic elsewhere leaves none half written.
+        let mut heads = HEADS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, head)) = heads.iter().find(|(known, _)| known == schema) {
+            for field in schema.fields() {
+                if let DataType::Dictionary(..) = field.data_type() {
+                    tracker.next_dict_id();
+                }
+            }
+            return Ok(head.clone());
+        }
+        let message = IpcDataGenerator::default()
+            .schema_to_bytes_with_dictionary_tracker(schema, tracker, options);
+        let mut head = Vec::new();
+        write_message(&mut head, message, options)?;
+        let head = Bytes::from(head);
+        if heads.len() == HEADS_MAX {
+            heads.remove(0);
+        }
+        heads.push((Arc::clone(schema), head.clone()));
+        Ok(head)
     }
 }
 

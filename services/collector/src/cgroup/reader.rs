@@ -28,7 +28,7 @@ const BUFFER_BYTES_START: usize = 16 * 1024;
 /// far shorter than a quarter page. What is shorter than this is therefore the whole file, and the read that would say so is saved.
 const COMPLETE_BELOW_BYTES: usize = 3 * 1024;
 /// Samples in a row that say again what a container at rest said before: the kernel may take memory from it meanwhile.
-const REPEATS_MAX: u32 = 4;
+const REPEATS_MAX: u32 = 9;
 
 /// Where every file is read to, one after the other.
 pub(crate) struct Buffer(Vec<u8>);

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use formats::diag::{Direction as Seen, RECEIVE_BYTES, SocketsRead, TcpState};
+use formats::diag::{Direction as Seen, RECEIVE_BYTES, SocketsRead, TcpCounters, TcpState};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -111,8 +111,39 @@ impl Sockets {
 struct Open {
     node: NodeId,
     host: Host,
-    by_id: HashMap<ContainerId, (Process, Option<Namespace>)>,
+    by_id: HashMap<ContainerId, Watched>,
     buffer: Vec<u8>,
+}
+
+/// One container's namespace.
+struct Watched {
+    process: Process,
+    opened: Opened,
+    last: Option<Last>,
+}
+
+enum Opened {
+    NotYet,
+    Yes(Namespace),
+    /// It could not be, which is said once.
+    Failed,
+}
+
+/// What was seen last. It still holds while no segment comes or goes: no connection opens, closes or measures its way then.
+struct Last {
+    counters: TcpCounters,
+    numbers: SocketNumbers,
+    links: Vec<Link>,
+}
+
+impl Last {
+    /// Connections that linger after their end go away by time alone.
+    fn holds(&self, counters: &TcpCounters) -> bool {
+        self.numbers.closing == 0
+            && self.numbers.opening == 0
+            && self.counters.segments_in == counters.segments_in
+            && self.counters.segments_out == counters.segments_out
+    }
 }
 
 struct Round {
@@ -139,7 +170,7 @@ impl Open {
             .filter_map(|member| Some((&member.id, member.process?)))
             .collect();
         self.by_id
-            .retain(|id, (process, _)| runs.get(id) == Some(process));
+            .retain(|id, watched| runs.get(id) == Some(&watched.process));
     }
 
     fn round(&mut self, roster: &Roster, extras: &Extras) -> Round {
@@ -160,10 +191,10 @@ impl Open {
                 // Whose connections these are cannot be told.
                 Network::Shared => continue,
             }
-            match self.read(member, process) {
-                Ok(Some((read, numbers))) => {
-                    extras.sockets(&member.id, kit::steady(), numbers);
-                    round.links.extend(self.links(member, &read, &services));
+            match self.look(member, process, &services) {
+                Ok(Some(last)) => {
+                    extras.sockets(&member.id, kit::steady(), last.numbers);
+                    round.links.extend(last.told_now());
                 }
                 Ok(None) => {}
                 Err(error) if error.is_refusal() => {
@@ -183,54 +214,75 @@ impl Open {
     }
 
     /// The sockets of one container; `None` when its namespace could not be opened before.
-    fn read(
+    fn look(
         &mut self,
         member: &Member,
         process: Process,
-    ) -> Result<Option<(SocketsRead, SocketNumbers)>, SocketsError> {
-        if !self.by_id.contains_key(&member.id) {
-            // A failure is kept too: it is said once.
-            self.by_id.insert(member.id.clone(), (process, None));
+        services: &HashMap<IpAddr, ServiceId>,
+    ) -> Result<Option<&Last>, SocketsError> {
+        let watched = self.by_id.entry(member.id.clone()).or_insert(Watched {
+            process,
+            opened: Opened::NotYet,
+            last: None,
+        });
+        if let Opened::NotYet = watched.opened {
+            watched.opened = Opened::Failed;
             let opened = Namespace::open(&self.host.process_file(process.pid, ""))?;
-            self.by_id
-                .insert(member.id.clone(), (process, Some(opened)));
+            watched.opened = Opened::Yes(opened);
         }
-        let Some((_, Some(namespace))) = self.by_id.get(&member.id) else {
+        let Opened::Yes(namespace) = &watched.opened else {
             return Ok(None);
         };
-        let read = namespace.read(&mut self.buffer)?;
-        let numbers = numbers(&read, namespace.segments());
-        Ok(Some((read, numbers)))
+        let counters = namespace.counters();
+        let holds = |last: &Last| counters.is_some_and(|counters| last.holds(&counters));
+        if !watched.last.as_ref().is_some_and(holds) {
+            let read = namespace.read(&mut self.buffer)?;
+            watched.last = Some(Last {
+                counters: counters.unwrap_or_default(),
+                numbers: numbers(&read, counters),
+                links: links(&self.node, member, &read, services),
+            });
+        }
+        Ok(watched.last.as_ref())
     }
+}
 
-    fn links(
-        &self,
-        member: &Member,
-        read: &SocketsRead,
-        services: &HashMap<IpAddr, ServiceId>,
-    ) -> Vec<Link> {
+impl Last {
+    /// The links as of now.
+    fn told_now(&self) -> impl Iterator<Item = Link> {
         let (at, steady) = (kit::now(), kit::steady());
-        read.links
-            .iter()
-            .map(|link| Link {
-                at,
-                steady,
-                node: self.node.clone(),
-                service: member.service.clone(),
-                container: member.id.clone(),
-                peer: link.remote_ip,
-                peer_service: services.get(&link.remote_ip).cloned(),
-                direction: match link.direction {
-                    Seen::Inbound => Direction::Inbound,
-                    Seen::Outbound => Direction::Outbound,
-                },
-                port: link.port,
-                connections: link.connections.saturating_add(link.others),
-                rtt_median: link.rtt_median.unwrap_or_default(),
-                retransmits: link.retransmits,
-            })
-            .collect()
+        let links = self.links.iter().cloned();
+        links.map(move |link| Link { at, steady, ..link })
     }
+}
+
+fn links(
+    node: &NodeId,
+    member: &Member,
+    read: &SocketsRead,
+    services: &HashMap<IpAddr, ServiceId>,
+) -> Vec<Link> {
+    let (at, steady) = (kit::now(), kit::steady());
+    read.links
+        .iter()
+        .map(|link| Link {
+            at,
+            steady,
+            node: node.clone(),
+            service: member.service.clone(),
+            container: member.id.clone(),
+            peer: link.remote_ip,
+            peer_service: services.get(&link.remote_ip).cloned(),
+            direction: match link.direction {
+                Seen::Inbound => Direction::Inbound,
+                Seen::Outbound => Direction::Outbound,
+            },
+            port: link.port,
+            connections: link.connections.saturating_add(link.others),
+            rtt_median: link.rtt_median.unwrap_or_default(),
+            retransmits: link.retransmits,
+        })
+        .collect()
 }
 
 /// Which service answers at an address of this node.
@@ -246,7 +298,7 @@ fn services(roster: &Roster) -> HashMap<IpAddr, ServiceId> {
         .collect()
 }
 
-fn numbers(read: &SocketsRead, segments: Option<(u64, u64)>) -> SocketNumbers {
+fn numbers(read: &SocketsRead, counters: Option<TcpCounters>) -> SocketNumbers {
     let count = |states: &[TcpState]| {
         states
             .iter()
@@ -267,8 +319,8 @@ fn numbers(read: &SocketsRead, segments: Option<(u64, u64)>) -> SocketNumbers {
         listening: count(&[TcpState::Listen]),
         rtt_median: read.rtt_median,
         rtt_p99: read.rtt_p99,
-        segments: segments.map(|(sent, _)| sent),
-        retransmits: segments.map(|(_, again)| again),
+        segments: counters.map(|it| it.segments_out),
+        retransmits: counters.map(|it| it.retransmitted),
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use formats::diag::{self, Family, Progress, States, Summary, TcpState};
+use formats::diag::{self, Family, Progress, States, Summary, TcpCounters, TcpState};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
 };
@@ -158,12 +158,11 @@ impl Namespace {
         Ok(())
     }
 
-    /// Segments sent, and sent again, in the namespace since it began.
-    pub(crate) fn segments(&self) -> Option<(u64, u64)> {
+    /// What TCP of the namespace did since it began. This is cheap; a dump walks the connections of the whole host.
+    pub(crate) fn counters(&self) -> Option<TcpCounters> {
         let mut text = [0; SNMP_BYTES_MAX];
         let len = self.snmp.as_ref()?.read_at(&mut text, 0).ok()?;
-        let counters = diag::tcp_counters(&text[..len])?;
-        Some((counters.segments_out, counters.retransmitted))
+        diag::tcp_counters(&text[..len])
     }
 }
 
@@ -179,7 +178,7 @@ mod tests {
         let mut buffer = vec![0; diag::RECEIVE_BYTES];
         let read = namespace.read(&mut buffer).unwrap();
         assert!(read.states.get(TcpState::Listen) > 0, "{listener:?}");
-        assert!(namespace.segments().is_some());
+        assert!(namespace.counters().is_some());
     }
 
     #[test]
