@@ -92,6 +92,13 @@ pub enum Error {
     },
 }
 
+/// Whether a collector with this configuration has met the log before, so that it can start while the log is away.
+pub fn knows_the_log(config: &Config) -> bool {
+    Partitions::new(config.state_dir.as_deref())
+        .read()
+        .is_some()
+}
+
 /// Collects until `context.shutdown` fires, then sends what waits and returns.
 ///
 /// An engine or a log that is away is waited for; both show in `context.health`.

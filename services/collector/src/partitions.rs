@@ -60,7 +60,8 @@ impl Partitions {
         }
     }
 
-    fn read(&self) -> Option<u32> {
+    /// The number known from before.
+    pub(crate) fn read(&self) -> Option<u32> {
         let text = fs::read_to_string(self.path.as_ref()?).ok()?;
         text.trim()
             .parse()

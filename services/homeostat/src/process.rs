@@ -108,6 +108,12 @@ pub(crate) fn spawn_roles(
 
 async fn connected(role: Role, config: Config, context: Context) -> anyhow::Result<()> {
     let topics = wire::topic::all(config.partitions);
+    if role == Role::Collector && collector::knows_the_log(&config.collector) {
+        // It has been here before: what happens while the log is away waits on its disk.
+        let connected = boot::connect(&context.bus, &topics, &context.health, &context.shutdown);
+        let (_, ran) = tokio::join!(connected, collector::run(config.collector, context.clone()));
+        return Ok(ran?);
+    }
     match boot::connect(&context.bus, &topics, &context.health, &context.shutdown).await {
         Connected::ShutDown => return Ok(()),
         Connected::Yes => {}
