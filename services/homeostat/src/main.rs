@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod demo;
 mod exit;
+mod memory;
 mod process;
 mod table;
 

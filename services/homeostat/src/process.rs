@@ -5,6 +5,7 @@ use kit::{Context, admin, telemetry};
 
 use crate::config::Config;
 use crate::exit::Failure;
+use crate::memory;
 
 /// Worker threads: the work is small and mostly waiting; more threads only cost memory.
 const WORKERS: usize = 2;
@@ -56,14 +57,24 @@ pub(crate) fn up(config: Config) -> Result<(), Failure> {
 
 /// A runtime for the product's tasks.
 pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    runtime_of(WORKERS)
+}
+
+fn runtime_of(workers: usize) -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
+        .worker_threads(workers)
         .enable_all()
         .build()
 }
 
 fn blocking(name: &'static str, roles: &[Role], config: Config) -> Result<(), Failure> {
-    let runtime = runtime()?;
+    memory::settle();
+    // A collector alone has little to do but hand over: between two threads that would be mostly waking the other.
+    let workers = match roles {
+        [Role::Collector] => 1,
+        _ => WORKERS,
+    };
+    let runtime = runtime_of(workers)?;
     runtime.block_on(async {
         let telemetry = telemetry::init(&config.telemetry, name)?;
         let ended = serve(name, roles, config).await;

@@ -53,10 +53,13 @@ impl Batch {
     }
 
     /// Numbers of which some may not have been read. A column with none is left out: readers take that as not read.
-    pub(crate) fn numbers(&mut self, name: &str, values: impl Iterator<Item = Option<f64>>) {
-        let column = Float64Array::from_iter(values);
-        if column.null_count() < column.len() {
-            self.push(name, Arc::new(column));
+    pub(crate) fn numbers(
+        &mut self,
+        name: &str,
+        values: impl Iterator<Item = Option<f64>> + Clone,
+    ) {
+        if values.clone().any(|value| value.is_some()) {
+            self.push(name, Arc::new(Float64Array::from_iter(values)));
         }
     }
 

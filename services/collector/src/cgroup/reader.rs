@@ -8,8 +8,9 @@
 //! v2, three or four more when limits are read. On v1 it is one less for each limit, of CPU and of memory, that the container
 //! does not have: without one, the file that counts how the limit was hit stands still.
 //!
-//! A container that has used no CPU time since the last sample did nothing by itself: only what happens to it is read then, which
-//! is its network and its pressure, and the rest is said again, for a few samples at most.
+//! A container that has used no CPU time since the last sample did nothing by itself: only what happens to it all the same is
+//! read then, which is its network and its waiting for I/O, and the rest is said again, for a few samples at most. Totals lose
+//! nothing by that: they are told a few samples later.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -234,9 +235,11 @@ impl Reader {
             self.pids.read(limits, buffer, row);
             self.last.usage_ns = usage_ns;
             self.last.repeats = 0;
+            self.read_pressure(buffer, row, Resource::Cpu);
+            self.read_pressure(buffer, row, Resource::Memory);
             self.last.row.clone_from(row);
         }
-        self.read_pressure(buffer, row);
+        self.read_pressure(buffer, row, Resource::Io);
         if let Some(counters) = self.net.read(buffer).and_then(kernel::net_dev) {
             metrics::network(&counters, row);
         }
@@ -250,18 +253,24 @@ impl Reader {
             && limits == LimitFiles::Recall
     }
 
-    fn read_pressure(&mut self, buffer: &mut Buffer, row: &mut MetricRow) {
-        const METRICS: [(Metric, Metric); 3] = [
-            (Metric::PsiCpuSome, Metric::PsiCpuFull),
-            (Metric::PsiMemorySome, Metric::PsiMemoryFull),
-            (Metric::PsiIoSome, Metric::PsiIoFull),
-        ];
-        for (file, (some, full)) in self.pressure.iter_mut().zip(METRICS) {
-            if let Some(text) = file.read(buffer) {
-                metrics::pressure(Pressure::parse(text), some, full, row);
-            }
+    fn read_pressure(&mut self, buffer: &mut Buffer, row: &mut MetricRow, of: Resource) {
+        let (some, full) = match of {
+            Resource::Cpu => (Metric::PsiCpuSome, Metric::PsiCpuFull),
+            Resource::Memory => (Metric::PsiMemorySome, Metric::PsiMemoryFull),
+            Resource::Io => (Metric::PsiIoSome, Metric::PsiIoFull),
+        };
+        if let Some(text) = self.pressure[of as usize].read(buffer) {
+            metrics::pressure(Pressure::parse(text), some, full, row);
         }
     }
+}
+
+/// What tasks wait for, in the order of the open files.
+#[derive(Debug, Clone, Copy)]
+enum Resource {
+    Cpu,
+    Memory,
+    Io,
 }
 
 impl Cpu {

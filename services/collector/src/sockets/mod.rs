@@ -230,7 +230,7 @@ impl Open {
             let opened = Namespace::open(&self.host.process_file(process.pid, ""))?;
             watched.opened = Opened::Yes(opened);
         }
-        let Opened::Yes(namespace) = &watched.opened else {
+        let Opened::Yes(namespace) = &mut watched.opened else {
             return Ok(None);
         };
         let counters = namespace.counters();

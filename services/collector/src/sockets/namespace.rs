@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use formats::diag::{self, Family, Progress, States, Summary, TcpCounters, TcpState};
+use formats::diag::{self, Progress, States, Summary, TcpCounters, TcpState};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
 };
@@ -61,6 +61,8 @@ impl SocketsError {
 #[derive(Debug)]
 pub(crate) struct Namespace {
     diag: OwnedFd,
+    /// Of the last question: what is left of an answer that was given up is told apart by it.
+    sequence: u32,
     snmp: Option<File>,
 }
 
@@ -104,6 +106,7 @@ impl Namespace {
         .map_err(|error| SocketsError::Ask(error.into()))?;
         Ok(Namespace {
             diag,
+            sequence: 0,
             snmp: File::open(process.join("net/snmp")).ok(),
         })
     }
@@ -112,22 +115,7 @@ impl Namespace {
     ///
     /// # Errors
     /// When the kernel refuses, or answers otherwise than it documents.
-    pub(crate) fn read(&self, buffer: &mut [u8]) -> Result<diag::SocketsRead, SocketsError> {
-        let mut summary = Summary::new();
-        // One socket serves both families; the number tells their answers apart.
-        for (family, sequence) in [(Family::V4, 1), (Family::V6, 2)] {
-            self.dump(family, sequence, buffer, &mut summary)?;
-        }
-        Ok(summary.finish())
-    }
-
-    fn dump(
-        &self,
-        family: Family,
-        sequence: u32,
-        buffer: &mut [u8],
-        summary: &mut Summary,
-    ) -> Result<(), SocketsError> {
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<diag::SocketsRead, SocketsError> {
         let states = States::of(&[
             TcpState::Established,
             TcpState::SynSent,
@@ -141,21 +129,23 @@ impl Namespace {
             TcpState::Closing,
         ]);
         let ask = |error: rustix::io::Errno| SocketsError::Ask(error.into());
+        self.sequence = self.sequence.wrapping_add(1);
         send(
             &self.diag,
-            &diag::request(family, states, sequence),
+            &diag::request(states, self.sequence),
             SendFlags::empty(),
         )
         .map_err(ask)?;
+        let mut summary = Summary::new();
         for _ in 0..DATAGRAMS_MAX {
             let (len, _) = recv(&self.diag, &mut *buffer, RecvFlags::empty()).map_err(ask)?;
             let datagram = &buffer[..len.min(buffer.len())];
-            match diag::read(datagram, sequence, |socket| summary.add(socket))? {
+            match diag::read(datagram, self.sequence, |socket| summary.add(socket))? {
                 Progress::More => {}
-                Progress::Done => return Ok(()),
+                Progress::Done => break,
             }
         }
-        Ok(())
+        Ok(summary.finish())
     }
 
     /// What TCP of the namespace did since it began. This is cheap; a dump walks the connections of the whole host.
@@ -174,7 +164,7 @@ mod tests {
     #[test]
     fn the_sockets_of_this_process_are_seen() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let namespace = Namespace::open(Path::new("/proc/self")).unwrap();
+        let mut namespace = Namespace::open(Path::new("/proc/self")).unwrap();
         let mut buffer = vec![0; diag::RECEIVE_BYTES];
         let read = namespace.read(&mut buffer).unwrap();
         assert!(read.states.get(TcpState::Listen) > 0, "{listener:?}");

@@ -10,33 +10,16 @@ pub const REQUEST_BYTES: usize = HEADER_BYTES + QUERY_BYTES;
 pub const RECEIVE_BYTES: usize = 32 * 1024;
 
 const HEADER_BYTES: usize = 16;
-/// `struct inet_diag_req_v2`.
-const QUERY_BYTES: usize = 56;
+/// `struct inet_diag_req`.
+const QUERY_BYTES: usize = 60;
+/// Where `idiag_states` is in it.
+const STATES_AT: usize = 52;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const TCPDIAG_GETSOCK: u16 = 18;
 /// `NLM_F_REQUEST | NLM_F_DUMP`.
 const FLAGS_DUMP: u16 = 0x301;
-const IPPROTO_TCP: u8 = 6;
 const ENOENT: i32 = 2;
-
-/// Which sockets a dump is about. The kernel tells one family a request; IPv4 connections of an IPv6 socket come with `V6`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-impl Family {
-    const fn number(self) -> u8 {
-        match self {
-            Self::V4 => 2,
-            Self::V6 => 10,
-        }
-    }
-}
 
 /// The states a dump is limited to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,20 +77,23 @@ pub enum DiagError {
     },
 }
 
-/// The request of a dump of the TCP sockets of the namespace, with what TCP measured of each.
+/// The request of a dump of the TCP sockets of the namespace, IPv4 and IPv6, with what TCP measured of each.
+///
+/// It is the older form of the question. A dump walks the connections of the whole host, whatever namespace it is about, and
+/// the newer form asks for one family at a time.
 ///
 /// `sequence` comes back in every message of the answer: take another for every request, so that what is left of a dump that
 /// was given up is not taken for the next.
-pub fn request(family: Family, states: States, sequence: u32) -> [u8; REQUEST_BYTES] {
+pub fn request(states: States, sequence: u32) -> [u8; REQUEST_BYTES] {
     let mut bytes = [0; REQUEST_BYTES];
     let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
     put(0, &(REQUEST_BYTES as u32).to_ne_bytes());
-    put(4, &SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    put(4, &TCPDIAG_GETSOCK.to_ne_bytes());
     put(6, &FLAGS_DUMP.to_ne_bytes());
     put(8, &sequence.to_ne_bytes());
     let extensions = 1 << (ATTRIBUTE_INFO - 1);
-    put(HEADER_BYTES, &[family.number(), IPPROTO_TCP, extensions]);
-    put(HEADER_BYTES + 4, &states.0.to_ne_bytes());
+    put(HEADER_BYTES + 3, &[extensions]);
+    put(HEADER_BYTES + STATES_AT, &states.0.to_ne_bytes());
     bytes
 }
 
@@ -131,7 +117,7 @@ pub fn read(
         match message.kind {
             NLMSG_DONE => return message.accepted().map(|()| Progress::Done),
             NLMSG_ERROR => message.accepted()?,
-            SOCK_DIAG_BY_FAMILY => {
+            TCPDIAG_GETSOCK => {
                 let bytes = message.body.len();
                 each(Socket::read(message.body).ok_or(DiagError::Socket { bytes })?);
             }
@@ -214,16 +200,16 @@ mod tests {
 
     #[test]
     fn a_request_is_laid_out_as_the_kernel_reads_it() {
-        let bytes = request(Family::V6, States::ALL, 0x0102_0304);
-        assert_eq!(bytes[..4], 72_u32.to_ne_bytes());
-        assert_eq!(bytes[4..6], 20_u16.to_ne_bytes());
+        let bytes = request(States::ALL, 0x0102_0304);
+        assert_eq!(bytes[..4], 76_u32.to_ne_bytes());
+        assert_eq!(bytes[4..6], 18_u16.to_ne_bytes());
         assert_eq!(bytes[6..8], 0x301_u16.to_ne_bytes());
         assert_eq!(bytes[8..12], 0x0102_0304_u32.to_ne_bytes());
         assert_eq!(bytes[12..16], [0; 4]);
-        assert_eq!(bytes[16..20], [10, 6, 2, 0]);
-        assert_eq!(bytes[20..24], 0x1ffe_u32.to_ne_bytes());
-        assert_eq!(bytes[24..], [0; 48]);
-        assert_eq!(request(Family::V4, States::ALL, 1)[16], 2);
+        assert_eq!(bytes[16..20], [0, 0, 0, 2]);
+        assert_eq!(bytes[20..68], [0; 48]);
+        assert_eq!(bytes[68..72], 0x1ffe_u32.to_ne_bytes());
+        assert_eq!(bytes[72..], [0; 4]);
     }
 
     #[test]

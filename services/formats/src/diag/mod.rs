@@ -2,17 +2,14 @@
 //!
 //! This is how round-trip times, retransmits and the links between services are seen with nothing added to an application.
 //! Only bytes are dealt with here: the caller opens a `NETLINK_SOCK_DIAG` socket inside the namespace, sends what [`request`]
-//! gives for each [`Family`], hands every datagram to [`read`] until it says [`Progress::Done`], and folds the sockets of both
-//! families into one [`Summary`].
+//! gives, hands every datagram to [`read`] until it says [`Progress::Done`], and folds the sockets into a [`Summary`].
 
 mod message;
 mod snmp;
 mod socket;
 mod summary;
 
-pub use message::{
-    DiagError, Family, Progress, RECEIVE_BYTES, REQUEST_BYTES, States, read, request,
-};
+pub use message::{DiagError, Progress, RECEIVE_BYTES, REQUEST_BYTES, States, read, request};
 pub use snmp::{TcpCounters, tcp_counters};
 pub use socket::{Info, STATES, Socket, TcpState};
 pub use summary::{Direction, LINKS_MAX, Link, SOCKETS_MAX, SocketsRead, StateCounts, Summary};
@@ -48,7 +45,7 @@ mod fixture {
 
     pub(super) const DONE: u16 = 3;
     pub(super) const ERROR: u16 = 2;
-    pub(super) const SOCKET: u16 = 20;
+    pub(super) const SOCKET: u16 = 18;
 
     pub(super) fn message(kind: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
         let length = 16 + body.len();
