@@ -145,27 +145,50 @@ impl Containers {
         self.by_id.remove(id)
     }
 
-    /// Takes an event that needs no inspect into the table, or the removal it tells of.
+    /// Takes what an event says by itself into the table: an inspect tells the rest, but later.
     pub(crate) fn note(&mut self, event: &EngineEvent) {
+        if event.action == Action::Destroy {
+            self.by_id.remove(&event.id);
+            return;
+        }
+        let Some(details) = self.by_id.get_mut(&event.id) else {
+            return;
+        };
+        let record = &mut details.record;
+        let at = Timestamp::from_millis(event.at_ns / 1_000_000);
         match event.action {
-            Action::Health(state) => {
-                if let Some(details) = self.by_id.get_mut(&event.id) {
-                    details.record.health = state;
+            Action::Health(state) => record.health = state,
+            Action::Start => {
+                record.state = ContainerState::Running;
+                record.started_at = Some(at);
+                record.finished_at = None;
+                record.exit_code = None;
+                let spec = record.spec.as_ref();
+                record.health = match spec.and_then(|spec| spec.health.as_ref()) {
+                    Some(_) => HealthState::Starting,
+                    None => HealthState::None,
+                };
+            }
+            Action::Die => {
+                details.pid = None;
+                // Whether the engine starts it again, it says itself.
+                let spec = record.spec.as_ref();
+                if spec.is_some_and(|spec| spec.restart.policy == "no") {
+                    let code = event.attributes.get("exitCode");
+                    record.state = ContainerState::Exited;
+                    record.finished_at = Some(at);
+                    record.exit_code = code.and_then(|code| code.parse().ok());
                 }
             }
-            Action::Destroy => {
-                self.by_id.remove(&event.id);
-            }
+            Action::Pause => record.state = ContainerState::Paused,
+            Action::Unpause => record.state = ContainerState::Running,
             Action::Create
-            | Action::Start
-            | Action::Die
             | Action::Kill
             | Action::OutOfMemory
-            | Action::Pause
-            | Action::Unpause
             | Action::Update
             | Action::Rename
-            | Action::Network => {}
+            | Action::Network
+            | Action::Destroy => {}
         }
     }
 

@@ -17,7 +17,7 @@ pub(crate) struct Inspects {
 pub(crate) enum Answer {
     /// It is believed.
     Take,
-    /// The container was removed meanwhile: the answer is from before that.
+    /// The container was removed, or has changed, since it was asked about.
     Drop,
 }
 
@@ -27,9 +27,15 @@ impl Inspects {
         self.wanted.insert(id.clone());
     }
 
-    /// Whether an answer is awaited that may be older than what an event has just said.
-    pub(crate) fn awaits(&self, id: &ContainerId) -> bool {
-        self.under_way.contains_key(id)
+    /// An event has said something newer than the answer that is awaited, if one is, which would undo it. Says whether one is.
+    pub(crate) fn overtaken(&mut self, id: &ContainerId) -> bool {
+        match self.under_way.get_mut(id) {
+            Some(answer) => {
+                *answer = Answer::Drop;
+                true
+            }
+            None => false,
+        }
     }
 
     /// The container is gone.
@@ -78,10 +84,10 @@ mod tests {
         inspects.want(&id);
         inspects.want(&id);
         assert_eq!(inspects.start(4), Some(id.clone()));
+        assert!(inspects.overtaken(&id));
         inspects.want(&id);
-        assert!(inspects.awaits(&id));
         assert_eq!(inspects.start(4), None, "one at a time");
-        assert_eq!(inspects.done(&id), Answer::Take);
+        assert_eq!(inspects.done(&id), Answer::Drop);
         assert_eq!(inspects.start(4), Some(id));
     }
 

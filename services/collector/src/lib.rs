@@ -25,6 +25,7 @@ mod lanes;
 mod logs;
 mod node;
 mod outbox;
+mod pacing;
 mod partitions;
 mod parts;
 mod roster;

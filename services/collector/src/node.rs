@@ -21,12 +21,11 @@ use crate::inspect::Details;
 use crate::inspects::{Answer, Inspects};
 use crate::logs::{Orders, Seen};
 use crate::outbox::{Outbox, Parcel};
+use crate::pacing::Pacing;
 use crate::roster::{Engine, Roster};
 
 const CONNECT_BASE: Duration = Duration::from_millis(200);
 const CONNECT_CAP: Duration = Duration::from_secs(10);
-/// Changes are told at once, but not more often than this.
-const INVENTORY_SPACING: Duration = Duration::from_millis(200);
 /// Every container is inspected anew once in this time: events say what happened, not all that changed.
 const REFRESH_ROUND_SECS: usize = 300;
 /// The log takes records of up to a megabyte.
@@ -60,14 +59,7 @@ pub(crate) struct Node {
     refreshed: Option<ContainerId>,
     inspects: Inspects,
     errands: Errands,
-    inventory_sent: Option<Instant>,
-    changed: Changed,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Changed {
-    Yes,
-    No,
+    pacing: Pacing,
 }
 
 enum Event {
@@ -90,12 +82,11 @@ impl Node {
         Node {
             containers: Containers::new(keeper.node.clone()),
             last_event_ns: keeper.last_event_ns,
+            pacing: Pacing::new(keeper.inventory_interval, Instant::now()),
             errands: Errands::new(keeper.layer_interval),
             keeper,
             refreshed: None,
             inspects: Inspects::default(),
-            inventory_sent: None,
-            changed: Changed::Yes,
         }
     }
 
@@ -180,7 +171,7 @@ impl Node {
             let event = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => Event::Shutdown,
-                () = tokio::time::sleep_until(self.inventory_due()) => Event::InventoryDue,
+                () = tokio::time::sleep_until(self.pacing.due()) => Event::InventoryDue,
                 event = events.next() => {
                     Event::Engine(event.unwrap_or_else(|| Err(client.events_ended())))
                 }
@@ -204,15 +195,6 @@ impl Node {
                 Event::RefreshDue => self.want_refresh(),
             }
         }
-    }
-
-    fn inventory_due(&self) -> Instant {
-        let after = match self.changed {
-            Changed::Yes => INVENTORY_SPACING,
-            Changed::No => self.keeper.inventory_interval,
-        };
-        self.inventory_sent
-            .map_or_else(Instant::now, |sent| sent + after)
     }
 
     /// The engine said all it has: at the start, or after a gap.
@@ -247,7 +229,7 @@ impl Node {
             let node = &self.keeper.node;
             self.keeper.logs.described(node, details, seen).await;
         }
-        self.changed = Changed::Yes;
+        self.pacing.changed();
     }
 
     async fn take_event(&mut self, client: &Client, event: &EngineEvent) {
@@ -271,8 +253,7 @@ impl Node {
                 self.inspects.removed(&event.id);
             }
             Action::Health(_) | Action::Kill | Action::OutOfMemory => {
-                // The answer may be from before this event, and would undo what it said.
-                if self.inspects.awaits(&event.id) {
+                if self.inspects.overtaken(&event.id) {
                     self.inspects.want(&event.id);
                 }
             }
@@ -283,9 +264,12 @@ impl Node {
             | Action::Unpause
             | Action::Update
             | Action::Rename
-            | Action::Network => self.inspects.want(&event.id),
+            | Action::Network => {
+                self.inspects.overtaken(&event.id);
+                self.inspects.want(&event.id);
+            }
         }
-        self.changed = Changed::Yes;
+        self.pacing.changed();
         self.tell_sampler();
     }
 
@@ -320,7 +304,7 @@ impl Node {
             }
         };
         if changed {
-            self.changed = Changed::Yes;
+            self.pacing.changed();
             self.tell_sampler();
         }
         Ok(())
@@ -391,8 +375,7 @@ impl Node {
             record = wire::encode(&inventory, &self.keeper.meta);
         }
         self.keeper.outbox.send(Parcel::inventory(record)).await;
-        self.inventory_sent = Some(Instant::now());
-        self.changed = Changed::No;
+        self.pacing.sent(Instant::now());
     }
 
     async fn publish(&self, event: &ContainerEvent) {

@@ -17,6 +17,8 @@ use crate::{BusError, KafkaConfig};
 const FETCHED_KIB: &str = "8192";
 /// The largest batch a producer sends. Above our own limit by room for framing, below the broker's default limit.
 const MESSAGE_MAX_BYTES: &str = "1040000";
+/// A batch of this size is not kept waiting for more.
+const BATCH_BYTES: &str = "262144";
 /// librdkafka's own limit of records under way, in KiB and in records. Calls wait for room at half of it: librdkafka counts a
 /// record until the whole batch of delivery reports that its own came with is worked off, and must not refuse one meanwhile.
 const QUEUED_MAX: u32 = 2 * ROOM_KIB;
@@ -125,6 +127,8 @@ impl Link {
             // badly. Records come in bursts, one per scrape and source; this takes a burst in as one batch per partition,
             // and a caller that waits for each record hardly notices. The local log lingers as long.
             .set("linger.ms", "20")
+            // A large record is worth a request of its own, at once.
+            .set("batch.size", BATCH_BYTES)
             .set("compression.type", &self.config.compression)
             .set("partitioner", "murmur2")
             .set("message.max.bytes", MESSAGE_MAX_BYTES)

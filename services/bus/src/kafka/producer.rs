@@ -21,9 +21,14 @@ use crate::{BusError, NewRecord};
 /// number too. Calls beyond it wait in turn until reports of earlier ones make room.
 pub(super) const ROOM_KIB: u32 = 32 * 1024;
 /// How long a poll waits when nothing happens, and with it how late the thread may see that it shall end. A report is handed
-/// out at once whatever this is. The tenth of a millisecond beyond the second is there because rdkafka cuts what is left of
+/// out whatever this is. The tenth of a millisecond beyond the second is there because rdkafka cuts what is left of
 /// a wait down to whole milliseconds and polls in a loop when that makes zero.
 const POLL: Duration = Duration::from_micros(1_000_100);
+/// Records sent together are answered one after the other within milliseconds: with little under way, this thread waits for more
+/// reports before it hands them out, instead of being woken, and waking, for each.
+const GATHER: Duration = Duration::from_millis(10);
+/// With more than this under way nobody sends a few records a second, and reports are handed out as they come.
+const GATHER_BELOW_KIB: usize = 128;
 /// How long closing waits for records under way. What is not delivered by then is given up.
 const FLUSH_LIMIT: Duration = Duration::from_secs(10);
 /// How long closing then waits for the thread, which ends after one poll and lets go of the brokers.
@@ -226,6 +231,10 @@ fn headers(record: &NewRecord) -> OwnedHeaders {
 fn poll(shared: Arc<Shared>) {
     loop {
         shared.base.poll(POLL);
+        let under_way_kib = ROOM_KIB as usize - shared.room.available_permits();
+        if (1..GATHER_BELOW_KIB).contains(&under_way_kib) {
+            thread::sleep(GATHER);
+        }
         let answered = shared.room.available_permits() == ROOM_KIB as usize;
         if Arc::strong_count(&shared) == 1 && (answered || !shared.room.is_closed()) {
             break;
