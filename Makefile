@@ -36,8 +36,8 @@ image: need-build need-docker
 
 .PHONY: test
 test: need-docker need-kafka need-tests build image ## Run every test, on a real engine and a real Kafka
-	@$(RUNNER) cargo test --workspace --no-fail-fast $(LOCKED)
 	@$(SETUP)/fuzz.sh
+	@$(RUNNER) cargo test --workspace --no-fail-fast $(LOCKED)
 
 .PHONY: fuzz
 fuzz: need-build ## Fuzz what reads bytes from outside; FUZZ_RUNS and FUZZ_SECONDS bound each target

@@ -151,11 +151,16 @@ impl Containers {
             self.by_id.remove(&event.id);
             return;
         }
+        let at = Timestamp::from_millis(event.at_ns / 1_000_000);
+        if event.action == Action::Create && !self.by_id.contains_key(&event.id) {
+            let details = Details::of_event(&event.id, &event.attributes, at);
+            self.by_id
+                .extend(details.map(|details| (event.id.clone(), details)));
+        }
         let Some(details) = self.by_id.get_mut(&event.id) else {
             return;
         };
         let record = &mut details.record;
-        let at = Timestamp::from_millis(event.at_ns / 1_000_000);
         match event.action {
             Action::Health(state) => record.health = state,
             Action::Start => {
@@ -173,7 +178,7 @@ impl Containers {
                 details.pid = None;
                 // Whether the engine starts it again, it says itself.
                 let spec = record.spec.as_ref();
-                if spec.is_some_and(|spec| spec.restart.policy == "no") {
+                if spec.is_none_or(|spec| spec.restart.policy == "no") {
                     let code = event.attributes.get("exitCode");
                     record.state = ContainerState::Exited;
                     record.finished_at = Some(at);

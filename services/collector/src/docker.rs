@@ -150,6 +150,11 @@ impl Client {
         })
     }
 
+    /// The connection itself, for what follows it on its own.
+    pub(crate) fn docker(&self) -> Docker {
+        self.docker.clone()
+    }
+
     /// Where the log of a container will be that has just been made, if it is not told otherwise.
     pub(crate) fn expected_log(&self, id: &ContainerId) -> Option<LogFile> {
         match self.default_log_driver.as_str() {

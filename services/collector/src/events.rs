@@ -9,7 +9,7 @@ use units::{ContainerId, ContainerName, ContainerState};
 
 use crate::cgroup::LocateError;
 use crate::docker::DockerError;
-use crate::logs::{Loss, Missing, PositionError};
+use crate::logs::{Loss, Missing, PositionError, ScribeError};
 use crate::outbox::Trouble;
 use crate::scrape::FetchError;
 use crate::sockets::SocketsError;
@@ -590,17 +590,29 @@ impl LogUnreadable<'_> {
     }
 }
 
-/// A container's output goes to a driver that is not read.
-pub(crate) struct LogDriverUnread<'a> {
+/// A container's log can be had over the API only, and there is nowhere to keep what was read.
+pub(crate) struct LogUnkept<'a> {
     pub(crate) container: &'a ContainerName,
-    pub(crate) id: &'a ContainerId,
     pub(crate) driver: &'a str,
 }
 
-impl LogDriverUnread<'_> {
+impl LogUnkept<'_> {
     pub(crate) fn emit(&self) {
-        tracing::info!(container = %self.container, id = self.id.short(), driver = self.driver,
-            "the container's log is not read; only those of the json-file and local drivers are");
+        tracing::warn!(container = %self.container, driver = self.driver,
+            "the container's log is not read: it is in no file that may be read, and what the engine tells of it needs collector.state_dir");
+    }
+}
+
+/// A log is not told by the engine, or cannot be written down.
+pub(crate) struct ScribeFailed<'a> {
+    pub(crate) id: &'a ContainerId,
+    pub(crate) error: &'a ScribeError,
+}
+
+impl ScribeFailed<'_> {
+    pub(crate) fn emit(&self) {
+        tracing::debug!(id = self.id.short(), error = %kit::boot::chain(self.error),
+            "cannot follow a container's log over the API");
     }
 }
 

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bollard::models::{
-    ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, HostConfig,
-    HostConfigLogConfig,
+    ContainerConfig, ContainerInspectResponse, ContainerState as EngineState,
+    ContainerStateStatusEnum, HealthStatusEnum, HostConfig, HostConfigLogConfig,
 };
 use formats::scrape::{self, LABEL_SCRAPE, Target};
 use units::{
@@ -24,11 +24,15 @@ const DEFAULT_CPU_PERIOD_US: i64 = 100_000;
 const FILES_DEFAULT: usize = 1;
 /// Of the `local` driver.
 const LOCAL_FILES_DEFAULT: usize = 5;
+/// The name of the copy that the engine keeps of what a driver sends elsewhere; it is written as the `local` driver writes.
+pub(crate) const CACHE_NAME: &str = "container-cached.log";
 const NANO_CPUS_PER_MILLICORE: i64 = 1_000_000;
 
 /// A container as the engine describes it now.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Details {
+    /// Who said so.
+    pub(crate) told: Told,
     /// What others are told.
     pub(crate) record: ContainerRecord,
     /// Its first process; present while it runs.
@@ -45,6 +49,15 @@ pub(crate) struct Details {
     pub(crate) stop_signal: Option<String>,
 }
 
+/// Who told of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// The engine, when it was asked.
+    Inspect,
+    /// The event of its making, which knows its name, image and labels and no more.
+    Event,
+}
+
 /// Where a container's output goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LogSource {
@@ -54,11 +67,23 @@ pub(crate) enum LogSource {
     Local(LogFile),
     /// Nowhere.
     Discarded,
-    /// To a driver that is not read.
+    /// To a driver that keeps no file here.
     Other {
         /// The driver's name.
         driver: String,
     },
+}
+
+impl LogSource {
+    /// The driver's name.
+    pub(crate) fn driver(&self) -> &str {
+        match self {
+            LogSource::JsonFile(_) => "json-file",
+            LogSource::Local(_) => "local",
+            LogSource::Discarded => "none",
+            LogSource::Other { driver } => driver,
+        }
+    }
 }
 
 /// A log in files.
@@ -68,6 +93,16 @@ pub(crate) struct LogFile {
     pub(crate) path: PathBuf,
     /// Files the engine keeps, the live one included; absent when that is not known yet.
     pub(crate) files_max: Option<usize>,
+    pub(crate) place: Place,
+}
+
+/// Whose file it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The host's, whose root may be mounted elsewhere here.
+    Host,
+    /// This process's own.
+    Own,
 }
 
 impl LogFile {
@@ -76,6 +111,7 @@ impl LogFile {
         LogFile {
             path: PathBuf::from(format!("{engine_root}/containers/{id}/{id}-json.log")),
             files_max: None,
+            place: Place::Host,
         }
     }
 
@@ -86,11 +122,40 @@ impl LogFile {
                 "{engine_root}/containers/{id}/local-logs/container.log"
             )),
             files_max: None,
+            place: Place::Host,
         }
     }
 }
 
 impl Details {
+    /// What the event of its making says of a container; an inspect is answered only once it has been started.
+    pub(crate) fn of_event(
+        id: &ContainerId,
+        attributes: &BTreeMap<String, String>,
+        at: Timestamp,
+    ) -> Option<Details> {
+        let answer = ContainerInspectResponse {
+            id: Some(id.as_str().to_owned()),
+            name: Some(attributes.get("name")?.clone()),
+            config: Some(ContainerConfig {
+                image: attributes.get("image").cloned(),
+                labels: Some(attributes.clone().into_iter().collect()),
+                ..ContainerConfig::default()
+            }),
+            state: Some(EngineState {
+                status: Some(ContainerStateStatusEnum::CREATED),
+                ..EngineState::default()
+            }),
+            ..ContainerInspectResponse::default()
+        };
+        let mut details = Details::read(answer, "")?;
+        details.told = Told::Event;
+        details.record.created_at = Some(at);
+        details.record.spec = None;
+        details.record.copy_obstacles = vec!["it has only just been made".to_owned()];
+        Some(details)
+    }
+
     /// Reads the answer to an inspect request; `None` when it does not even name the container.
     /// `engine_root` is where the engine keeps its data, on the host.
     pub(crate) fn read(answer: ContainerInspectResponse, engine_root: &str) -> Option<Details> {
@@ -148,6 +213,7 @@ impl Details {
             name,
         };
         Some(Details {
+            told: Told::Inspect,
             record,
             pid: state.pid.filter(|pid| *pid > 0 && runs),
             network: network(&host),
@@ -260,6 +326,7 @@ fn log_source(
                     .filter(|path| !path.is_empty())
                     .map_or(expected.path, PathBuf::from),
                 files_max: Some(files_max(config).unwrap_or(FILES_DEFAULT)),
+                place: Place::Host,
             })
         }
         // The engine does not tell the path.
@@ -268,18 +335,33 @@ fn log_source(
             ..LogFile::expected_local(engine_root, id)
         }),
         Some("none" | "") | None => LogSource::Discarded,
+        Some(driver) if keeps_a_copy(driver, config) => {
+            let files_max = option(config, "cache-max-file").and_then(|text| text.parse().ok());
+            LogSource::Local(LogFile {
+                path: PathBuf::from(format!("{engine_root}/containers/{id}/{CACHE_NAME}")),
+                files_max: Some(files_max.unwrap_or(LOCAL_FILES_DEFAULT)),
+                place: Place::Host,
+            })
+        }
         Some(driver) => LogSource::Other {
             driver: driver.to_owned(),
         },
     }
 }
 
+/// Whether the engine keeps a copy of what it sends elsewhere, so that `docker logs` can show it: from 20.10 on, for all drivers
+/// that cannot be read themselves, unless it is told not to.
+fn keeps_a_copy(driver: &str, config: &HostConfigLogConfig) -> bool {
+    driver != "journald" && option(config, "cache-disabled") != Some("true")
+}
+
+fn option<'a>(config: &'a HostConfigLogConfig, key: &str) -> Option<&'a str> {
+    config.config.as_ref()?.get(key).map(String::as_str)
+}
+
 /// How many files the engine keeps, when it was told.
 fn files_max(config: &HostConfigLogConfig) -> Option<usize> {
-    let options = config.config.iter().flatten();
-    options
-        .filter(|(key, _)| *key == "max-file")
-        .find_map(|(_, value)| value.parse().ok())
+    option(config, "max-file")?.parse().ok()
 }
 
 /// Why no replica can be made of it, by the rule the actuator goes by when it acts.
@@ -347,6 +429,7 @@ mod tests {
         let log = LogFile {
             path: "/data/web.log".into(),
             files_max: Some(3),
+            place: Place::Host,
         };
         assert_eq!(details.log, LogSource::JsonFile(log));
     }
@@ -384,6 +467,7 @@ mod tests {
         let log = LogFile {
             path: expected.into(),
             files_max: Some(1),
+            place: Place::Host,
         };
         assert_eq!(details.log, LogSource::JsonFile(log));
     }
@@ -398,6 +482,7 @@ mod tests {
         let log = LogFile {
             path: path.into(),
             files_max: Some(2),
+            place: Place::Host,
         };
         assert_eq!(details.log, LogSource::Local(log));
     }

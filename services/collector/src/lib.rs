@@ -41,7 +41,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use config::{Config, Logs};
-pub use logs::{LogConfig, SpoolConfig};
+pub use logs::{LogConfig, LogsFrom, SpoolConfig};
 pub use sources::{HostSeries, Layers, Scrape, Sockets, Switch};
 
 use partitions::Partitions;

@@ -17,7 +17,7 @@ use crate::errands::{self, Brought, Errands};
 use crate::events::{EngineFound, Instruments, RequestFailed};
 use crate::extras::Extras;
 use crate::host::send;
-use crate::inspect::Details;
+use crate::inspect::{Details, Told};
 use crate::inspects::{Answer, Inspects};
 use crate::logs::{Orders, Seen};
 use crate::outbox::{Outbox, Parcel};
@@ -150,6 +150,7 @@ impl Node {
             containers: listed.details.len() + listed.slow.len(),
         }
         .emit();
+        self.keeper.logs.engine(client.docker());
         self.take_list(listed).await;
         self.last_event_ns.get_or_insert(since_ns);
         self.keeper.health.up();
@@ -240,7 +241,9 @@ impl Node {
         if let Some(told) = self.containers.tell(event) {
             self.publish(&told).await;
             // Before anything is asked: a container that lives for milliseconds is gone with the answer, and its log too.
-            let known = self.containers.get(&event.id).map(|it| it.log.clone());
+            let described = self.containers.get(&event.id);
+            let described = described.filter(|details| details.told == Told::Inspect);
+            let known = described.map(|details| details.log.clone());
             let expected = client.expected_log(&event.id);
             self.keeper
                 .logs

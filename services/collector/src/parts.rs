@@ -225,7 +225,7 @@ impl Shared<'_> {
             health: self.context.health.dependency("docker"),
             outbox: outbox.clone(),
             roster,
-            logs: Orders::new(logs),
+            logs: Orders::new(logs, self.config.log.from, self.config.state_dir.as_deref()),
             meta: self.meta.clone(),
             layer_interval: self.config.layers.pace(),
             extras: Arc::clone(&self.extras),

@@ -133,6 +133,7 @@ impl World {
             log: LogFile {
                 path: self.path(),
                 files_max: Some(FILES),
+                place: crate::inspect::Place::Host,
             },
             run: Run::Live,
             seen,

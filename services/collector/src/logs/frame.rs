@@ -6,6 +6,8 @@ use formats::log::json_file::{self, Piece};
 use formats::log::local::{self, Frame};
 use memchr::{memchr, memrchr};
 
+use crate::inspect::CACHE_NAME;
+
 /// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
@@ -27,12 +29,15 @@ pub(super) struct Framed<'a> {
 }
 
 impl Format {
-    /// By where the engine puts the file: `local-logs/container.log` or `<id>-json.log`.
+    /// By where the engine puts the file: `local-logs/container.log`, `container-cached.log` or `<id>-json.log`.
     pub(super) fn of(path: &Path) -> Format {
         let directory = path.parent().and_then(Path::file_name);
-        match directory.is_some_and(|name| name == "local-logs") {
-            true => Format::Local,
-            false => Format::JsonFile,
+        let is_local = directory.is_some_and(|name| name == "local-logs");
+        let is_cache = path.file_name().is_some_and(|name| name == CACHE_NAME);
+        if is_local || is_cache {
+            Format::Local
+        } else {
+            Format::JsonFile
         }
     }
 

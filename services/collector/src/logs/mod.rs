@@ -14,6 +14,8 @@ mod gunzip;
 mod lines;
 mod orders;
 mod position;
+mod scribe;
+mod scribes;
 mod settings;
 mod shelf;
 mod tail;
@@ -37,7 +39,8 @@ use units::ContainerId;
 
 pub(crate) use orders::Orders;
 pub(crate) use position::PositionError;
-pub use settings::{LogConfig, SpoolConfig};
+pub(crate) use scribe::ScribeError;
+pub use settings::{LogConfig, LogsFrom, SpoolConfig};
 pub(crate) use shelf::{Loss, Missing};
 pub(crate) use tail::Identity;
 

@@ -24,10 +24,22 @@ const SEGMENT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const SPOOL_AGE_DEFAULT_SECS: u64 = 6 * 60 * 60;
 const SPOOL_AGE_MIN: Duration = Duration::from_secs(60);
 
+/// Where logs are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogsFrom {
+    /// From the engine's files, where the driver keeps any, and over its API elsewhere.
+    Files,
+    /// Over the engine's API, all of them: where its files may not be read.
+    Api,
+}
+
 /// Section `[collector.log]`: what is done to log lines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
+    /// Where logs are read.
+    pub from: LogsFrom,
     /// Whether tokens, keys and passwords are replaced before a line leaves the node.
     pub redact_secrets: Switch,
     /// Whether e-mail addresses are.
@@ -59,6 +71,7 @@ pub struct SpoolConfig {
 impl Default for LogConfig {
     fn default() -> Self {
         LogConfig {
+            from: LogsFrom::Files,
             redact_secrets: Switch::On,
             redact_emails: Switch::Off,
             redact_cards: Switch::Off,

@@ -364,6 +364,7 @@ mod tests {
         let log = LogFile {
             path: path.to_owned(),
             files_max: Some(3),
+            place: crate::inspect::Place::Host,
         };
         let start = Start {
             resume,

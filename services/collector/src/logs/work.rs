@@ -19,7 +19,7 @@ use super::{Command, Identity, Run, Seen};
 use crate::cgroup::Host;
 use crate::deliver::Fate;
 use crate::events::{Instruments, LineCut, LinesLost, LinesRead, LogUnreadable};
-use crate::inspect::LogFile;
+use crate::inspect::{LogFile, Place};
 use crate::tally::{Counts, Tally};
 
 /// One read of one file; longer than any frame the engine writes (16 KiB, each byte escaped to six, and its envelope).
@@ -175,9 +175,12 @@ impl Work {
 
     fn open(&mut self, identity: Identity, log: LogFile, run: Run, seen: Seen) {
         let id = identity.id.clone();
-        let log = LogFile {
-            path: self.host.path(&log.path),
-            ..log
+        let log = match log.place {
+            Place::Own => log,
+            Place::Host => LogFile {
+                path: self.host.path(&log.path),
+                ..log
+            },
         };
         let tail = match self.tails.entry(id) {
             Entry::Occupied(entry) => {
@@ -187,9 +190,12 @@ impl Work {
             }
             Entry::Vacant(entry) => {
                 let positions = &mut self.dispatch.positions;
-                let begin = match (seen, positions.history(), run) {
-                    (Seen::AtStart, History::Fresh, Run::Live | Run::Ended) => Begin::Newest,
-                    (Seen::AtStart, _, _) | (Seen::Later, _, _) => Begin::Oldest,
+                let begin = match (log.place, seen, positions.history(), run) {
+                    (Place::Host, Seen::AtStart, History::Fresh, Run::Live | Run::Ended) => {
+                        Begin::Newest
+                    }
+                    // What is written down here was chosen when it was.
+                    (Place::Host | Place::Own, _, _, _) => Begin::Oldest,
                 };
                 let start = Start {
                     resume: positions.track(&identity.id),

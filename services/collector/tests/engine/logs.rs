@@ -105,6 +105,52 @@ async fn the_local_driver_is_read_through_its_compressed_files() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_goes_elsewhere_is_read_from_the_copy_the_engine_keeps() {
+    const LINES: u64 = 100;
+    let containers = Containers::new();
+    let state = tempfile::tempdir().unwrap();
+    let bus = log().await;
+    let collector = Running::start(&bus, state.path());
+    collector.ready().await;
+    // The engine copies what its driver could send.
+    let elsewhere = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = format!("gelf-address=udp://{}", elsewhere.local_addr().unwrap());
+    let options = ["--log-driver", "gelf", "--log-opt", &address];
+    let id = containers.run("copied", &options, &["lines", &LINES.to_string(), "50"]);
+    let lines = lines_until(&bus, &id, "last line", |lines| {
+        lines.last().is_some_and(|line| number(line) == LINES - 1)
+    })
+    .await;
+    assert!(lines.iter().map(number).eq(0..LINES));
+    collector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_no_file_is_read_over_the_api_through_a_restart() {
+    const LINES: u64 = 300;
+    let containers = Containers::new();
+    let state = tempfile::tempdir().unwrap();
+    let bus = log().await;
+    let first = Running::start_by_api(&bus, state.path());
+    first.ready().await;
+    let id = containers.run("api", &[], &["lines", &LINES.to_string(), "50", "10"]);
+    lines_until(&bus, &id, "first lines", |lines| lines.len() >= 20).await;
+    first.stop().await;
+    // It goes on writing meanwhile.
+    let second = Running::start_by_api(&bus, state.path());
+    let lines = lines_until(&bus, &id, "last line", |lines| {
+        lines.last().is_some_and(|line| number(line) == LINES - 1)
+    })
+    .await;
+    let by_sequence: BTreeMap<u64, u64> = lines
+        .iter()
+        .map(|line| (line.sequence, number(line)))
+        .collect();
+    assert!(by_sequence.into_iter().eq((0..LINES).map(|it| (it, it))));
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_of_the_collector_loses_no_line_and_renumbers_none() {
     const LINES: u64 = 300;
     let containers = Containers::new();

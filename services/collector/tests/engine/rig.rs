@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bus::{Bus, From, Record, Tailed};
-use collector::{Config, HostSeries, Scrape, Sockets};
+use collector::{Config, HostSeries, LogsFrom, Scrape, Sockets};
 use kit::config::HumanDuration;
 use tokio::task::JoinHandle;
 use units::{ContainerEvent, Link, LogLine, NodeInventory, Point, Sample};
@@ -166,8 +166,19 @@ impl Running {
         Running::start_at(bus, state_dir, Path::new(SOCKET))
     }
 
+    /// One that reads all logs over the engine's API.
+    pub(crate) fn start_by_api(bus: &Bus, state_dir: &Path) -> Running {
+        let mut config = Running::config(state_dir, Path::new(SOCKET));
+        config.log.from = LogsFrom::Api;
+        Running::start_with(bus, config)
+    }
+
     pub(crate) fn start_at(bus: &Bus, state_dir: &Path, socket: &Path) -> Running {
-        let config = Config {
+        Running::start_with(bus, Running::config(state_dir, socket))
+    }
+
+    fn config(state_dir: &Path, socket: &Path) -> Config {
+        Config {
             node: Some("test-node".to_owned()),
             docker: Some(format!("unix://{}", socket.display())),
             interval: HumanDuration::from_millis(200),
@@ -187,7 +198,10 @@ impl Running {
                 ..Scrape::default()
             },
             ..Config::default()
-        };
+        }
+    }
+
+    fn start_with(bus: &Bus, config: Config) -> Running {
         let context = kit::Context::new(bus.clone(), "collector", "test-node");
         let task = tokio::spawn(collector::run(config, context.clone()));
         Running { context, task }
