@@ -4,9 +4,11 @@
 //! `formats::kernel`, which reads the text, what goes into a sample. All of them know cgroup v1 (controllers
 //! joined or apart), v2, and hybrid hosts, where controllers are on v1 and pressure is on v2.
 
+mod kept;
 mod layout;
 mod metrics;
 mod reader;
 
+pub(crate) use kept::Buffer;
 pub(crate) use layout::{Host, LocateError};
-pub(crate) use reader::{Buffer, LimitFiles, Network, Reader};
+pub(crate) use reader::{LimitFiles, Network, Reader};
