@@ -205,7 +205,7 @@ impl Sending {
         }
         // Past the deadline what is left is laid down, or counted.
         let _ = tokio::time::timeout(DRAIN_DEADLINE, self.drain()).await;
-        let left = self.lanes.take_all();
+        let left = self.take_waiting();
         self.put_aside(left).await?;
         self.means.events_mark.save().await?;
         Ok(())
@@ -293,9 +293,7 @@ impl Sending {
         self.trouble = trouble;
         self.means.events_mark = self.means.events_mark.save().await?;
         if trouble == Trouble::Stuck && self.means.shelf.is_some() {
-            // What is under way would be lost with this process as well: it is laid down too, and arrives twice at worst.
-            let mut waiting: Vec<Load> = std::mem::take(&mut self.copies).into_values().collect();
-            waiting.extend(self.lanes.take_all_but_inventory());
+            let waiting = self.take_waiting();
             self.put_aside(waiting).await?;
         }
         if let Some(shelf) = &mut self.means.shelf
@@ -305,6 +303,13 @@ impl Sending {
             self.account(laid);
         }
         Ok(())
+    }
+
+    /// What would be lost with this process: what waits, and what is under way, which then arrives twice at worst.
+    fn take_waiting(&mut self) -> Vec<Load> {
+        let mut waiting: Vec<Load> = std::mem::take(&mut self.copies).into_values().collect();
+        waiting.extend(self.lanes.take_all_but_inventory());
+        waiting
     }
 
     async fn drain(&mut self) {

@@ -89,6 +89,7 @@ async fn serve(name: &'static str, roles: &[Role], config: Config) -> Result<(),
     let bus = bus::Bus::open(&config.bus)?;
     let context = Context::new(bus.clone(), name, node_name(&config)?.as_str());
     let mut drain = Drain::new(context.shutdown.clone(), config.drain_grace.get());
+    drain.spawn("memory", memory::tend(context.shutdown.clone()));
     let admin = admin::bind(&config.admin).await?;
     let (metrics, health) = (context.metrics.clone(), context.health.clone());
     drain.spawn(
