@@ -47,6 +47,9 @@ pub use sources::{HostSeries, Layers, Scrape, Sockets, Switch};
 use partitions::Partitions;
 use parts::Parts;
 
+/// The engine's name among what this role depends on.
+const ENGINE: &str = "docker";
+
 /// Why the collector cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -107,6 +110,8 @@ pub fn knows_the_log(config: &Config) -> bool {
 /// # Errors
 /// When this host cannot be read, a directory for state cannot be used, or a reading thread panics.
 pub async fn run(config: Config, context: kit::Context) -> Result<(), Error> {
+    // Named before anything is waited for: until the engine answers, this process is not ready.
+    context.health.dependency(ENGINE);
     let known = Partitions::new(config.state_dir.as_deref());
     let Some(partitions) = known.get(&context).await else {
         return Ok(());

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::Error;
 use crate::cgroup::Host;
 use crate::config::{Config, Logs};
 use crate::events::{Instruments, SpoolFound};
@@ -23,6 +22,7 @@ use crate::shelf::Shelf;
 use crate::sockets::Sockets;
 use crate::sources::Switch;
 use crate::tally::Tally;
+use crate::{ENGINE, Error};
 
 /// Everything that runs.
 pub(crate) struct Parts {
@@ -222,7 +222,7 @@ impl Shared<'_> {
             address: self.config.docker_address(),
             cgroup: self.host.flavour().as_str(),
             inventory_interval: self.config.inventory_interval.get(),
-            health: self.context.health.dependency("docker"),
+            health: self.context.health.dependency(ENGINE),
             outbox: outbox.clone(),
             roster,
             logs: Orders::new(logs, self.config.log.from, self.config.state_dir.as_deref()),
