@@ -377,8 +377,8 @@ impl Node {
             }
             record = wire::encode(&inventory, &self.keeper.meta);
         }
+        self.pacing.sent(Instant::now(), record.size_bytes());
         self.keeper.outbox.send(Parcel::inventory(record)).await;
-        self.pacing.sent(Instant::now());
     }
 
     async fn publish(&self, event: &ContainerEvent) {
