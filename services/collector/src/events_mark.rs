@@ -38,6 +38,11 @@ impl EventsMark {
         self.newest_ns = self.newest_ns.max(at_ns);
     }
 
+    /// Whether there is something to write down.
+    pub(crate) fn has_moved(&self) -> bool {
+        self.path.is_some() && self.newest_ns != self.saved_ns
+    }
+
     /// Writes the mark down if it has moved. What cannot be written is said, and tried again with the next call.
     ///
     /// # Errors

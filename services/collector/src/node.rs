@@ -26,8 +26,10 @@ use crate::roster::{Engine, Roster};
 
 const CONNECT_BASE: Duration = Duration::from_millis(200);
 const CONNECT_CAP: Duration = Duration::from_secs(10);
-/// Every container is inspected anew once in this time: events say what happened, not all that changed.
-const REFRESH_ROUND_SECS: usize = 300;
+/// Every container is inspected anew once in this time: events say what happened, and hardly anything changes without one.
+const REFRESH_ROUND: Duration = Duration::from_secs(900);
+/// Time between two of the steps in which a round is made.
+const REFRESH_STEP: Duration = Duration::from_secs(5);
 /// The log takes records of up to a megabyte.
 const INVENTORY_BYTES_MAX: usize = 900_000;
 
@@ -155,7 +157,7 @@ impl Node {
         self.last_event_ns.get_or_insert(since_ns);
         self.keeper.health.up();
         self.tell_sampler();
-        let mut refresh = tokio::time::interval(Duration::from_secs(1));
+        let mut refresh = tokio::time::interval(REFRESH_STEP);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut answers = FuturesUnordered::new();
         let mut errands = FuturesUnordered::new();
@@ -347,7 +349,8 @@ impl Node {
 
     /// Wants the next few containers of the round.
     fn want_refresh(&mut self) {
-        let count = self.containers.len().div_ceil(REFRESH_ROUND_SECS);
+        let steps = REFRESH_ROUND.as_secs() / REFRESH_STEP.as_secs();
+        let count = (self.containers.len() as u64).div_ceil(steps) as usize;
         for id in self.containers.ids_after(self.refreshed.as_ref(), count) {
             self.inspects.want(&id);
             self.refreshed = Some(id);

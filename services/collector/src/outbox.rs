@@ -193,7 +193,7 @@ impl Sending {
                     Event::Sent(origin, cargo, fate)
                 }
                 parcel = self.parcels.recv() => parcel.map_or(Event::Closed, Event::Handed),
-                _ = looks.tick() => Event::Look,
+                _ = looks.tick(), if self.is_busy() => Event::Look,
             };
             match event {
                 Event::Handed(parcel) => self.take_in(parcel).await?,
@@ -209,6 +209,15 @@ impl Sending {
         self.put_aside(left).await?;
         self.means.events_mark.save().await?;
         Ok(())
+    }
+
+    /// Whether anything may have to be looked after; else this task is not woken for it.
+    fn is_busy(&self) -> bool {
+        let holds = self.means.shelf.as_ref().is_some_and(|it| !it.is_empty());
+        holds
+            || !self.under_way.is_empty()
+            || self.trouble != Trouble::None
+            || self.means.events_mark.has_moved()
     }
 
     async fn take_in(&mut self, parcel: Parcel) -> Result<(), Error> {

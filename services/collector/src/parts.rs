@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cgroup::Host;
@@ -114,57 +117,48 @@ impl Parts {
     /// That of the first part that failed.
     pub(crate) async fn work(self, shutdown: &CancellationToken) -> Result<(), Error> {
         let stop = shutdown.child_token();
+        let Parts {
+            keeper,
+            sampler,
+            sockets,
+            series,
+            scraper,
+            tailer,
+            log_orders: _,
+            sending,
+        } = self;
+        // Each is a task of its own, so that what wakes one does not have all the others looked at.
+        let mut running = JoinSet::new();
+        let mut begin = |part: BoxFuture<'static, Result<(), Error>>| {
+            running.spawn(part);
+        };
+        begin(Box::pin(keeper.run(stop.clone()).map(Ok)));
+        begin(Box::pin(sampler.run(stop.clone())));
         // The sender ends by itself, once the others have dropped their outboxes.
-        let sending = tokio::spawn(self.sending.run());
-        let failing = |result: Result<(), Error>| {
-            if result.is_err() {
+        begin(Box::pin(sending.run()));
+        if let Some(sockets) = sockets {
+            begin(Box::pin(sockets.run(stop.clone())));
+        }
+        if let Some(series) = series {
+            begin(Box::pin(series.run(stop.clone())));
+        }
+        if let Some(scraper) = scraper {
+            begin(Box::pin(scraper.run(stop.clone()).map(Ok)));
+        }
+        if let Some(tailer) = tailer {
+            begin(Box::pin(tailer.run(stop.clone())));
+        }
+        let mut first = Ok(());
+        while let Some(ended) = running.join_next().await {
+            let work = "run a part of the collector";
+            let ended = ended.map_err(|source| Error::Thread { work, source });
+            let ended = ended.flatten();
+            if ended.is_err() {
                 stop.cancel();
             }
-            result
-        };
-        let ending = |result: Result<(), Error>| {
-            stop.cancel();
-            result
-        };
-        let (kept, sampled, looked, told, (), tailed) = tokio::join!(
-            async {
-                self.keeper.run(stop.clone()).await;
-                ending(Ok(()))
-            },
-            async { ending(self.sampler.run(stop.clone()).await) },
-            async {
-                match self.sockets {
-                    Some(sockets) => failing(sockets.run(stop.clone()).await),
-                    None => Ok(()),
-                }
-            },
-            async {
-                match self.series {
-                    Some(series) => failing(series.run(stop.clone()).await),
-                    None => Ok(()),
-                }
-            },
-            async {
-                if let Some(scraper) = self.scraper {
-                    scraper.run(stop.clone()).await;
-                }
-            },
-            async {
-                match self.tailer {
-                    Some(tailer) => ending(tailer.run(stop.clone()).await),
-                    None => Ok(()),
-                }
-            },
-        );
-        let sent = sending.await.map_err(|source| Error::Thread {
-            work: "send records",
-            source,
-        });
-        kept.and(sampled)
-            .and(looked)
-            .and(told)
-            .and(tailed)
-            .and(sent.flatten())
+            first = first.and(ended);
+        }
+        first
     }
 }
 

@@ -110,46 +110,62 @@ impl Sampler {
         let started = Instant::now();
         let roster = Arc::clone(&self.roster.borrow());
         let (extras, tally) = (Arc::clone(&self.extras), Arc::clone(&self.tally));
-        let (readers, mut rows) = blocking("read cgroups", move || {
+        let packer = Packer {
+            partitions: self.partitions,
+            meta: self
+                .meta
+                .within(kit::trace::traceparent(&tracing::Span::current())),
+            instruments: self.instruments.clone(),
+        };
+        // Packed where it was read: a thread that has just woken up does the next thing for less than another would.
+        let (readers, parcels) = blocking("read cgroups", move || {
             let mut rows = readers.read(&roster, kit::now());
             fill(&mut rows, &extras, &tally);
-            (readers, rows)
+            Ticked {
+                rows: rows.len(),
+                took: started.elapsed(),
+            }
+            .emit(&packer.instruments);
+            (readers, packer.pack(&mut rows))
         })
         .await?;
-        Ticked {
-            rows: rows.len(),
-            took: started.elapsed(),
+        for parcel in parcels {
+            self.outbox.send(parcel).await;
         }
-        .emit(&self.instruments);
-        self.send(&mut rows).await;
         Ok(readers)
     }
+}
 
+/// Makes records of rows.
+struct Packer {
+    partitions: u32,
+    meta: wire::Meta,
+    instruments: Instruments,
+}
+
+impl Packer {
     /// One batch a partition: analytics reads a service's replicas in one place.
-    async fn send(&self, rows: &mut [Sample]) {
-        let meta = self
-            .meta
-            .within(kit::trace::traceparent(&tracing::Span::current()));
+    fn pack(&self, rows: &mut [Sample]) -> Vec<Parcel> {
         let partition_of =
             |row: &Sample| bus::partition_of(row.service.as_str().as_bytes(), self.partitions);
         rows.sort_by_cached_key(partition_of);
+        let mut parcels = Vec::new();
         for group in rows.chunk_by(|a, b| {
             Arc::ptr_eq(a.service.shared(), b.service.shared())
                 || partition_of(a) == partition_of(b)
         }) {
             let partition = partition_of(&group[0]);
-            for batch in group.chunks(BATCH_ROWS_MAX) {
-                self.send_batch(batch, partition, &meta).await;
-            }
+            let batches = group.chunks(BATCH_ROWS_MAX);
+            parcels.extend(batches.filter_map(|batch| self.pack_batch(batch, partition)));
         }
+        parcels
     }
 
-    async fn send_batch(&self, batch: &[Sample], partition: u32, meta: &wire::Meta) {
-        match wire::encode_samples(batch, partition, meta) {
+    fn pack_batch(&self, batch: &[Sample], partition: u32) -> Option<Parcel> {
+        match wire::encode_samples(batch, partition, &self.meta) {
             Ok(record) => {
                 let containers = batch.iter().map(|row| row.container.clone()).collect();
-                let parcel = Parcel::rows(record, partition, Cargo::Samples(containers));
-                self.outbox.send(parcel).await;
+                Some(Parcel::rows(record, partition, Cargo::Samples(containers)))
             }
             Err(error) => {
                 let rows = batch.len() as u64;
@@ -160,6 +176,7 @@ impl Sampler {
                 }
                 .emit(&self.instruments);
                 SamplesLost { rows }.emit(&self.instruments);
+                None
             }
         }
     }

@@ -7,8 +7,8 @@ use arrow_array::builder::StringDictionaryBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type, UInt8Type, UInt64Type};
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, Float64Array, Int64Array, PrimitiveArray, RecordBatch,
-    StringArray, TypedDictionaryArray, UInt8Array, UInt64Array,
+    Array, ArrayAccessor, ArrayRef, BinaryArray, FixedSizeListArray, Float64Array, Int64Array,
+    PrimitiveArray, RecordBatch, StringArray, TypedDictionaryArray, UInt8Array, UInt64Array,
 };
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::{
@@ -21,6 +21,8 @@ use bytes::Bytes;
 const ROWS_MAX: usize = 1_000_000;
 /// Encoded schemas kept: what containers of one host tell differs little.
 const HEADS_MAX: usize = 32;
+/// Where a matrix says what its numbers are: names with commas between.
+const MATRIX_NAMES: &str = "names";
 /// The continuation marker, and no message after it.
 const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
@@ -38,6 +40,11 @@ impl Batch {
             builder.append_value(value);
         }
         self.push(name, Arc::new(builder.finish()));
+    }
+
+    /// Names that hardly repeat within a batch: a dictionary would be a copy of the column, and costs more than all the rest.
+    pub(crate) fn plain_names<'a>(&mut self, name: &str, values: impl Iterator<Item = &'a str>) {
+        self.push(name, Arc::new(StringArray::from_iter_values(values)));
     }
 
     pub(crate) fn times(&mut self, name: &str, values: impl Iterator<Item = i64>) {
@@ -61,6 +68,33 @@ impl Batch {
         if values.clone().any(|value| value.is_some()) {
             self.push(name, Arc::new(Float64Array::from_iter(values)));
         }
+    }
+
+    /// Numbers of which some may not have been read, as many a row as there are names, in one column: sixty columns of a few
+    /// rows each would cost more than their content. What the numbers are stands with the column, under [`MATRIX_NAMES`].
+    ///
+    /// # Errors
+    /// When there are not so many numbers.
+    pub(crate) fn matrix<'a>(
+        &mut self,
+        name: &str,
+        names: impl Iterator<Item = &'a str> + Clone,
+        values: impl Iterator<Item = Option<f64>>,
+    ) -> Result<(), ArrowError> {
+        let width = i32::try_from(names.clone().count())
+            .map_err(|_| ArrowError::InvalidArgumentError(format!("column {name} is too wide")))?;
+        if width == 0 {
+            return Ok(());
+        }
+        let item = Arc::new(Field::new_list_field(DataType::Float64, true));
+        let values: ArrayRef = Arc::new(Float64Array::from_iter(values));
+        let column = FixedSizeListArray::try_new(item, width, values, None)?;
+        let text: Vec<&str> = names.collect();
+        let text = (MATRIX_NAMES.to_owned(), text.join(","));
+        let field = Field::new(name, column.data_type().clone(), true);
+        self.fields.push(field.with_metadata([text]));
+        self.columns.push(Arc::new(column));
+        Ok(())
     }
 
     pub(crate) fn push(&mut self, name: &str, column: ArrayRef) {
@@ -127,6 +161,36 @@ impl Head {
     }
 }
 
+/// A column of names.
+pub(crate) enum Names<'a> {
+    Dictionary(TypedDictionaryArray<'a, Int32Type, StringArray>),
+    Plain(&'a StringArray),
+}
+
+impl Names<'_> {
+    /// The name in this row, which must be one of the batch.
+    pub(crate) fn value(&self, row: usize) -> &str {
+        match self {
+            Names::Dictionary(names) => names.value(row),
+            Names::Plain(names) => names.value(row),
+        }
+    }
+}
+
+/// A column of as many numbers a row as there are names.
+pub(crate) struct Matrix<'a> {
+    pub(crate) names: Vec<&'a str>,
+    values: &'a Float64Array,
+}
+
+impl Matrix<'_> {
+    /// The number of this row and name, both of which must be there; `None` when it was not read.
+    pub(crate) fn value(&self, row: usize, name: usize) -> Option<f64> {
+        let at = row * self.names.len() + name;
+        self.values.is_valid(at).then(|| self.values.value(at))
+    }
+}
+
 /// One decoded batch, its columns looked up by name.
 pub(crate) struct Columns(RecordBatch);
 
@@ -157,16 +221,18 @@ impl Columns {
         self.0.num_rows()
     }
 
-    pub(crate) fn names(
-        &self,
-        name: &str,
-    ) -> Result<TypedDictionaryArray<'_, Int32Type, StringArray>, String> {
+    /// Names, whether they were written by a dictionary or plainly.
+    pub(crate) fn names(&self, name: &str) -> Result<Names<'_>, String> {
         let column = self.column(name)?;
         complete(name, column)?;
+        if let Some(plain) = column.as_string_opt::<i32>() {
+            return Ok(Names::Plain(plain));
+        }
         column
             .as_any_dictionary_opt()
             .and_then(|_| column.as_dictionary_opt::<Int32Type>())
             .and_then(|dictionary| dictionary.downcast_dict::<StringArray>())
+            .map(Names::Dictionary)
             .ok_or_else(|| mistyped(name, "dictionary of text", column.data_type()))
     }
 
@@ -244,6 +310,29 @@ impl Columns {
             .as_binary_opt::<i32>()
             .map(Some)
             .ok_or_else(|| mistyped(name, "bytes", column.data_type()))
+    }
+
+    /// A matrix; `None` when the batch does not have the column.
+    pub(crate) fn matrix(&self, name: &str) -> Result<Option<Matrix<'_>>, String> {
+        let Some((at, field)) = self.0.schema_ref().column_with_name(name) else {
+            return Ok(None);
+        };
+        let column = self.0.column(at);
+        complete(name, column)?;
+        let names = field.metadata().get(MATRIX_NAMES);
+        let names: Vec<&str> = names.map_or_else(Vec::new, |it| it.split(',').collect());
+        let list = column
+            .as_fixed_size_list_opt()
+            .filter(|list| usize::try_from(list.value_length()) == Ok(names.len()));
+        list.and_then(|list| list.values().as_primitive_opt::<Float64Type>())
+            .map(|values| Some(Matrix { names, values }))
+            .ok_or_else(|| {
+                mistyped(
+                    name,
+                    "list of as many numbers as it names",
+                    column.data_type(),
+                )
+            })
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {

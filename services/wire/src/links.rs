@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::ArrayAccessor;
 use bus::{NewRecord, Record};
 use bytes::Bytes;
 use units::{ContainerId, Direction, Link, NodeId, ServiceId, Steady, Timestamp};

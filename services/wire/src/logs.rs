@@ -6,8 +6,7 @@ use std::sync::Arc;
 use arrow_array::builder::{BinaryBuilder, StringBuilder};
 use arrow_array::types::Int32Type;
 use arrow_array::{
-    Array, ArrayAccessor, ArrayRef, DictionaryArray, Int32Array, Int64Array, StringArray,
-    UInt8Array, UInt64Array,
+    Array, ArrayRef, DictionaryArray, Int32Array, Int64Array, StringArray, UInt8Array, UInt64Array,
 };
 use arrow_schema::ArrowError;
 use bus::{NewRecord, Record};

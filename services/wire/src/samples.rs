@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::Array;
-use arrow_array::{ArrayAccessor, UInt64Array};
+use arrow_array::UInt64Array;
 use bus::{NewRecord, Record};
 use bytes::Bytes;
 use units::{
@@ -11,13 +11,16 @@ use units::{
     ServiceId, Steady, Timestamp,
 };
 
-use crate::columns::{Batch, Columns};
+use crate::columns::{Batch, Columns, Matrix};
 use crate::error::{DecodeError, EncodeError};
 use crate::header::{self, Meta};
 use crate::topic;
 
 pub(crate) const SCHEMA: &str = "samples";
-const VERSION: u32 = 1;
+/// 1 had names by dictionary and a column for each metric.
+const VERSION: u32 = 2;
+/// The numbers of a row; a metric that no row has is not among their names.
+const METRICS: &str = "metrics";
 
 /// Writes the rows of one partition and tick. The caller has put together the services that `bus::partition_of` sends there.
 ///
@@ -31,22 +34,26 @@ pub fn encode_samples(
     let mut batch = Batch::default();
     batch.times("at_unix_ms", rows.iter().map(|row| row.at.as_millis()));
     batch.counts("steady_ms", rows.iter().map(|row| row.steady.as_millis()));
-    batch.names("node", rows.iter().map(|row| row.node.as_str()));
-    batch.names("service", rows.iter().map(|row| row.service.as_str()));
-    batch.names("container", rows.iter().map(|row| row.container.as_str()));
-    batch.names("name", rows.iter().map(|row| row.name.as_str()));
+    batch.plain_names("node", rows.iter().map(|row| row.node.as_str()));
+    batch.plain_names("service", rows.iter().map(|row| row.service.as_str()));
+    batch.plain_names("container", rows.iter().map(|row| row.container.as_str()));
+    batch.plain_names("name", rows.iter().map(|row| row.name.as_str()));
     batch.codes("state", rows.iter().map(|row| row.state as u8));
     batch.codes("health", rows.iter().map(|row| row.health as u8));
-    for metric in Metric::ALL {
-        batch.numbers(
-            metric.column(),
-            rows.iter().map(|row| row.metrics.get(*metric)),
-        );
-    }
-    let value = batch.encode().map_err(|source| EncodeError::Batch {
-        topic: topic::SAMPLES,
-        source,
-    })?;
+    let was_read = |metric: &&Metric| rows.iter().any(|row| row.metrics.get(**metric).is_some());
+    let metrics: Vec<Metric> = Metric::ALL.iter().filter(was_read).copied().collect();
+    let numbers = |row| {
+        let row: &Sample = row;
+        metrics.iter().map(|metric| row.metrics.get(*metric))
+    };
+    let names = metrics.iter().map(|metric| metric.column());
+    let value = batch
+        .matrix(METRICS, names, rows.iter().flat_map(numbers))
+        .and_then(|()| batch.encode())
+        .map_err(|source| EncodeError::Batch {
+            topic: topic::SAMPLES,
+            source,
+        })?;
     Ok(NewRecord {
         topic: topic::SAMPLES.into(),
         key: rows.first().map_or_else(Bytes::new, |row| {
@@ -93,6 +100,38 @@ fn rows(columns: &Columns) -> Result<Vec<Sample>, String> {
             metrics: MetricRow::default(),
         });
     }
+    match columns.matrix(METRICS)? {
+        Some(matrix) => fill(&mut samples, &matrix),
+        None => fill_by_column(&mut samples, columns)?,
+    }
+    Ok(samples)
+}
+
+/// Metrics this reader does not know are passed over.
+fn fill(samples: &mut [Sample], matrix: &Matrix<'_>) {
+    // Writers name them in this order, so each is found just behind the one before it.
+    let mut behind = Metric::ALL;
+    for (at, name) in matrix.names.iter().enumerate() {
+        let found = behind.iter().position(|metric| metric.column() == *name);
+        let metric = match found {
+            Some(position) => {
+                let metric = behind[position];
+                behind = &behind[position + 1..];
+                metric
+            }
+            None => match Metric::from_column(name) {
+                Some(metric) => metric,
+                None => continue,
+            },
+        };
+        for (row, sample) in samples.iter_mut().enumerate() {
+            sample.metrics.set_opt(metric, matrix.value(row, at));
+        }
+    }
+}
+
+/// As the first version has them.
+fn fill_by_column(samples: &mut [Sample], columns: &Columns) -> Result<(), String> {
     for metric in Metric::ALL {
         let Some(column) = columns.numbers(metric.column())? else {
             continue;
@@ -103,7 +142,7 @@ fn rows(columns: &Columns) -> Result<Vec<Sample>, String> {
             }
         }
     }
-    Ok(samples)
+    Ok(())
 }
 
 /// The clock that never steps, which writers before it was told stand in for with the time of day.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arrow_array::ArrayAccessor;
 use bus::{NewRecord, Record};
 use bytes::Bytes;
 use units::{ContainerId, NodeId, Point, SeriesKind, ServiceId, Timestamp};

@@ -99,6 +99,11 @@ fn the_first_batches_are_read() {
     record.value = std::fs::read(file("samples-first.arrow")).unwrap().into();
     assert_eq!(wire::decode_samples(&record).unwrap(), rows);
 
+    let rows = vec![sample(), stopped_sample()];
+    let mut record = delivered(wire::encode_samples(&rows, 3, &meta()).unwrap());
+    record.value = std::fs::read(file("samples-1.arrow")).unwrap().into();
+    assert_eq!(wire::decode_samples(&record).unwrap(), rows);
+
     let lines = vec![LogLine {
         lines: 1,
         limited_before: 0,
@@ -115,7 +120,7 @@ fn the_first_batches_are_read() {
 fn batches_written_before_are_read() {
     let rows = vec![sample(), stopped_sample()];
     let mut record = delivered(wire::encode_samples(&rows, 3, &meta()).unwrap());
-    record.value = golden("samples-1.arrow", &record.value).into();
+    record.value = golden("samples-2.arrow", &record.value).into();
     assert_eq!(wire::decode_samples(&record).unwrap(), rows);
 
     let lines = vec![line()];

@@ -15,10 +15,10 @@ are levels. What could not be read is absent, never zero.
 
 ## Of each container, every second
 
-Columns of the samples on `homeostat.samples`. TCP numbers are read every ten seconds and sizes of layers every five minutes, and
+Metrics of the samples on `homeostat.samples`, numbers of the column `metrics` that names them in this order. TCP numbers are read every ten seconds and sizes of layers every five minutes, and
 said with each sample in between.
 
-| column | kind | what |
+| metric | kind | what |
 |---|---|---|
 ";
 

@@ -13,6 +13,8 @@ use rdkafka::util::Timeout;
 use super::producer::ROOM_KIB;
 use crate::{BusError, KafkaConfig};
 
+/// How long a batch waits for more records, in milliseconds.
+pub(super) const LINGER_MS: u64 = 20;
 /// What librdkafka may hold of fetched records per consumer, in KiB.
 const FETCHED_KIB: &str = "8192";
 /// The largest batch a producer sends. Above our own limit by room for framing, below the broker's default limit.
@@ -126,7 +128,7 @@ impl Link {
             // Every batch costs a request, a response, and some wake-ups of threads on both sides, and small ones compress
             // badly. Records come in bursts, one per scrape and source; this takes a burst in as one batch per partition,
             // and a caller that waits for each record hardly notices. The local log lingers as long.
-            .set("linger.ms", "20")
+            .set("linger.ms", LINGER_MS.to_string())
             // A large record is worth a request of its own, at once.
             .set("batch.size", BATCH_BYTES)
             .set("compression.type", &self.config.compression)

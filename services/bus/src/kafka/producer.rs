@@ -1,10 +1,12 @@
 //! Appending records: librdkafka's producer, and one thread that hands its delivery reports to the calls that wait for them.
 //!
 //! It stands in for rdkafka's `FutureProducer`, whose thread polls ten times a second and waits busily for the last part of
-//! a millisecond of each poll. On a quiet host that thread cost more than everything that was sent.
+//! a millisecond of each poll. On a quiet host that thread cost more than everything that was sent. Ours sleeps until something
+//! is sent, and then looks for reports at times: waking for each of them, and waking the calls one by one, is what costs.
 
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -14,21 +16,24 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, wat
 use tokio::task::unconstrained;
 use tokio::time::{timeout, timeout_at};
 
-use super::client::{Link, LogContext};
+use super::client::{LINGER_MS, Link, LogContext};
 use crate::{BusError, NewRecord};
 
 /// Room for records that are under way, in KiB. Each takes its bytes and up to a KiB of book-keeping, so it bounds their
 /// number too. Calls beyond it wait in turn until reports of earlier ones make room.
 pub(super) const ROOM_KIB: u32 = 32 * 1024;
-/// How long a poll waits when nothing happens, and with it how late the thread may see that it shall end. A report is handed
-/// out whatever this is. The tenth of a millisecond beyond the second is there because rdkafka cuts what is left of
-/// a wait down to whole milliseconds and polls in a loop when that makes zero.
-const POLL: Duration = Duration::from_micros(1_000_100);
-/// Records sent together are answered one after the other within milliseconds: with little under way, this thread waits for more
-/// reports before it hands them out, instead of being woken, and waking, for each.
-const GATHER: Duration = Duration::from_millis(10);
-/// With more than this under way nobody sends a few records a second, and reports are handed out as they come.
-const GATHER_BELOW_KIB: usize = 128;
+/// How long the thread sleeps when nothing is sent: how late it may see an error of the client, or that it shall end.
+const IDLE: Duration = Duration::from_secs(1);
+/// When it looks for reports after something was sent: no report comes before the linger has passed.
+const FIRST_LOOK: Duration = Duration::from_millis(LINGER_MS + 4);
+/// When it looks again with little under way. Records sent together are answered one after the other within a few of these.
+const NEXT_LOOK: Duration = Duration::from_millis(8);
+/// Each look that finds nothing doubles the time to the next, up to this: brokers may be away for hours.
+const LOOK_MAX: Duration = Duration::from_millis(128);
+const DOUBLINGS_MAX: u32 = 7;
+/// The same with more than this under way: then nobody sends a few records a second, and room is to be given back.
+const BUSY_LOOK: Duration = Duration::from_millis(1);
+const BUSY_FROM_KIB: usize = 128;
 /// How long closing waits for records under way. What is not delivered by then is given up.
 const FLUSH_LIMIT: Duration = Duration::from_secs(10);
 /// How long closing then waits for the thread, which ends after one poll and lets go of the brokers.
@@ -80,12 +85,21 @@ impl ProducerContext for LogContext {
 pub(super) struct Shared {
     pub(super) base: BaseProducer<LogContext>,
     room: Arc<Semaphore>,
+    /// Whether the thread sleeps until it is told of a record.
+    sleeps: AtomicBool,
+}
+
+/// Whether there was a report.
+enum Served {
+    Some,
+    None,
 }
 
 /// Appends records.
 pub(super) struct Producer {
     /// Gone once closed.
     shared: Mutex<Option<Arc<Shared>>>,
+    thread: Thread,
     /// Its sender goes when the thread ends.
     ended: watch::Receiver<()>,
 }
@@ -99,10 +113,11 @@ impl Producer {
         let shared = Arc::new(Shared {
             base,
             room: Arc::new(Semaphore::new(ROOM_KIB as usize)),
+            sleeps: AtomicBool::new(false),
         });
         let (running, ended) = watch::channel(());
         let polled = Arc::clone(&shared);
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("kafka-producer".to_owned())
             .spawn(move || {
                 poll(polled);
@@ -116,6 +131,7 @@ impl Producer {
             })?;
         Ok(Self {
             shared: Mutex::new(Some(shared)),
+            thread: thread.thread().clone(),
             ended,
         })
     }
@@ -149,7 +165,12 @@ impl Producer {
             message = message.partition(partition as i32);
         }
         match shared.base.send(message) {
-            Ok(()) => Ok(answer),
+            Ok(()) => {
+                if shared.sleeps.swap(false, Ordering::SeqCst) {
+                    self.thread.unpark();
+                }
+                Ok(answer)
+            }
             Err((error, _)) => Err(Unsent::Refused(error)),
         }
     }
@@ -187,6 +208,36 @@ impl Producer {
 }
 
 impl Shared {
+    fn under_way_kib(&self) -> usize {
+        ROOM_KIB as usize - self.room.available_permits()
+    }
+
+    /// Sleeps until a record is sent, or for [`IDLE`].
+    fn sleep(&self) {
+        self.sleeps.store(true, Ordering::SeqCst);
+        // A call takes room first and looks whether to wake this thread last: one of the two sees the other.
+        fence(Ordering::SeqCst);
+        if self.under_way_kib() == 0 {
+            thread::park_timeout(IDLE);
+        }
+        self.sleeps.store(false, Ordering::SeqCst);
+    }
+
+    /// Serves what has come. A poll that does not wait takes one event, so it goes on for as long as that gives room back;
+    /// other events, which are few, may wait for the next time.
+    fn serve(&self) -> Served {
+        let mut served = Served::None;
+        loop {
+            let before = self.under_way_kib();
+            self.base.poll(Duration::ZERO);
+            // As much may have been sent meanwhile; then the rest is served with the next look.
+            if self.under_way_kib() == before {
+                return served;
+            }
+            served = Served::Some;
+        }
+    }
+
     /// Waits for room, fairly: nobody overtakes.
     async fn room(
         &self,
@@ -229,13 +280,25 @@ fn headers(record: &NewRecord) -> OwnedHeaders {
 ///
 /// It is the last to hold the producer, so that tearing down the client, which blocks, happens here.
 fn poll(shared: Arc<Shared>) {
+    let mut looks_in_vain = 0;
     loop {
-        shared.base.poll(POLL);
-        let under_way_kib = ROOM_KIB as usize - shared.room.available_permits();
-        if (1..GATHER_BELOW_KIB).contains(&under_way_kib) {
-            thread::sleep(GATHER);
+        let first = match shared.under_way_kib() {
+            0 => {
+                shared.sleep();
+                looks_in_vain = 0;
+                FIRST_LOOK
+            }
+            1..BUSY_FROM_KIB => NEXT_LOOK,
+            BUSY_FROM_KIB.. => BUSY_LOOK,
+        };
+        if shared.under_way_kib() > 0 {
+            thread::sleep((first * (1 << looks_in_vain)).min(LOOK_MAX));
         }
-        let answered = shared.room.available_permits() == ROOM_KIB as usize;
+        looks_in_vain = match shared.serve() {
+            Served::Some => 0,
+            Served::None => (looks_in_vain + 1).min(DOUBLINGS_MAX),
+        };
+        let answered = shared.under_way_kib() == 0;
         if Arc::strong_count(&shared) == 1 && (answered || !shared.room.is_closed()) {
             break;
         }
