@@ -10,6 +10,7 @@ mod batch;
 mod dispatch;
 mod follow;
 mod frame;
+mod gaps;
 mod gunzip;
 mod lines;
 mod orders;
@@ -24,6 +25,8 @@ mod work;
 
 #[cfg(test)]
 mod crashes;
+#[cfg(test)]
+mod drops;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -331,10 +334,8 @@ fn kept(
         damaged: found.recovery.entries_lost,
     }
     .emit();
-    for covers in found.covers {
-        for (id, position) in covers.positions {
-            positions.spooled(id, position);
-        }
+    for (partition, covers) in found.covers {
+        positions.spooled(partition, covers);
     }
     Ok((positions, Some(backlog)))
 }
