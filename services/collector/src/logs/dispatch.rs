@@ -9,22 +9,21 @@
 //! dropped, and a process that starts again sees the same gap.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bus::NewRecord;
-use spool::{EntryId, SpoolError};
+use spool::SpoolError;
 use units::ContainerId;
 use wire::{EncodeError, LogBatch};
 
 use super::backlog::{Backlog, Parcel};
-use super::batch::{Batch, Covers, Room, Spans};
+use super::batch::{Batch, Covers, Room};
 use super::gaps::telling;
+use super::lane::{Flight, Lane};
 use super::position::Positions;
 use crate::deliver::Fate;
 use crate::events::{Instruments, Refused, SpoolFailed, SpoolingBegan, SpoolingEnded};
 
-/// A record that has not arrived after this long goes to the disk as well, and what comes after it.
-const STUCK_AFTER: Duration = Duration::from_secs(1);
 /// Bytes of records under way. Beyond them batches wait, and go to the disk when they wait too long.
 const FLIGHT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Records from the disk under way at a time: enough to catch up, and few enough that samples and events, which share the
@@ -58,27 +57,6 @@ enum Disk {
 enum Spooling {
     Direct,
     Detour,
-}
-
-/// The lines of one partition.
-#[derive(Debug, Default)]
-struct Lane {
-    batch: Batch,
-    /// Encoded, and to be sent next.
-    ready: Option<Parcel>,
-    flight: Option<Flight>,
-}
-
-#[derive(Debug)]
-enum Flight {
-    /// A batch that is nowhere but here, as it is without what its lines tell of a gap.
-    Direct { parcel: Parcel, since: Instant },
-    /// One that is on the disk too.
-    Spooled {
-        id: EntryId,
-        bytes: usize,
-        told: Spans,
-    },
 }
 
 /// A record to be sent now.
@@ -483,45 +461,6 @@ impl Dispatch {
             }
             (Spooling::Direct, true) | (Spooling::Detour, false) => {}
         }
-    }
-}
-
-impl Lane {
-    /// Whether what is under way takes too long.
-    fn is_stuck(&self, now: Instant) -> bool {
-        match &self.flight {
-            Some(Flight::Direct { since, .. }) => now.duration_since(*since) >= STUCK_AFTER,
-            Some(Flight::Spooled { .. }) | None => false,
-        }
-    }
-
-    /// What is not on the disk yet and can be put there.
-    fn to_spool(&self) -> impl Iterator<Item = &Parcel> {
-        let flying = match &self.flight {
-            Some(Flight::Direct { parcel, .. }) => Some(parcel),
-            Some(Flight::Spooled { .. }) | None => None,
-        };
-        flying.into_iter().chain(&self.ready)
-    }
-
-    /// Whether a row of the container is on its way.
-    fn tells_of(&self, id: &ContainerId) -> bool {
-        let spooled = match &self.flight {
-            Some(Flight::Spooled { told, .. }) => Some(told),
-            Some(Flight::Direct { .. }) | None => None,
-        };
-        let parcels = self.to_spool().map(|parcel| &parcel.covers.told);
-        parcels
-            .chain(spooled)
-            .chain([&self.batch.covers.told])
-            .any(|told| told.contains_key(id))
-    }
-
-    fn is_idle(&self) -> bool {
-        self.batch.rows.is_empty()
-            && self.batch.covers.positions.is_empty()
-            && self.ready.is_none()
-            && self.flight.is_none()
     }
 }
 

@@ -12,6 +12,7 @@ mod follow;
 mod frame;
 mod gaps;
 mod gunzip;
+mod lane;
 mod lines;
 mod orders;
 mod position;
