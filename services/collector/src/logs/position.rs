@@ -179,7 +179,8 @@ impl Positions {
             return *position;
         }
         let kept = self.load(id);
-        let saved = kept.and_then(|it| it.position);
+        let was_gone = self.gone.remove(id);
+        let saved = kept.and_then(|it| it.position).filter(|_| !was_gone);
         let position = furthest(saved, self.spooled.remove(id));
         // Of a log that nothing was read of yet, nothing was told.
         let heard = match (kept, position) {
@@ -193,7 +194,6 @@ impl Positions {
         if kept.is_none() || saved != position {
             self.unsaved.insert(id.clone());
         }
-        self.gone.remove(id);
         self.delivered.insert(id.clone(), position);
         position
     }
@@ -225,7 +225,7 @@ impl Positions {
     fn hear(&mut self, id: &ContainerId, told: Told) {
         let known = self.known(id);
         let is_known = self.delivered.contains_key(id)
-            || self.spooled.contains_key(id)
+            || self.homes.contains_key(id)
             || self.gone.contains(id);
         // Else it is gone, and its file would stay.
         if is_known {
@@ -266,6 +266,10 @@ impl Positions {
         self.closed.remove(id);
         self.spooled.remove(id);
         if self.gone.len() < GONE_MAX {
+            if self.load(id).is_some() {
+                self.known(id);
+                self.unsaved.insert(id.clone());
+            }
             self.gone.insert(id.clone());
         } else {
             self.remove(id);
@@ -294,10 +298,10 @@ impl Positions {
 
     /// Removes what is kept of containers that are not among `alive`.
     pub(super) fn keep_only(&mut self, alive: &BTreeSet<ContainerId>) {
-        let spooled: Vec<ContainerId> = self.spooled.keys().cloned().collect();
-        for id in spooled.iter().filter(|id| !alive.contains(*id)) {
-            self.forget(id);
-        }
+        let spooled = self.spooled.keys().chain(self.homes.keys());
+        let gone: BTreeSet<ContainerId> =
+            spooled.filter(|id| !alive.contains(*id)).cloned().collect();
+        gone.iter().for_each(|id| self.forget(id));
         let Some(Ok(entries)) = self.directory.as_ref().map(fs::read_dir) else {
             return;
         };
@@ -415,6 +419,7 @@ mod tests {
         positions.advance(&id, position(30));
         positions.save().unwrap();
         positions.sweep(|_| true);
+        assert_eq!(positions.load(&id).unwrap().position, None);
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
         positions.sweep(|_| false);
         positions.heard(&told(&id, 0, 1));
@@ -503,7 +508,11 @@ mod tests {
 
         // Entries of the spool are sent before the log is followed, and also once the container is gone.
         let mut positions = open();
-        positions.spooled(0, covers(&id, position(10)));
+        let entry = Covers {
+            told: told(&id, 10, 11),
+            ..covers(&id, position(10))
+        };
+        positions.spooled(0, entry);
         assert_eq!(missing(&mut positions, &id, 10), 2);
         positions.heard(&told(&id, 10, 11));
         positions.save().unwrap();
@@ -517,6 +526,27 @@ mod tests {
         positions.keep_only(&BTreeSet::new());
         positions.sweep(|_| false);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn entries_of_the_spool_are_heard_of_without_a_position_and_a_log_that_was_forgotten_is_a_new_one()
+     {
+        let directory = tempfile::tempdir().unwrap();
+        let id = ContainerId::from("abc");
+        let mut positions = Positions::open(Some(directory.path().to_owned())).unwrap();
+        let covers = Covers {
+            told: told(&id, 0, 3),
+            ..Covers::default()
+        };
+        positions.spooled(0, covers);
+        positions.heard(&told(&id, 0, 3));
+        assert_eq!(missing(&mut positions, &id, 3), 0);
+        assert_eq!(missing(&mut positions, &id, 5), 2);
+        positions.track(&id);
+        positions.advance(&id, position(10));
+        positions.save().unwrap();
+        positions.forget(&id);
+        assert_eq!(positions.track(&id), None);
     }
 
     #[test]
