@@ -57,8 +57,8 @@ pub struct LogLine {
     /// How many lines this one holds: more than one where a stack trace was merged. The next line of the stream is numbered
     /// `sequence + lines`, and what was sent twice may have been merged otherwise the second time.
     pub lines: u32,
-    /// Lines known to be lost directly before this one: rotated away unread, or cut off. Lines dropped from a full spool are told
-    /// with the next line that is read, which may stand some way behind the gap.
+    /// Lines of the container known to be lost directly before this one: rotated away unread, cut off, or dropped from a full
+    /// spool. After a crash of the collector it may count lines that came all the same.
     pub lost_before: u64,
     /// Lines the rate limit dropped directly before this one.
     pub limited_before: u64,

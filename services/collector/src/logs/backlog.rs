@@ -6,13 +6,15 @@ use std::path::Path;
 use bus::NewRecord;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use spool::{EntryId, Limits, Recovery, Spool, SpoolError, Taken};
+use spool::{EntryId, Limits, Recovery, Spool, SpoolError, TAG_MAX, Taken};
 use units::ContainerId;
 
-use super::batch::{Covers, Told};
+use super::batch::{Covers, Spans};
 
 /// Bytes of entries that were taken from the disk and wait for one of their partition to arrive.
 const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes an entry takes at most beside its tag and the record's value: key and headers, and what frames them and a new segment.
+const FRAMING_BYTES_MAX: usize = 4 * 1024;
 
 /// A batch as it is sent.
 #[derive(Debug, Clone)]
@@ -43,12 +45,14 @@ pub(super) struct Entry {
     pub(super) id: EntryId,
     pub(super) record: NewRecord,
     pub(super) rows: u64,
+    pub(super) told: Spans,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Backlog {
     spool: Spool,
+    bytes_max: u64,
     /// Taken from the disk, by partition, oldest first.
     waiting: BTreeMap<u32, VecDeque<Entry>>,
     waiting_bytes: usize,
@@ -59,16 +63,16 @@ pub(super) struct Backlog {
     taken: Option<EntryId>,
     /// Entries that have not arrived, by partition.
     entries: BTreeMap<u32, u64>,
-    /// What dropped entries would have told.
-    dropped: BTreeMap<ContainerId, Told>,
+    /// Lines of dropped entries.
+    dropped: BTreeMap<ContainerId, u64>,
 }
 
 /// What a spool held from before.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) recovery: Recovery,
-    /// What its entries cover, oldest first.
-    pub(super) covers: Vec<Covers>,
+    /// The partitions of its entries and what they cover, oldest first.
+    pub(super) covers: Vec<(u32, Covers)>,
 }
 
 impl Backlog {
@@ -84,6 +88,7 @@ impl Backlog {
         let (spool, recovery) = Spool::open(directory, limits)?;
         let mut backlog = Backlog {
             spool,
+            bytes_max: limits.bytes_max(),
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
             held: BTreeSet::new(),
@@ -98,7 +103,7 @@ impl Backlog {
             // One that cannot be read is of another version, and is skipped where it is taken.
             if let Ok(tag) = postcard::from_bytes::<Tag>(pending.tag) {
                 *entries.entry(tag.partition).or_default() += 1;
-                covers.push(tag.covers);
+                covers.push((tag.partition, tag.covers));
             }
         })?;
         backlog.enforce(now_unix_ms)?;
@@ -118,6 +123,12 @@ impl Backlog {
     /// Bytes on disk.
     pub(super) fn bytes(&self) -> u64 {
         self.spool.bytes()
+    }
+
+    /// Whether older entries may have to be dropped for this one.
+    pub(super) fn is_full_for(&self, parcel: &Parcel) -> bool {
+        let most = parcel.record.value.len() + TAG_MAX + FRAMING_BYTES_MAX;
+        self.spool.bytes() + most as u64 > self.bytes_max
     }
 
     /// Puts a batch at the end. It is safe with the next [`Backlog::sync`]; older ones may be dropped for it.
@@ -244,8 +255,8 @@ impl Backlog {
         Ok(())
     }
 
-    /// What entries that were dropped would have told, by container, given once.
-    pub(super) fn take_dropped(&mut self) -> BTreeMap<ContainerId, Told> {
+    /// How many lines were dropped, by container, given once.
+    pub(super) fn take_dropped(&mut self) -> BTreeMap<ContainerId, u64> {
         std::mem::take(&mut self.dropped)
     }
 
@@ -264,8 +275,8 @@ impl Backlog {
             return;
         };
         self.less(tag.partition);
-        for (id, told) in tag.covers.told {
-            *self.dropped.entry(id).or_default() += told;
+        for (id, span) in tag.covers.told {
+            *self.dropped.entry(id).or_default() += span.to.since(span.from).lines();
         }
     }
 
@@ -295,12 +306,14 @@ fn entry(taken: Taken) -> Option<(u32, Entry)> {
         id: taken.id,
         record,
         rows: tag.rows,
+        told: tag.covers.told,
     };
     Some((tag.partition, entry))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::batch::{Span, Told};
     use super::*;
     use std::time::Duration;
 
@@ -320,9 +333,12 @@ mod tests {
             covers: Covers {
                 told: BTreeMap::from([(
                     ContainerId::from("c"),
-                    Told {
-                        lines,
-                        ..Told::default()
+                    Span {
+                        from: Told::default(),
+                        to: Told {
+                            lines: [lines, 0],
+                            ..Told::default()
+                        },
                     },
                 )]),
                 ..Covers::default()
@@ -341,7 +357,7 @@ mod tests {
         backlog.sync().unwrap();
         drop(backlog);
         let (mut backlog, found) = open();
-        assert_eq!(found.covers, [sent.covers]);
+        assert_eq!(found.covers, [(3, sent.covers)]);
         backlog.fill().unwrap();
         assert_eq!(backlog.partitions(), [3]);
         let entry = backlog.next(3).unwrap();
@@ -369,13 +385,13 @@ mod tests {
             backlog.append(0, &parcel(0, 1, 3000), 1).unwrap();
         }
         let dropped = backlog.take_dropped();
-        let lost = dropped[&ContainerId::from("c")].lines;
+        let lost = dropped[&ContainerId::from("c")];
         assert!((1..9).contains(&lost), "{lost}");
         assert_eq!(backlog.entries(0), 10 - lost);
         backlog.arrived(0, first);
         assert_eq!(backlog.entries(0), 9 - lost);
         backlog.enforce(100_000).unwrap();
-        let more = backlog.take_dropped()[&ContainerId::from("c")].lines;
+        let more = backlog.take_dropped()[&ContainerId::from("c")];
         assert_eq!(lost + more, 9);
         assert!(backlog.is_empty());
     }

@@ -1,11 +1,10 @@
 //! What one record delivers: rows, how far each container's log is delivered with them, and how many lines they are.
 
 use std::collections::BTreeMap;
-use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use units::ContainerId;
+use units::{ContainerId, LogStream};
 use wire::{LogBatch, LogOrigin, LogRow, OriginKey};
 
 use super::position::Position;
@@ -18,7 +17,7 @@ pub(super) const BATCH_BYTES: usize = 400 * 1024;
 /// A batch that is not full is sent after this long.
 const BATCH_AGE: Duration = Duration::from_millis(200);
 /// Containers in one batch: the names and positions of more would not fit the tag of a spool entry.
-const CONTAINERS_MAX: usize = 200;
+const CONTAINERS_MAX: usize = 128;
 
 /// Rows that gather.
 #[derive(Debug, Default)]
@@ -34,25 +33,76 @@ pub(super) struct Covers {
     /// How far each log is delivered with it.
     pub(super) positions: BTreeMap<ContainerId, Position>,
     /// What is told of each container.
-    pub(super) told: BTreeMap<ContainerId, Told>,
+    pub(super) told: Spans,
 }
 
-/// What rows tell, and what nobody hears where they are dropped.
+/// What the rows of a record tell, by container.
+pub(super) type Spans = BTreeMap<ContainerId, Span>;
+
+/// What the rows of one container in one record tell: from what was told before them to what is told with them. Records of a
+/// container follow one another without a gap between their spans, so a gap is what the records between would have told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Span {
+    pub(super) from: Told,
+    pub(super) to: Told,
+}
+
+/// What the rows of a container tell, summed from its first row on.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub(super) struct Told {
-    /// Lines.
-    pub(super) lines: u64,
+    /// Lines of each stream, standard output first.
+    pub(super) lines: [u64; 2],
     /// Lines lost before them.
     pub(super) lost: u64,
     /// Lines the rate limit dropped before them.
     pub(super) limited: u64,
 }
 
-impl AddAssign for Told {
-    fn add_assign(&mut self, more: Told) {
-        self.lines += more.lines;
-        self.lost += more.lost;
-        self.limited += more.limited;
+impl Told {
+    /// With one row more.
+    pub(super) fn with(mut self, row: &LogRow<'_>) -> Told {
+        self.lines[index(row.stream)] += u64::from(row.lines);
+        self.lost += row.lost_before;
+        self.limited += row.limited_before;
+        self
+    }
+
+    /// What was told after `before`. Rows that are read again begin before what was told already: of those it is nothing.
+    pub(super) fn since(self, before: Told) -> Told {
+        let [out, error] = self.lines;
+        Told {
+            lines: [
+                out.saturating_sub(before.lines[0]),
+                error.saturating_sub(before.lines[1]),
+            ],
+            lost: self.lost.saturating_sub(before.lost),
+            limited: self.limited.saturating_sub(before.limited),
+        }
+    }
+
+    /// All that one or the other has.
+    pub(super) fn or(self, other: Told) -> Told {
+        let [out, error] = self.lines;
+        Told {
+            lines: [out.max(other.lines[0]), error.max(other.lines[1])],
+            lost: self.lost.max(other.lost),
+            limited: self.limited.max(other.limited),
+        }
+    }
+
+    /// Lines of both streams.
+    pub(super) fn lines(self) -> u64 {
+        self.lines.iter().sum()
+    }
+}
+
+/// The place of a stream where there is one for each.
+pub(super) const fn index(stream: LogStream) -> usize {
+    match stream {
+        LogStream::Stdout => 0,
+        LogStream::Stderr => 1,
     }
 }
 
@@ -85,7 +135,7 @@ impl Batch {
             origin,
             counts: Counts::default(),
             cut_bytes: 0,
-            told: Told::default(),
+            told: None,
         }
     }
 
@@ -93,12 +143,13 @@ impl Batch {
     pub(super) fn mark(
         &mut self,
         id: &ContainerId,
-        told: Told,
+        told: Option<Span>,
         position: Option<Position>,
         now: Instant,
     ) {
-        if told != Told::default() {
-            *self.covers.told.entry(id.clone()).or_default() += told;
+        if let Some(told) = told {
+            let span = self.covers.told.entry(id.clone()).or_insert(told);
+            span.to = told.to;
             self.since.get_or_insert(now);
         }
         if let Some(position) = position {
@@ -128,7 +179,7 @@ pub(super) struct Gathered<'a> {
     /// Bytes cut from lines that were too long.
     pub(super) cut_bytes: u64,
     /// What the rows added tell.
-    pub(super) told: Told,
+    pub(super) told: Option<Span>,
 }
 
 impl Gathered<'_> {
@@ -136,12 +187,13 @@ impl Gathered<'_> {
         self.batch.room()
     }
 
-    pub(super) fn push(&mut self, row: &LogRow<'_>) {
-        self.told += Told {
-            lines: u64::from(row.lines),
-            lost: row.lost_before,
-            limited: row.limited_before,
-        };
+    /// Adds a row, before which the container's rows told `before`.
+    pub(super) fn push(&mut self, row: &LogRow<'_>, before: Told) {
+        let span = self.told.get_or_insert(Span {
+            from: before,
+            to: before,
+        });
+        span.to = before.with(row);
         self.batch.rows.push(self.origin, row);
     }
 }
@@ -150,7 +202,7 @@ impl Gathered<'_> {
 mod tests {
     use super::*;
     use formats::log::join::LINE_BYTES_MAX;
-    use units::{ContainerName, LogSeverity, LogStream, NodeId, ServiceId, Timestamp};
+    use units::{ContainerName, LogSeverity, NodeId, ServiceId, Timestamp};
 
     fn identity(id: &str) -> Identity {
         Identity {
@@ -180,19 +232,20 @@ mod tests {
     fn a_batch_is_due_when_it_is_full_or_old() {
         let now = Instant::now();
         let mut batch = Batch::default();
-        batch.mark(&ContainerId::from("c"), Told::default(), None, now);
+        batch.mark(&ContainerId::from("c"), None, None, now);
         assert!(!batch.is_due(now + BATCH_AGE), "there is nothing to send");
         let mut gathered = batch.gather(&identity("c"));
-        gathered.push(&row("x", None));
+        gathered.push(&row("x", None), Told::default());
         let told = gathered.told;
         batch.mark(&ContainerId::from("c"), told, None, now);
-        assert_eq!(batch.covers.told[&ContainerId::from("c")].lines, 2);
+        let span = batch.covers.told[&ContainerId::from("c")];
+        assert_eq!(span.to.since(span.from).lines(), 2);
         assert!(!batch.is_due(now));
         assert!(batch.is_due(now + BATCH_AGE));
         let text = "x".repeat(LINE_BYTES_MAX);
         let mut gathered = batch.gather(&identity("c"));
         while gathered.room() == Room::Yes {
-            gathered.push(&row(&text, None));
+            gathered.push(&row(&text, None), Told::default());
         }
         assert!(batch.is_due(now));
     }
@@ -203,25 +256,30 @@ mod tests {
         let position = serde_json::from_str(
             r#"{"sequences":[18446744073709551615,18446744073709551615],"file":{"device":18446744073709551615,
             "inode":18446744073709551615,"born_ns":-9223372036854775808},"first":18446744073709551615,"before":18446744073709551615,
-            "offset":18446744073709551615,"lost":18446744073709551615,"limited":18446744073709551615}"#,
+            "offset":18446744073709551615,"lost":18446744073709551615,"limited":18446744073709551615,"told":{"lines":[18446744073709551615,18446744073709551615],
+            "lost":18446744073709551615,"limited":18446744073709551615}}"#,
         )
         .unwrap();
         let mut gathered = batch.gather(&identity("c"));
         while gathered.room() == Room::Yes {
-            gathered.push(&row("x", None));
+            gathered.push(&row("x", None), Told::default());
         }
         let raw = vec![0xff; LINE_BYTES_MAX];
         let text = String::from_utf8_lossy(&raw).into_owned();
-        gathered.push(&row(&text, Some(&raw)));
-        gathered.push(&row(&text, Some(&raw)));
+        gathered.push(&row(&text, Some(&raw)), Told::default());
+        gathered.push(&row(&text, Some(&raw)), Told::default());
         for index in 0..CONTAINERS_MAX {
             let id = ContainerId::from(format!("{index:064}").as_str());
             let told = Told {
-                lines: u64::MAX,
+                lines: [u64::MAX; 2],
                 lost: u64::MAX,
                 limited: u64::MAX,
             };
-            batch.mark(&id, told, Some(position), Instant::now());
+            let span = Span {
+                from: told,
+                to: told,
+            };
+            batch.mark(&id, Some(span), Some(position), Instant::now());
         }
         let tag = postcard::to_stdvec(&batch.covers).unwrap();
         assert!(tag.len() < spool::TAG_MAX, "{}", tag.len());

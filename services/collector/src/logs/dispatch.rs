@@ -3,23 +3,27 @@
 //! Of each partition one record is under way at a time, so that its lines stay in order. One that takes too long is written to
 //! the spool with all that come after it; they are sent from there, oldest first, and new ones go directly again once all of
 //! the partition arrived. A log's position is advanced when the lines before it are in the log, or safe on the disk.
+//!
+//! What a full disk drops leaves a gap between what was told of a container and what its next record begins with. It is seen
+//! when that record is sent, and the record's first line of the container tells it: nothing has to be remembered of what is
+//! dropped, and a process that starts again sees the same gap.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bus::NewRecord;
-use spool::{EntryId, SpoolError};
+use spool::SpoolError;
 use units::ContainerId;
 use wire::{EncodeError, LogBatch};
 
 use super::backlog::{Backlog, Parcel};
-use super::batch::{Batch, Covers, Room, Told};
+use super::batch::{Batch, Covers, Room};
+use super::gaps::telling;
+use super::lane::{Flight, Lane};
 use super::position::Positions;
 use crate::deliver::Fate;
 use crate::events::{Instruments, Refused, SpoolFailed, SpoolingBegan, SpoolingEnded};
 
-/// A record that has not arrived after this long goes to the disk as well, and what comes after it.
-const STUCK_AFTER: Duration = Duration::from_secs(1);
 /// Bytes of records under way. Beyond them batches wait, and go to the disk when they wait too long.
 const FLIGHT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Records from the disk under way at a time: enough to catch up, and few enough that samples and events, which share the
@@ -53,23 +57,6 @@ enum Disk {
 enum Spooling {
     Direct,
     Detour,
-}
-
-/// The lines of one partition.
-#[derive(Debug, Default)]
-struct Lane {
-    batch: Batch,
-    /// Encoded, and to be sent next.
-    ready: Option<Parcel>,
-    flight: Option<Flight>,
-}
-
-#[derive(Debug)]
-enum Flight {
-    /// A batch that is nowhere but here.
-    Direct { parcel: Parcel, since: Instant },
-    /// One that is on the disk too.
-    Spooled { id: EntryId, bytes: usize },
 }
 
 /// A record to be sent now.
@@ -141,7 +128,7 @@ impl Dispatch {
                     problem: &error,
                 }
                 .emit(&self.instruments);
-                self.advance(batch.covers);
+                self.delivered(batch.covers);
             }
         }
     }
@@ -201,16 +188,17 @@ impl Dispatch {
                 self.flight_bytes -= parcel.record.value.len();
                 match fate {
                     // What was refused would be refused again: going back to it would stop the log for good.
-                    Fate::Delivered | Fate::Refused => self.advance(parcel.covers),
+                    Fate::Delivered | Fate::Refused => self.delivered(parcel.covers),
                     Fate::Closed => self.put_away(partition, &parcel),
                 }
             }
-            Flight::Spooled { id, bytes } => {
+            Flight::Spooled { id, bytes, told } => {
                 self.flight_bytes -= bytes;
                 self.draining = self.draining.saturating_sub(1);
                 match (fate, &mut self.backlog) {
                     (Fate::Delivered | Fate::Refused, Some(backlog)) => {
                         backlog.arrived(partition, id);
+                        self.positions.heard(&told);
                     }
                     (Fate::Closed, _) | (Fate::Delivered | Fate::Refused, None) => {}
                 }
@@ -244,8 +232,8 @@ impl Dispatch {
         self.backlog.as_ref().is_some_and(|it| !it.is_empty())
     }
 
-    /// What rows that were dropped from the disk would have told, by container, given once.
-    pub(super) fn take_dropped(&mut self) -> BTreeMap<ContainerId, Told> {
+    /// How many lines were dropped from the disk, by container, given once.
+    pub(super) fn take_dropped(&mut self) -> BTreeMap<ContainerId, u64> {
         let dropped = self.backlog.as_mut().map(Backlog::take_dropped);
         dropped.unwrap_or_default()
     }
@@ -262,6 +250,11 @@ impl Dispatch {
                 .and_then(|()| backlog.enforce(now_unix_ms()));
             self.disk_said(kept);
             self.tell_spooling();
+        }
+        if !self.has_backlog() {
+            let lanes = &self.lanes;
+            self.positions
+                .sweep(|id| lanes.values().any(|lane| lane.tells_of(id)));
         }
         Ok(())
     }
@@ -292,9 +285,10 @@ impl Dispatch {
             && let Some(parcel) = lane.ready.take()
         {
             self.flight_bytes += parcel.record.value.len();
+            let told = &parcel.covers.told;
             self.launches.push(Launch {
                 partition,
-                record: parcel.record.clone(),
+                record: telling(&parcel.record, told, &mut self.positions, &self.meta),
                 rows: parcel.rows,
             });
             lane.flight = Some(Flight::Direct { parcel, since: now });
@@ -303,6 +297,7 @@ impl Dispatch {
 
     /// Writes to the disk what is under way, and then what is ready. Without a disk, or when it fails, both stay.
     fn detour(&mut self, partition: u32) {
+        self.note_heard(partition);
         let (Some(backlog), Some(lane)) = (&mut self.backlog, self.lanes.get_mut(&partition))
         else {
             return;
@@ -315,7 +310,8 @@ impl Dispatch {
                     self.unsafe_yet.push(parcel.covers.clone());
                     let bytes = parcel.record.value.len();
                     self.draining += 1;
-                    lane.flight = Some(Flight::Spooled { id, bytes });
+                    let told = parcel.covers.told.clone();
+                    lane.flight = Some(Flight::Spooled { id, bytes, told });
                 }
                 Err(error) => written = Err(error),
             }
@@ -370,16 +366,18 @@ impl Dispatch {
             let Some(entry) = backlog.next(partition) else {
                 continue;
             };
+            let record = telling(&entry.record, &entry.told, &mut self.positions, &self.meta);
             let bytes = entry.record.value.len();
             self.flight_bytes += bytes;
             self.draining += 1;
             lane.flight = Some(Flight::Spooled {
                 id: entry.id,
                 bytes,
+                told: entry.told,
             });
             self.launches.push(Launch {
                 partition,
-                record: entry.record,
+                record,
                 rows: entry.rows,
             });
         }
@@ -401,6 +399,31 @@ impl Dispatch {
                 }
             }
         }
+    }
+
+    /// Writes down what arrived, before the first entry of a partition, and before older ones are dropped for the next: else a
+    /// start after a crash would take for dropped what arrived since it was last written down.
+    fn note_heard(&mut self, partition: u32) {
+        let (Some(backlog), Some(lane)) = (&mut self.backlog, self.lanes.get(&partition)) else {
+            return;
+        };
+        let is_first = backlog.entries(partition) == 0;
+        if lane
+            .to_spool()
+            .any(|parcel| is_first || backlog.is_full_for(parcel))
+        {
+            // Where it fails the lines are kept all the same, and the next save tells: only a count would be wrong.
+            if self.positions.save().is_ok() {
+                let forgotten = backlog.forget_arrived();
+                self.disk_said(forgotten);
+            }
+        }
+    }
+
+    /// The rows arrived, or never will.
+    fn delivered(&mut self, covers: Covers) {
+        self.positions.heard(&covers.told);
+        self.advance(covers);
     }
 
     fn advance(&mut self, covers: Covers) {
@@ -438,23 +461,6 @@ impl Dispatch {
             }
             (Spooling::Direct, true) | (Spooling::Detour, false) => {}
         }
-    }
-}
-
-impl Lane {
-    /// Whether what is under way takes too long.
-    fn is_stuck(&self, now: Instant) -> bool {
-        match &self.flight {
-            Some(Flight::Direct { since, .. }) => now.duration_since(*since) >= STUCK_AFTER,
-            Some(Flight::Spooled { .. }) | None => false,
-        }
-    }
-
-    fn is_idle(&self) -> bool {
-        self.batch.rows.is_empty()
-            && self.batch.covers.positions.is_empty()
-            && self.ready.is_none()
-            && self.flight.is_none()
     }
 }
 

@@ -444,6 +444,7 @@ mod tests {
             offset,
             lost: 0,
             limited: 0,
+            told: Default::default(),
         }
     }
 

@@ -10,9 +10,9 @@ use formats::log::multiline::{Merged, Merger};
 use formats::log::redact::{Redactor, Verdict};
 use formats::log::text::recoverable;
 use formats::log::trace::trace_id;
-use units::{LogStream, Timestamp};
+use units::Timestamp;
 
-use super::batch::{Gathered, Told};
+use super::batch::{Gathered, Told, index};
 use super::follow::Place;
 use super::position::Position;
 use crate::tally::Counts;
@@ -55,6 +55,10 @@ pub(super) struct Lines {
     verdict: Verdict,
     lost: u64,
     limited: u64,
+    /// What the rows so far told.
+    told: Told,
+    /// Lines of each stream that the rate limit dropped: those numbered and in no row.
+    left_out: [u64; 2],
 }
 
 /// Where an unfinished line starts, in the order of reading.
@@ -67,18 +71,22 @@ struct Mark {
 impl Lines {
     /// The lines after `from`, or of a log read from its beginning.
     pub(super) fn new(treatment: Treatment, from: Option<Position>) -> Lines {
+        let (told, sequences) = from.map_or_else(Default::default, |it| (it.told, it.sequences));
+        let left_out = [0, 1].map(|stream| sequences[stream].saturating_sub(told.lines[stream]));
         Lines {
             treatment,
             joiner: Joiner::default(),
             merger: Merger::default(),
             limiter: None,
             limited_at_ms: 0,
-            next: from.map_or([0; 2], |position| position.sequences),
+            next: sequences,
             order: 0,
             chunk: 0,
             verdict: Verdict::Suspicious,
             lost: from.map_or(0, |position| position.lost),
             limited: from.map_or(0, |position| position.limited),
+            told,
+            left_out,
         }
     }
 
@@ -157,12 +165,6 @@ impl Lines {
         self.lost += lines;
     }
 
-    /// What rows told was dropped on their way.
-    pub(super) fn untold(&mut self, told: Told) {
-        self.lost += told.lines + told.lost;
-        self.limited += told.limited;
-    }
-
     /// From where reading can go on after a restart without losing a line: the oldest unfinished line, else the next byte.
     /// Lines of the other stream after that are read again with the numbers they had.
     pub(super) fn position(&self, next: Option<Place>) -> Option<Position> {
@@ -182,6 +184,11 @@ impl Lines {
             offset: place.offset,
             lost: self.lost,
             limited: self.limited,
+            told: Told {
+                // Lines of the other stream that wait to be merged are told before this position is used.
+                lines: [0, 1].map(|stream| self.next[stream] - self.left_out[stream]),
+                ..self.told
+            },
         }
     }
 
@@ -197,6 +204,7 @@ impl Lines {
             Grant::Pass => {}
             Grant::Drop => {
                 self.limited += lines;
+                self.left_out[index(merged.stream)] += lines;
                 into.counts.limited += lines;
                 return;
             }
@@ -212,7 +220,7 @@ impl Lines {
             Verdict::Clean | Verdict::Suspicious => self.treatment.redactor.redact(merged.text).0,
         };
         let (text, raw) = recoverable(text);
-        into.push(&wire::LogRow {
+        let row = wire::LogRow {
             at: Timestamp::from_millis(merged.at_unix_ns.div_euclid(NS_PER_MS)),
             stream: merged.stream,
             severity,
@@ -223,7 +231,9 @@ impl Lines {
             trace_id: trace.as_deref(),
             text: &text,
             raw: raw.as_deref(),
-        });
+        };
+        into.push(&row, self.told);
+        self.told = self.told.with(&row);
     }
 
     /// By the lines' own time: what is read late, after the collector was away, was not written faster for that.
@@ -240,12 +250,5 @@ impl Lines {
         self.limiter
             .get_or_insert_with(|| Limiter::new(limits, at_ms))
             .take(merged.text.len(), at_ms)
-    }
-}
-
-const fn index(stream: LogStream) -> usize {
-    match stream {
-        LogStream::Stdout => 0,
-        LogStream::Stderr => 1,
     }
 }

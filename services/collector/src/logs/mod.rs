@@ -10,7 +10,9 @@ mod batch;
 mod dispatch;
 mod follow;
 mod frame;
+mod gaps;
 mod gunzip;
+mod lane;
 mod lines;
 mod orders;
 mod position;
@@ -24,6 +26,8 @@ mod work;
 
 #[cfg(test)]
 mod crashes;
+#[cfg(test)]
+mod drops;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -331,10 +335,8 @@ fn kept(
         damaged: found.recovery.entries_lost,
     }
     .emit();
-    for covers in found.covers {
-        for (id, position) in covers.positions {
-            positions.spooled(id, position);
-        }
+    for (partition, covers) in found.covers {
+        positions.spooled(partition, covers);
     }
     Ok((positions, Some(backlog)))
 }

@@ -1,4 +1,5 @@
-//! How far each container's log was delivered, kept across restarts: one small file a container, replaced whole.
+//! How far each container's log was delivered, and what was told of it, kept across restarts: one small file a container,
+//! replaced whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +11,10 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use units::ContainerId;
 
-use super::batch::Told;
+use super::batch::{Covers, Span, Spans, Told};
+
+/// Containers that are gone and may have lines on their way. Of more, what a full disk drops may go untold.
+const GONE_MAX: usize = 4096;
 
 /// A file, whatever its name is by now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,6 +53,17 @@ pub(super) struct Position {
     pub(super) lost: u64,
     /// Lines dropped by the rate limit that no line has told of yet.
     pub(super) limited: u64,
+    /// What the lines before told.
+    #[serde(default)]
+    pub(super) told: Told,
+}
+
+/// What is in a container's file.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct Kept {
+    #[serde(flatten)]
+    position: Option<Position>,
+    heard: Option<Told>,
 }
 
 impl Position {
@@ -73,6 +88,12 @@ pub(super) struct Positions {
     unsaved: BTreeSet<ContainerId>,
     /// Positions of what waits in the spool, from before this process started: they may be later than those saved.
     spooled: BTreeMap<ContainerId, Position>,
+    /// What the lines that arrived told, as far as that is known. A record that begins further on has a gap before it.
+    heard: BTreeMap<ContainerId, Told>,
+    /// The partition that a container's lines went to last.
+    homes: BTreeMap<ContainerId, u32>,
+    /// Containers that are gone, until nothing of them is on its way.
+    gone: BTreeSet<ContainerId>,
     history: History,
 }
 
@@ -125,17 +146,24 @@ impl Positions {
             closed: BTreeMap::new(),
             unsaved: BTreeSet::new(),
             spooled: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            homes: BTreeMap::new(),
+            gone: BTreeSet::new(),
             history,
         })
     }
 
-    /// Lines up to `position` are in the spool, as found at the start.
-    pub(super) fn spooled(&mut self, id: ContainerId, position: Position) {
-        let later = self
-            .spooled
-            .get(&id)
-            .map_or(position, |it| it.later(position));
-        self.spooled.insert(id, later);
+    /// An entry of this partition is in the spool, as found at the start.
+    pub(super) fn spooled(&mut self, partition: u32, covers: Covers) {
+        for (id, position) in covers.positions {
+            let later = self
+                .spooled
+                .get(&id)
+                .map_or(position, |it| it.later(position));
+            self.spooled.insert(id, later);
+        }
+        let ids = covers.told.into_keys();
+        self.homes.extend(ids.map(|id| (id, partition)));
     }
 
     pub(super) fn history(&self) -> History {
@@ -150,21 +178,71 @@ impl Positions {
         if let Some(position) = self.delivered.get(id) {
             return *position;
         }
-        let position = match (self.load(id), self.spooled.remove(id)) {
-            (Some(saved), Some(spooled)) => Some(saved.later(spooled)),
-            (saved, spooled) => saved.or(spooled),
+        let kept = self.load(id);
+        let was_gone = self.gone.remove(id);
+        let saved = kept.and_then(|it| it.position).filter(|_| !was_gone);
+        let position = furthest(saved, self.spooled.remove(id));
+        // Of a log that nothing was read of yet, nothing was told.
+        let heard = match (kept, position) {
+            (Some(kept), _) => kept.heard,
+            (None, None) => Some(Told::default()),
+            (None, Some(_)) => None,
         };
+        if let Some(heard) = heard {
+            self.heard.entry(id.clone()).or_insert(heard);
+        }
+        if kept.is_none() || saved != position {
+            self.unsaved.insert(id.clone());
+        }
         self.delivered.insert(id.clone(), position);
         position
     }
 
-    /// Rows of the container were dropped after they had been read. They are told with its next line, also after a restart.
-    pub(super) fn untold(&mut self, id: &ContainerId, told: Told) {
-        if let Some(Some(position)) = self.delivered.get_mut(id) {
-            position.lost += told.lines + told.lost;
-            position.limited += told.limited;
+    /// What is missing between what arrived and rows that are sent now; nothing where it is not known what arrived.
+    pub(super) fn missing(&mut self, id: &ContainerId, span: Span) -> Told {
+        self.known(id)
+            .map_or_else(Told::default, |heard| span.from.since(heard))
+    }
+
+    /// Rows arrived.
+    pub(super) fn heard(&mut self, told: &Spans) {
+        for (id, span) in told {
+            self.hear(id, span.to);
+        }
+    }
+
+    /// Rows of the container, before which `told` was told, go to this partition. After another one it is open which of the two
+    /// is sent first, so what is dropped of the earlier is not told: it would be said of lines that only come later.
+    pub(super) fn goes_to(&mut self, id: &ContainerId, partition: u32, told: Told) {
+        match self.homes.get(id) {
+            Some(home) if *home == partition => return,
+            Some(_) => self.hear(id, told),
+            None => {}
+        }
+        self.homes.insert(id.clone(), partition);
+    }
+
+    fn hear(&mut self, id: &ContainerId, told: Told) {
+        let known = self.known(id);
+        let is_known = self.delivered.contains_key(id)
+            || self.homes.contains_key(id)
+            || self.gone.contains(id);
+        // Else it is gone, and its file would stay.
+        if is_known {
+            let heard = known.map_or(told, |it| it.or(told));
+            self.heard.insert(id.clone(), heard);
             self.unsaved.insert(id.clone());
         }
+    }
+
+    fn known(&mut self, id: &ContainerId) -> Option<Told> {
+        if let Some(heard) = self.heard.get(id) {
+            return Some(*heard);
+        }
+        // Entries of the spool are sent also before the log is followed.
+        let heard = self.load(id)?.heard?;
+        self.heard.insert(id.clone(), heard);
+        Some(heard)
     }
 
     /// The log was read up to `position`, and is not followed for now.
@@ -182,12 +260,36 @@ impl Positions {
         }
     }
 
-    /// The container is gone: so is its position.
+    /// The container is gone: so is its position, and all else with the next [`Positions::sweep`].
     pub(super) fn forget(&mut self, id: &ContainerId) {
         self.delivered.remove(id);
         self.closed.remove(id);
-        self.unsaved.remove(id);
         self.spooled.remove(id);
+        if self.gone.len() < GONE_MAX {
+            if self.load(id).is_some() {
+                self.known(id);
+                self.unsaved.insert(id.clone());
+            }
+            self.gone.insert(id.clone());
+        } else {
+            self.remove(id);
+        }
+    }
+
+    /// Removes what is kept of containers that are gone, save those that have something on its way.
+    pub(super) fn sweep(&mut self, is_on_its_way: impl Fn(&ContainerId) -> bool) {
+        for id in self.gone.clone() {
+            if !is_on_its_way(&id) {
+                self.gone.remove(&id);
+                self.remove(&id);
+            }
+        }
+    }
+
+    fn remove(&mut self, id: &ContainerId) {
+        self.unsaved.remove(id);
+        self.heard.remove(id);
+        self.homes.remove(id);
         if let Some(path) = self.file(id) {
             // It may never have been written.
             let _ = fs::remove_file(path);
@@ -196,7 +298,10 @@ impl Positions {
 
     /// Removes what is kept of containers that are not among `alive`.
     pub(super) fn keep_only(&mut self, alive: &BTreeSet<ContainerId>) {
-        self.spooled.retain(|id, _| alive.contains(id));
+        let spooled = self.spooled.keys().chain(self.homes.keys());
+        let gone: BTreeSet<ContainerId> =
+            spooled.filter(|id| !alive.contains(*id)).cloned().collect();
+        gone.iter().for_each(|id| self.forget(id));
         let Some(Ok(entries)) = self.directory.as_ref().map(fs::read_dir) else {
             return;
         };
@@ -217,15 +322,31 @@ impl Positions {
     /// When a file cannot be written; it is tried again with the next call.
     pub(super) fn save(&mut self) -> Result<(), PositionError> {
         while let Some(id) = self.unsaved.first().cloned() {
-            if let (Some(path), Some(Some(position))) = (self.file(&id), self.delivered.get(&id)) {
-                write_whole(&path, position)?;
+            if let Some(path) = self.file(&id) {
+                let kept = Kept {
+                    position: self.position(&id),
+                    heard: self.heard.get(&id).copied(),
+                };
+                write_whole(&path, &kept)?;
             }
             self.unsaved.remove(&id);
         }
         Ok(())
     }
 
-    fn load(&self, id: &ContainerId) -> Option<Position> {
+    /// Where the log is to be gone on with.
+    fn position(&self, id: &ContainerId) -> Option<Position> {
+        match self.delivered.get(id) {
+            Some(position) => *position,
+            None if self.gone.contains(id) => None,
+            None => furthest(
+                self.load(id).and_then(|it| it.position),
+                self.spooled.get(id).copied(),
+            ),
+        }
+    }
+
+    fn load(&self, id: &ContainerId) -> Option<Kept> {
         let text = fs::read(self.file(id)?).ok()?;
         serde_json::from_slice(&text).ok()
     }
@@ -238,10 +359,17 @@ impl Positions {
     }
 }
 
+fn furthest(saved: Option<Position>, spooled: Option<Position>) -> Option<Position> {
+    match (saved, spooled) {
+        (Some(saved), Some(spooled)) => Some(saved.later(spooled)),
+        (saved, spooled) => saved.or(spooled),
+    }
+}
+
 /// A reader sees the old file or the new one, never half of one.
-fn write_whole(path: &Path, position: &Position) -> Result<(), PositionError> {
+fn write_whole(path: &Path, kept: &Kept) -> Result<(), PositionError> {
     let new = path.with_extension("new");
-    let json = serde_json::to_vec(position).expect("numbers have a JSON form");
+    let json = serde_json::to_vec(kept).expect("numbers have a JSON form");
     fs::write(&new, json).map_err(PositionError::new("write", &new))?;
     fs::rename(&new, path).map_err(PositionError::new("replace", path))
 }
@@ -263,6 +391,7 @@ mod tests {
             offset,
             lost: 0,
             limited: 0,
+            told: Told::default(),
         }
     }
 
@@ -288,6 +417,12 @@ mod tests {
         );
         positions.forget(&id);
         positions.advance(&id, position(30));
+        positions.save().unwrap();
+        positions.sweep(|_| true);
+        assert_eq!(positions.load(&id).unwrap().position, None);
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+        positions.sweep(|_| false);
+        positions.heard(&told(&id, 0, 1));
         positions.save().unwrap();
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
     }
@@ -318,29 +453,115 @@ mod tests {
             ..position(20)
         };
         let mut positions = Positions::open(Some(directory.path().to_owned())).unwrap();
-        positions.spooled(id.clone(), later(2));
-        positions.spooled(id.clone(), later(1));
+        positions.spooled(0, covers(&id, later(2)));
+        positions.spooled(0, covers(&id, later(1)));
         assert_eq!(positions.track(&id), Some(later(2)));
         let mut positions = Positions::open(Some(directory.path().to_owned())).unwrap();
-        positions.spooled(
-            id.clone(),
-            Position {
-                sequences: [3, 0],
-                ..position(5)
-            },
-        );
+        let earlier = Position {
+            sequences: [3, 0],
+            ..position(5)
+        };
+        positions.spooled(0, covers(&id, earlier));
         assert_eq!(positions.track(&id), Some(position(10)));
-        positions.untold(
-            &id,
-            Told {
-                lines: 2,
-                lost: 1,
-                limited: 0,
-            },
-        );
+    }
+
+    fn covers(id: &ContainerId, position: Position) -> Covers {
+        Covers {
+            positions: BTreeMap::from([(id.clone(), position)]),
+            ..Covers::default()
+        }
+    }
+
+    fn told(id: &ContainerId, from: u64, to: u64) -> Spans {
+        let told = |lines| Told {
+            lines: [lines, 0],
+            ..Told::default()
+        };
+        let span = Span {
+            from: told(from),
+            to: told(to),
+        };
+        BTreeMap::from([(id.clone(), span)])
+    }
+
+    /// Lines missing before the rows of this span.
+    fn missing(positions: &mut Positions, id: &ContainerId, from: u64) -> u64 {
+        let span = told(id, from, from + 1)[id];
+        positions.missing(id, span).lines()
+    }
+
+    #[test]
+    fn what_is_missing_is_what_was_told_and_not_heard_also_after_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || Positions::open(Some(directory.path().to_owned())).unwrap();
+        let id = ContainerId::from("abc");
+        let mut positions = open();
+        assert_eq!(missing(&mut positions, &id, 5), 0, "nothing is known of it");
+        positions.track(&id);
+        assert_eq!(missing(&mut positions, &id, 5), 5);
+        positions.heard(&told(&id, 5, 8));
+        positions.heard(&told(&id, 2, 4));
+        assert_eq!(missing(&mut positions, &id, 8), 0);
+        assert_eq!(missing(&mut positions, &id, 7), 0, "it comes again");
+        assert_eq!(missing(&mut positions, &id, 10), 2);
         positions.save().unwrap();
+
+        // Entries of the spool are sent before the log is followed, and also once the container is gone.
+        let mut positions = open();
+        let entry = Covers {
+            told: told(&id, 10, 11),
+            ..covers(&id, position(10))
+        };
+        positions.spooled(0, entry);
+        assert_eq!(missing(&mut positions, &id, 10), 2);
+        positions.heard(&told(&id, 10, 11));
+        positions.save().unwrap();
+        let mut positions = open();
+        positions.keep_only(&BTreeSet::new());
+        assert_eq!(missing(&mut positions, &id, 12), 1);
+        positions.heard(&told(&id, 12, 13));
+        positions.save().unwrap();
+        let mut positions = open();
+        assert_eq!(missing(&mut positions, &id, 13), 0);
+        positions.keep_only(&BTreeSet::new());
+        positions.sweep(|_| false);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn entries_of_the_spool_are_heard_of_without_a_position_and_a_log_that_was_forgotten_is_a_new_one()
+     {
+        let directory = tempfile::tempdir().unwrap();
+        let id = ContainerId::from("abc");
         let mut positions = Positions::open(Some(directory.path().to_owned())).unwrap();
-        assert_eq!(positions.track(&id).unwrap().lost, 3);
+        let covers = Covers {
+            told: told(&id, 0, 3),
+            ..Covers::default()
+        };
+        positions.spooled(0, covers);
+        positions.heard(&told(&id, 0, 3));
+        assert_eq!(missing(&mut positions, &id, 3), 0);
+        assert_eq!(missing(&mut positions, &id, 5), 2);
+        positions.track(&id);
+        positions.advance(&id, position(10));
+        positions.save().unwrap();
+        positions.forget(&id);
+        assert_eq!(positions.track(&id), None);
+    }
+
+    #[test]
+    fn of_rows_that_wait_for_another_partition_none_is_said_to_be_missing() {
+        let id = ContainerId::from("abc");
+        let mut positions = Positions::open(None).unwrap();
+        positions.track(&id);
+        positions.goes_to(&id, 0, Told::default());
+        assert_eq!(missing(&mut positions, &id, 4), 4);
+        let from = told(&id, 4, 5)[&id].from;
+        positions.goes_to(&id, 1, from);
+        assert_eq!(missing(&mut positions, &id, 4), 0);
+        assert_eq!(missing(&mut positions, &id, 2), 0);
+        positions.goes_to(&id, 1, from);
+        assert_eq!(missing(&mut positions, &id, 6), 2);
     }
 
     #[test]
@@ -352,6 +573,7 @@ mod tests {
         assert_eq!(positions.track(&ContainerId::from("abc")), None);
         positions.keep_only(&BTreeSet::from([ContainerId::from("abc")]));
         assert!(directory.path().join("abc.json").exists());
+        positions.sweep(|_| false);
         assert!(!directory.path().join("gone.json").exists());
     }
 

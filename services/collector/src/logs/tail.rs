@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use units::{ContainerId, ContainerName, NodeId, ServiceId};
 
-use super::batch::{Gathered, Room, Told};
+use super::batch::{Gathered, Room};
 use super::follow::{Begin, Chunk, Follower, Place};
 use super::lines::{Lines, Treatment};
 use super::position::Position;
@@ -179,11 +179,6 @@ impl Tail {
     pub(super) fn removed(&mut self) {
         self.phase = Phase::Removed;
         self.silent_since = None;
-    }
-
-    /// Rows it gave were dropped on their way.
-    pub(super) fn untold(&mut self, told: Told) {
-        self.lines.untold(told);
     }
 
     /// The position of a read, when it is another than that of the one before.

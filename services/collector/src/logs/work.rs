@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use units::ContainerId;
 
-use super::batch::{Room, Told};
+use super::batch::Room;
 use super::dispatch::{Dispatch, Launch};
 use super::follow::Begin;
 use super::lines::Treatment;
@@ -27,9 +27,6 @@ const READ_BYTES: usize = 256 * 1024;
 /// Reads of one container before the next one's turn.
 const READS_PER_TURN: usize = 4;
 
-/// Containers of which something is owed to be told. Of more, only metrics and the log of this process tell.
-const OWED_MAX: usize = 4096;
-
 /// Every log that is followed, and its lines until they are sent.
 pub(super) struct Work {
     tails: BTreeMap<ContainerId, Tail>,
@@ -42,8 +39,6 @@ pub(super) struct Work {
     buffer: Vec<u8>,
     treatment: Treatment,
     pinned: Pinned,
-    /// What rows that were dropped would have told of containers whose log is not followed just now.
-    owed: BTreeMap<ContainerId, Told>,
     watcher: Option<Watcher>,
     tally: Arc<Tally>,
     instruments: Instruments,
@@ -92,7 +87,6 @@ impl Work {
             buffer: vec![0; READ_BYTES],
             treatment,
             pinned: Pinned::default(),
-            owed: BTreeMap::new(),
             watcher,
             tally,
             instruments,
@@ -161,7 +155,6 @@ impl Work {
             Command::KeepOnly(ids) => {
                 self.dispatch.positions.keep_only(&ids);
                 self.tally.keep_only(&ids);
-                self.owed.retain(|id, _| ids.contains(id));
             }
             Command::Partitions(partitions) => self.partitions_next = Some(partitions),
         }
@@ -170,7 +163,6 @@ impl Work {
     fn forget(&mut self, id: &ContainerId) {
         self.dispatch.positions.forget(id);
         self.tally.forget(id);
-        self.owed.remove(id);
     }
 
     fn open(&mut self, identity: Identity, log: LogFile, run: Run, seen: Seen) {
@@ -203,10 +195,7 @@ impl Work {
                     treatment: self.treatment.clone(),
                     pinned: self.pinned.clone(),
                 };
-                let owed = self.owed.remove(&identity.id);
-                let tail = entry.insert(Tail::new(identity, log, start));
-                tail.untold(owed.unwrap_or_default());
-                tail
+                entry.insert(Tail::new(identity, log, start))
             }
         };
         match run {
@@ -273,6 +262,9 @@ impl Work {
                 self.tally.add(id, counts);
             }
             batch.mark(id, told, tail.moved(&read), now);
+            if let Some(told) = told {
+                self.dispatch.positions.goes_to(id, partition, told.from);
+            }
             match read.then {
                 // With a full batch the next turn of the loop sends it, or says that there is no room.
                 Then::More | Then::Full => {}
@@ -288,33 +280,23 @@ impl Work {
         Then::More
     }
 
-    /// Lines dropped from the disk are told with the next line of their container.
+    /// Counts lines dropped from the disk. The line after them tells, when it is sent.
     fn count_dropped(&mut self) {
-        for (id, told) in self.dispatch.take_dropped() {
+        for (id, lines) in self.dispatch.take_dropped() {
             let lost = Counts {
-                lost: told.lines,
+                lost: lines,
                 ..Counts::default()
             };
             self.tally.add(&id, lost);
-            self.dispatch.positions.untold(&id, told);
             let missing = Missing {
                 loss: Loss::Spool,
-                lines: told.lines,
+                lines,
             };
-            match self.tails.get_mut(&id) {
-                Some(tail) => {
-                    tail.untold(told);
-                    let container = tail.identity.name.as_str();
-                    LinesLost { container, missing }.emit(&self.instruments);
-                }
-                None => {
-                    let container = id.short();
-                    LinesLost { container, missing }.emit(&self.instruments);
-                    if self.owed.len() < OWED_MAX {
-                        *self.owed.entry(id).or_default() += told;
-                    }
-                }
-            }
+            let container = match self.tails.get(&id) {
+                Some(tail) => tail.identity.name.as_str(),
+                None => id.short(),
+            };
+            LinesLost { container, missing }.emit(&self.instruments);
         }
     }
 
