@@ -82,8 +82,9 @@ mod program {
             for _ in 0..3 {
                 let_go();
             }
-            let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-            let own = std::env::current_exe().unwrap();
+            let maps =
+                std::fs::read_to_string("/proc/self/maps").expect("it is readable by its process");
+            let own = std::env::current_exe().expect("it has a name");
             let found = maps
                 .lines()
                 .filter_map(|line| instructions(line, &own.to_string_lossy()));

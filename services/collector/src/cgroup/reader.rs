@@ -22,7 +22,7 @@ use super::layout::{Host, LocateError, Place, Places};
 use super::metrics;
 
 /// Samples in a row that say again what a container at rest said before: the kernel may take memory from it meanwhile.
-const REPEATS_MAX: u32 = 9;
+const REPEATS_MAX: u32 = 19;
 
 /// Whether the limits are read anew; they change seldom, and reading them costs as much as anything else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
