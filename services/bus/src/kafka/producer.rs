@@ -28,10 +28,10 @@ const IDLE: Duration = Duration::from_secs(1);
 const FIRST_LOOK: Duration = Duration::from_millis(LINGER_MS + 4);
 /// When it looks again with little under way. Records sent together are answered one after the other within a few of these.
 const NEXT_LOOK: Duration = Duration::from_millis(8);
-/// Each look that finds nothing doubles the time to the next, up to this: brokers may be away for hours.
+/// After every so many looks that find nothing the next come one step more seldom, up to this: brokers may be away for hours.
+const PATIENT_LOOKS: u32 = 16;
 const LOOK_MAX: Duration = Duration::from_millis(128);
-const DOUBLINGS_MAX: u32 = 7;
-/// The same with more than this under way: then nobody sends a few records a second, and room is to be given back.
+/// The same with more than this under way: that is a record too large to linger, or many, and whoever sends waits for room.
 const BUSY_LOOK: Duration = Duration::from_millis(1);
 const BUSY_FROM_KIB: usize = 128;
 /// How long closing waits for records under way. What is not delivered by then is given up.
@@ -282,21 +282,21 @@ fn headers(record: &NewRecord) -> OwnedHeaders {
 fn poll(shared: Arc<Shared>) {
     let mut looks_in_vain = 0;
     loop {
-        let first = match shared.under_way_kib() {
-            0 => {
-                shared.sleep();
-                looks_in_vain = 0;
-                FIRST_LOOK
-            }
-            1..BUSY_FROM_KIB => NEXT_LOOK,
+        let mut first_look = NEXT_LOOK;
+        if shared.under_way_kib() == 0 {
+            shared.sleep();
+            looks_in_vain = 0;
+            first_look = FIRST_LOOK;
+        }
+        let look = match shared.under_way_kib() {
+            0 => Duration::ZERO,
+            1..BUSY_FROM_KIB => first_look,
             BUSY_FROM_KIB.. => BUSY_LOOK,
         };
-        if shared.under_way_kib() > 0 {
-            thread::sleep((first * (1 << looks_in_vain)).min(LOOK_MAX));
-        }
+        thread::sleep((look * (1 + looks_in_vain / PATIENT_LOOKS)).min(LOOK_MAX));
         looks_in_vain = match shared.serve() {
             Served::Some => 0,
-            Served::None => (looks_in_vain + 1).min(DOUBLINGS_MAX),
+            Served::None => looks_in_vain.saturating_add(1),
         };
         let answered = shared.under_way_kib() == 0;
         if Arc::strong_count(&shared) == 1 && (answered || !shared.room.is_closed()) {
