@@ -38,13 +38,13 @@ impl Difference {
             widened: 0,
             loose: 0,
         };
-        for (part, token) in template.parts.iter().zip(&tokens.all) {
+        for (index, (part, token)) in template.parts.iter().zip(&tokens.all).enumerate() {
             if part.hash == token.hash {
                 continue;
             }
             match (part.kind, token.kind) {
                 (Kind::Wild, _) => difference.loose += 1,
-                (Kind::Ident, Kind::Ident | Kind::Wild) => difference.widened += 1,
+                (Kind::Ident, Kind::Ident | Kind::Wild) if index > 0 => difference.widened += 1,
                 (Kind::Ident | Kind::Plain | Kind::Partial, _) => return None,
             }
         }
@@ -62,7 +62,8 @@ pub(crate) fn widen(template: &mut Template, tokens: &Tokens) {
     }
 }
 
-/// The one position where two templates of a bucket hold different words that may be values; never the first.
+/// The one position where two templates of a bucket hold different words that may be values. The first says what a line is
+/// about: only names may be values there.
 pub(crate) fn only_difference(one: &Template, other: &Template) -> Option<usize> {
     let mut found = None;
     for (index, (left, right)) in one.parts.iter().zip(&other.parts).enumerate() {
@@ -70,7 +71,8 @@ pub(crate) fn only_difference(one: &Template, other: &Template) -> Option<usize>
             continue;
         }
         let words = left.kind != Kind::Wild && right.kind != Kind::Wild;
-        if found.is_some() || index == 0 || !words || key(left) != key(right) {
+        let subject = index == 0 && !(left.kind == Kind::Ident && right.kind == Kind::Ident);
+        if found.is_some() || subject || !words || key(left) != key(right) {
             return None;
         }
         found = Some(index);

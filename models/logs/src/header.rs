@@ -4,8 +4,6 @@
 //! syslog write: a time near the beginning of the line; behind it numbers (processes, threads), a level, a thread in brackets, a
 //! logger; or a host and a tag. A line without a time near its beginning has no header.
 
-use std::ops::Range;
-
 use crate::shape::{is_month, is_weekday, is_word};
 
 /// Words of a line that are looked at.
@@ -145,7 +143,11 @@ impl<'a> Header<'a> {
             None => {}
         }
         let number = is_digits(word);
-        let epoch = number && matches!(word.len(), 10 | 13 | 16 | 19) && word[0] == b'1';
+        // A number that may be anything, unless a date or a level follows.
+        let epoch = number
+            && matches!(word.len(), 10 | 13 | 16 | 19)
+            && word[0] == b'1'
+            && (is_level(self.word(index + 1)) || date(next).is_some());
         let compact = number && word.len() == 6 && next.len() == 6 && is_digits(next);
         let month = is_month(word) && is_digits(next);
         let weekday = is_weekday(word) && is_month(next);
@@ -215,31 +217,32 @@ impl<'a> Header<'a> {
         None
     }
 
-    /// Behind a level: thread and context in brackets, a logger, dashes.
+    /// Behind a level: a thread in brackets, a logger, its context in brackets, dashes.
     fn after_level(&self, level: usize) -> usize {
         let line = self.line;
         let mut at = self.words[level].1;
-        let mut named = false;
+        let (mut threaded, mut logged) = (false, false);
         for _ in 0..PARTS_MAX {
             at += blanks(&line[at..]);
             let rest = &line[at..];
             if rest.starts_with(b"- ") {
                 at += 2;
-                if named {
+                if threaded || logged {
                     break;
                 }
-            } else if let Some(group) = brackets(rest) {
+            } else if let Some(group) = brackets(rest).filter(|_| !threaded || logged) {
                 at += group;
-                named = true;
-            } else if let Some(name) = logger(rest) {
-                at += name.end;
-                if name.start == name.end {
+                at += usize::from(line.get(at) == Some(&b':'));
+                if logged {
                     break;
                 }
-                named = true;
+                threaded = true;
+            } else if let Some(name) = logger(rest).filter(|_| !logged) {
+                at += name;
                 if line[at - 1] == b':' {
                     break;
                 }
+                logged = true;
             } else {
                 break;
             }
@@ -375,8 +378,8 @@ fn brackets(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-/// A logger: one word that ends in a colon, or a dotted name with a group in brackets behind it.
-fn logger(bytes: &[u8]) -> Option<Range<usize>> {
+/// The length of a logger: one word that ends in a colon, or a dotted name with a group in brackets behind it.
+fn logger(bytes: &[u8]) -> Option<usize> {
     let name = bytes
         .iter()
         .take_while(|byte| is_word(**byte) || matches!(byte, b'_' | b'.' | b'$' | b'-' | b'/'))
@@ -396,10 +399,10 @@ fn logger(bytes: &[u8]) -> Option<Range<usize>> {
             .get(end + gap + 1)
             .is_some_and(u8::is_ascii_whitespace)
     {
-        return Some(0..end + gap + 1);
+        return Some(end + gap + 1);
     }
     let dotted = end == name && bytes[..name].contains(&b'.') && bytes[0].is_ascii_lowercase();
-    (dotted && gap > 0 && bytes.get(end + gap) == Some(&b'[')).then_some(0..name)
+    (dotted && gap > 0 && bytes.get(end + gap) == Some(&b'[')).then_some(name)
 }
 
 #[cfg(test)]
@@ -418,7 +421,9 @@ mod tests {
             "01-02 03:04:05.678  1702  2395 D CartService: the cart is full",
             "20260102-03:04:05:678|Cart|3001|the cart is full",
             "1767323045 ERROR shop.Cart: the cart is full",
+            "- 1767323045 2026.01.02 node-7 Jan 2 03:04:05 node-7/node-7 cart(shop)[311]: the cart is full",
             "[02.01 03:04:05] cart - the cart is full",
+            "[2026-01-02 03:04:05,678] INFO [cart 1]: the cart is full",
             "2026-01-02 03:04:05.678 25746 INFO shop.cart [req-1 a b - -] the cart is full",
             "the cart is full",
         ] {
@@ -432,6 +437,7 @@ mod tests {
             "10.251.73.220:50010 Served block blk_7",
             "ERROR IN CONTACTING RM.",
             "1.2.3 is the version: INFO",
+            "1767323045 exceptions",
             "warning: can't get client address: reset",
             "",
             "   ",

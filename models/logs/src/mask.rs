@@ -105,12 +105,14 @@ fn is_date(word: &[u8], next: Option<&[u8]>) -> bool {
     is_month(next) || next.first().is_some_and(u8::is_ascii_digit)
 }
 
-/// Whether this is the unit of the number before it.
+/// Whether this is the unit of the number before it, which may stand in a bracket with it.
 fn joins_number(word: &[u8], tokens: &Tokens) -> bool {
-    tokens.all.last().is_some_and(|last| {
-        let text = tokens.text_of(last).as_bytes();
-        last.kind != Kind::Plain && text.ends_with(WILDCARD.as_bytes())
-    }) && is_unit(bare(word))
+    let number = |text: &str| match text.as_bytes() {
+        [.., b')' | b']'] => matches!(text, "(<*>)" | "[<*>]"),
+        _ => text.ends_with(WILDCARD),
+    };
+    let last = tokens.all.last();
+    last.is_some_and(|last| number(tokens.text_of(last))) && is_unit(bare(word))
 }
 
 fn is_separator(byte: u8) -> bool {

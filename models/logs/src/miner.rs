@@ -366,9 +366,14 @@ fn message(line: &str) -> &str {
     json::message(message).map_or(message, header::message)
 }
 
-/// The first line of a text, at most `bytes_max` long.
+/// The first line of a text, at most `bytes_max` long; a long one ends at its last blank within that, lest half a word be taken
+/// for one.
 fn first_line(text: &str, bytes_max: usize) -> &str {
+    let whole = text.len();
     let text = cut(text, bytes_max);
-    let end = memchr::memchr(b'\n', text.as_bytes()).unwrap_or(text.len());
-    &text[..end]
+    match memchr::memchr(b'\n', text.as_bytes()) {
+        Some(end) => &text[..end],
+        None if text.len() == whole => text,
+        None => text.rfind(' ').map_or(text, |blank| &text[..blank]),
+    }
 }

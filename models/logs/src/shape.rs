@@ -91,7 +91,10 @@ pub(crate) fn is_colon_groups(word: &[u8]) -> bool {
 
 /// Whether a piece without punctuation around it is a value by its form. `of_key`: it stands behind a key's `=`.
 pub(crate) fn is_value(piece: &[u8], place: Place) -> bool {
-    let slashes = piece.iter().filter(|byte| **byte == b'/').count();
+    let slashes = piece
+        .iter()
+        .filter(|byte| matches!(byte, b'/' | b'\\'))
+        .count();
     if has_digit(piece) || slashes >= 2 || (slashes == 1 && piece.len() > 1 && piece[0] == b'/') {
         return true;
     }
