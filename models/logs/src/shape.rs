@@ -133,15 +133,20 @@ pub(crate) fn kind_of(token: &[u8]) -> Kind {
         Some(equals) => &token[equals + 1..=last],
         None => &token[first..=last],
     };
-    let mut after_letter = false;
+    let (mut after_letter, mut name) = (false, false);
     for byte in value {
-        let joins = matches!(byte, b'_' | b'-' | b'\'') && after_letter;
-        if !is_letter(*byte) && !joins && after_letter {
-            return Kind::Ident;
+        match byte {
+            letter if is_letter(*letter) => {}
+            b'_' | b'-' | b'\'' if after_letter => {}
+            b'.' | b'/' | b'\\' | b':' | b'@' | b'$' | b'#' | b'~' | b'+' | b'-' | b'_' => {
+                name = true
+            }
+            // Words with brackets or commas between are words.
+            _ => return Kind::Plain,
         }
         after_letter = is_letter(*byte);
     }
-    Kind::Plain
+    if name { Kind::Ident } else { Kind::Plain }
 }
 
 #[cfg(test)]
@@ -159,6 +164,7 @@ mod tests {
             "logname=",
             "...",
             "(idle)",
+            "[query][Query",
         ] {
             assert_eq!(kind_of(word.as_bytes()), Kind::Plain, "{word}");
         }
