@@ -11,7 +11,7 @@ const AGREE_ONE_IN: usize = 2;
 /// So many different words in one position make it a value …
 pub(crate) const WORDS_MAX: usize = 7;
 /// … and so many where a value is likely: behind `=` or a preposition, or in quotes.
-pub(crate) const WORDS_BEHIND_KEY_MAX: usize = 3;
+pub(crate) const WORDS_BEHIND_KEY_MAX: usize = 4;
 
 /// A bucket's name: the number of tokens, and the first one; names share one bucket.
 pub(crate) fn bucket_of(tokens: &[Token]) -> (u32, u64) {
