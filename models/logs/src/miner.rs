@@ -16,6 +16,10 @@ use crate::{header, json, mask};
 const REMEMBERED_PER_TEMPLATE: usize = 4;
 /// One in so many templates is forgotten when there are too many, so that forgetting is rare.
 const FORGET_ONE_IN: usize = 16;
+/// Templates with one number of tokens and one first token; a message unlike all is compared with as many. Where random text
+/// makes more, a quarter of them is forgotten, the least useful first.
+const BUCKET_MAX: usize = 128;
+const FORGET_OF_BUCKET: usize = BUCKET_MAX / 4;
 /// Lines of silence that a template with twice the lines may have more.
 const LINES_PER_DOUBLING: u64 = 65_536;
 
@@ -187,7 +191,7 @@ impl TemplateMiner {
         self.templates.insert(id, template);
         self.buckets.entry(bucket).or_default().push(id);
         let survivor = self.generalise(bucket, id);
-        self.evict(survivor);
+        self.evict(bucket, survivor);
         Match {
             id: survivor,
             novelty: match survivor == id {
@@ -286,27 +290,23 @@ impl TemplateMiner {
         }
     }
 
-    /// Forgets the least useful templates where there are too many, never `newest`.
-    fn evict(&mut self, newest: TemplateId) {
-        if self.templates.len() <= self.settings.max_templates {
-            return;
+    /// Forgets the least useful templates where there are too many, of the bucket or of all, never `newest`.
+    fn evict(&mut self, bucket: (u32, u64), newest: TemplateId) {
+        let of_bucket = self.buckets.get(&bucket).map_or(&[][..], Vec::as_slice);
+        if of_bucket.len() > BUCKET_MAX {
+            let members = of_bucket.iter().filter_map(|id| self.templates.get(id));
+            let least = least_useful(members, newest, FORGET_OF_BUCKET);
+            self.forget(&least);
         }
-        let usefulness = |template: &Template| {
-            let doublings = u64::from(template.counts().lines.max(1).ilog2());
-            template
-                .last_line
-                .saturating_add(doublings * LINES_PER_DOUBLING)
-        };
-        let old = self
-            .templates
-            .values()
-            .filter(|template| template.id != newest);
-        let mut ranked: Vec<(u64, TemplateId)> = old
-            .map(|template| (usefulness(template), template.id))
-            .collect();
-        ranked.sort_unstable();
-        ranked.truncate(self.settings.max_templates / FORGET_ONE_IN);
-        for (_, id) in &ranked {
+        if self.templates.len() > self.settings.max_templates {
+            let count = self.settings.max_templates / FORGET_ONE_IN;
+            let least = least_useful(self.templates.values(), newest, count);
+            self.forget(&least);
+        }
+    }
+
+    fn forget(&mut self, least: &[TemplateId]) {
+        for id in least {
             self.templates.remove(id);
             self.evicted += 1;
         }
@@ -358,6 +358,27 @@ impl TemplateMiner {
         let pairs = self.remembered.len() + self.aliases.len() * 2 + self.templates.len() * 2;
         templates + pairs * 2 * size_of::<(u64, u64)>()
     }
+}
+
+/// The `count` templates that would be missed least: long unseen, with few lines.
+fn least_useful<'a>(
+    templates: impl Iterator<Item = &'a Template>,
+    newest: TemplateId,
+    count: usize,
+) -> Vec<TemplateId> {
+    let usefulness = |template: &Template| {
+        let doublings = u64::from(template.counts().lines.max(1).ilog2());
+        template
+            .last_line
+            .saturating_add(doublings * LINES_PER_DOUBLING)
+    };
+    let mut ranked: Vec<(u64, TemplateId)> = templates
+        .filter(|template| template.id != newest)
+        .map(|template| (usefulness(template), template.id))
+        .collect();
+    ranked.sort_unstable();
+    ranked.truncate(count);
+    ranked.into_iter().map(|(_, id)| id).collect()
 }
 
 /// The message in a line, behind its header, be it in JSON or not.

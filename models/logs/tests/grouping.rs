@@ -1,5 +1,9 @@
 //! Grouping accuracy on lines with their true templates, from shared measuring data that is no part of this repository.
 #![allow(clippy::unwrap_used)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the model reads no files; its measuring does"
+)]
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -21,7 +25,7 @@ const SYSTEMS: [&str; 8] = [
     "Zookeeper",
 ];
 /// The least average over the systems, of whole lines and of messages without their headers.
-const AVERAGE_MIN: f64 = 0.90;
+const AVERAGE_MIN: f64 = 0.99;
 
 /// `HOMEOSTAT_SHARED`, else the folder beside the repository's.
 fn data() -> PathBuf {

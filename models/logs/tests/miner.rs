@@ -151,6 +151,25 @@ fn the_least_useful_are_forgotten_and_counted() {
     );
 }
 
+#[test]
+fn random_text_of_one_form_takes_no_more_than_its_bucket() {
+    let mut miner = TemplateMiner::new(Settings::default());
+    let mut state = 1_u64;
+    for _ in 0..1_000 {
+        let mut word = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let letters = (0..6).map(|at| char::from(b'a' + (state >> (16 + at * 5)) as u8 % 26));
+            letters.collect::<String>()
+        };
+        let line = format!("dump {} {} {}", word(), word(), word());
+        see(&mut miner, &line);
+        assert!(miner.templates().count() <= 128);
+    }
+    assert!(miner.evicted() > 0);
+}
+
 /// Lines that share words, so that templates meet, widen, merge and are evicted.
 fn speech() -> impl Strategy<Value = String> {
     let word = prop_oneof![
