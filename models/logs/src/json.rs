@@ -1,7 +1,7 @@
 //! The message in a line that is a JSON object.
 
 /// Keys that hold the message, the best first.
-const KEYS: [&[u8]; 6] = [b"msg", b"message", b"event", b"log", b"error", b"err"];
+pub(crate) const KEYS: [&[u8]; 6] = [b"msg", b"message", b"event", b"log", b"error", b"err"];
 
 /// The text under the best key of the object in `line`, escapes as they stand; `None` where the line is no object or has none.
 pub(crate) fn message(line: &str) -> Option<&str> {

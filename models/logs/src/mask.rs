@@ -6,6 +6,7 @@
 
 use memchr::memmem;
 
+use crate::json::KEYS;
 use crate::shape::{
     Place, bare, is_colon_groups, is_month, is_unit, is_value, is_weekday, is_word, kind_of,
     names_a_value,
@@ -29,6 +30,15 @@ pub(crate) fn tokenise(message: &str, max_tokens: usize, into: &mut Tokens) {
         let word = &bytes[start..end];
         if let Some(close) = passage(bytes, start, before.word) {
             into.wildcard();
+            words.at = close;
+            before = Before::default();
+            continue;
+        }
+        if let Some((key, close)) = quoted_value(bytes, start, end) {
+            let begun = into.text.len();
+            into.text.push_str(&message[start..key]);
+            into.text.push_str(WILDCARD);
+            into.close(begun, hash(&into.text.as_bytes()[begun..]), Kind::Partial);
             words.at = close;
             before = Before::default();
             continue;
@@ -94,6 +104,31 @@ fn passage(bytes: &[u8], start: usize, before: &[u8]) -> Option<usize> {
         .filter(|byte| **byte == b' ')
         .count();
     (blanks >= QUOTED_WORDS_MAX).then_some(start + length + 2)
+}
+
+/// Where the key ends and the value, of a `key="any text"` that begins at `start`. What a program says under `msg` and the like is
+/// no value.
+fn quoted_value(bytes: &[u8], start: usize, end: usize) -> Option<(usize, usize)> {
+    let word = &bytes[start..end];
+    let equals = memchr::memchr(b'=', word)?;
+    let key = &word[..equals];
+    let named = !key.is_empty()
+        && key
+            .iter()
+            .all(|byte| is_word(*byte) || matches!(byte, b'_' | b'-' | b'.'));
+    if !named || word.get(equals + 1) != Some(&b'"') || KEYS.contains(&key) {
+        return None;
+    }
+    let open = start + equals + 2;
+    let mut close = open + memchr::memchr(b'"', &bytes[open..])?;
+    while bytes[close - 1] == b'\\' {
+        close += 1 + memchr::memchr(b'"', &bytes[close + 1..])?;
+    }
+    let behind = bytes[close + 1..]
+        .iter()
+        .take_while(|byte| matches!(byte, b',' | b';' | b')' | b']' | b'}'))
+        .count();
+    Some((start + equals + 1, close + 1 + behind))
 }
 
 fn is_date(word: &[u8], next: Option<&[u8]>) -> bool {

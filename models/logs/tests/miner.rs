@@ -84,6 +84,18 @@ fn the_value_of_a_key_stays_legible() {
 }
 
 #[test]
+fn quoted_values_are_values_and_quoted_messages_are_not() {
+    let mut miner = TemplateMiner::new(Settings::default());
+    let one = see(&mut miner, r#"lock taken, tag="View Lock", by=ui"#);
+    let other = see(&mut miner, r#"lock taken, tag="a \"b\" c", by=ui"#);
+    assert_eq!(one.id, other.id);
+    assert_eq!(text(&miner, one.id), "lock taken, tag=<*> by=ui");
+    let started = see(&mut miner, r#"level=info msg="cart started""#);
+    let stopped = see(&mut miner, r#"level=info msg="cart stopped""#);
+    assert_ne!(started.id, stopped.id);
+}
+
+#[test]
 fn lists_of_any_length_are_one_value() {
     let mut miner = TemplateMiner::new(Settings::default());
     let short = see(&mut miner, "delete blk_1");

@@ -28,9 +28,11 @@ pub(crate) fn templates(files: &[PathBuf]) -> Result<(), Failure> {
     match mine(files, stdout) {
         Ok(0) => Ok(()),
         Ok(forgotten) => {
-            eprintln!(
-                "homeostat: {forgotten} of more than {TEMPLATES_MAX} templates were forgotten, the least useful first; their \
-                 lines are printed with an empty template"
+            // A closed standard error leaves nobody to tell.
+            let _ = writeln!(
+                std::io::stderr(),
+                "homeostat: {forgotten} templates were forgotten, because there are too many of them; their lines are printed with an \
+                 empty one"
             );
             Ok(())
         }
@@ -67,7 +69,7 @@ fn mine(files: &[PathBuf], mut out: impl Write) -> anyhow::Result<u64> {
     spool.rewind()?;
     let texts: BTreeMap<TemplateId, String> = miner
         .templates()
-        .map(|template| (template.id(), template.text()))
+        .map(|template| (template.id(), on_one_line(&template.text())))
         .collect();
     let mut spool = BufReader::new(spool);
     for _ in 0..miner.lines() {
@@ -81,6 +83,11 @@ fn mine(files: &[PathBuf], mut out: impl Write) -> anyhow::Result<u64> {
     }
     out.flush()?;
     Ok(miner.evicted())
+}
+
+/// Without characters that end a line or clear a terminal.
+fn on_one_line(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 /// Hands each line of a file on.
@@ -175,12 +182,12 @@ mod tests {
         let plain = file(
             folder.path(),
             "a.log",
-            b"login of ann refused\r\n\nlogin of bob refused\nbad \xff\xfe 7\nlogin of cid refused\n",
+            b"login of ann refused\r\n\nlogin of bob refused\nbad \xff\x0b 7\nlogin of cid refused\n",
         );
         let packed = file(
             folder.path(),
             "b.log.gz",
-            &gzipped(b"login of dan refused\nlast 9"),
+            &gzipped(b"login of dan refused\nlogin of eva refused\nlast 9"),
         );
         let rows = mined(&[plain, packed]).unwrap();
         let texts: Vec<&str> = rows.iter().map(|(_, text)| text.as_str()).collect();
@@ -192,6 +199,7 @@ mod tests {
                 "",
                 login,
                 "bad \u{fffd}\u{fffd} <*>",
+                login,
                 login,
                 login,
                 "last <*>"
