@@ -5,6 +5,7 @@ mod ask;
 mod cli;
 mod config;
 mod demo;
+mod evaluate;
 mod exit;
 mod memory;
 mod process;
