@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::numbers::sum;
 use crate::series::LabelledSeries;
 
 /// What an alarm far from every event costs, where a missed event costs 1 (standard profile).
@@ -73,12 +74,16 @@ impl Corpus {
     /// The score with alarms at these points of each series. None where there are no events.
     pub(crate) fn at(&self, on: &[Vec<usize>]) -> Option<f64> {
         let mut tally = Tally::new(self.windows);
+        let mut outside = Vec::new();
         for (begin, on) in self.begins.iter().zip(on) {
-            for at in on {
-                tally.take(&self.points[begin + at]);
+            for point in on.iter().map(|at| self.points[begin + at]) {
+                match point.window {
+                    Some(_) => tally.take(&point),
+                    None => outside.push(point.value),
+                }
             }
         }
-        self.scaled(tally.total)
+        self.scaled(tally.total + sum(&outside))
     }
 
     /// From 0 for nothing done to 100 for every event found at its first point.

@@ -1,6 +1,9 @@
 //! Small arithmetic, with the roundings of NumPy: thresholds must come out the same to the last bit, because a score equal to a
 //! threshold is an alarm and the next smaller one is none.
 
+/// Numbers that are added one after another.
+const SUMMED_AT_ONCE: usize = 128;
+
 /// The middle value, or the mean of the two in the middle; none of nothing.
 pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
@@ -14,6 +17,15 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
 /// The mean; none of nothing.
 pub(crate) fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// The sum by halves, so that a million small numbers do not each lose what does not fit beside a large sum.
+pub(crate) fn sum(values: &[f64]) -> f64 {
+    if values.len() <= SUMMED_AT_ONCE {
+        return values.iter().sum();
+    }
+    let (left, right) = values.split_at(values.len() / 2);
+    sum(left) + sum(right)
 }
 
 /// `count` (two or more) numbers at even distances, both ends among them.
@@ -88,6 +100,13 @@ mod tests {
         assert_eq!(median(vec![]), None);
         assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(vec![4.0, 1.0, 2.0, 10.0]), Some(3.0));
+    }
+
+    #[test]
+    fn long_sums_keep_what_is_small() {
+        let sum = sum(&vec![-0.11; 1_000_000]);
+        assert!((sum + 110_000.0).abs() < 1e-9, "{sum}");
+        assert_eq!(super::sum(&[]), 0.0);
     }
 
     #[test]

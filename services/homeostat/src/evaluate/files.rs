@@ -153,8 +153,6 @@ fn number(row: &StringRecord, at: usize, name: &str) -> anyhow::Result<f64> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use std::io::Write;
 
     use flate2::Compression;
