@@ -1,7 +1,7 @@
 //! `homeostat evaluate` as people and programs call it, and its figures against those of the scorer that comes with the sets.
 //!
 //! The comparison needs the folder of the sets (`HOMEOSTAT_SHARED`, else `../shared` beside the checkout) and a Python with NumPy
-//! (`HOMEOSTAT_PYTHON`, else `python3`). Where one of them is absent it says so on standard error and compares nothing.
+//! (`HOMEOSTAT_PYTHON`, else `python3`, else the distribution's). Where one of them is absent it says so on standard error and compares nothing.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -292,8 +292,10 @@ fn holes(ran: &Output) -> Option<u64> {
 fn scorer() -> Option<(PathBuf, PathBuf)> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
     let shared = std::env::var_os("HOMEOSTAT_SHARED").map_or_else(beside, PathBuf::from);
-    let python =
-        std::env::var_os("HOMEOSTAT_PYTHON").map_or_else(|| "python3".into(), PathBuf::from);
+    let pythons = match std::env::var_os("HOMEOSTAT_PYTHON") {
+        Some(named) => vec![PathBuf::from(named)],
+        None => vec!["python3".into(), "/usr/bin/python3".into()],
+    };
     let skipped = |why: String| {
         tell(&format!("skipped: figures_are_those_of_the_scorer: {why}"));
         None
@@ -304,14 +306,16 @@ fn scorer() -> Option<(PathBuf, PathBuf)> {
             shared.display()
         ));
     }
-    let has_numpy = Command::new(&python).args(["-c", "import numpy"]).output();
-    if !has_numpy.is_ok_and(|ran| ran.status.success()) {
+    let has_numpy = |python: &&PathBuf| {
+        let ran = Command::new(python).args(["-c", "import numpy"]).output();
+        ran.is_ok_and(|ran| ran.status.success())
+    };
+    let Some(python) = pythons.iter().find(has_numpy) else {
         return skipped(format!(
-            "{} cannot import numpy; name a Python that can with HOMEOSTAT_PYTHON",
-            python.display()
+            "none of {pythons:?} can import numpy; name a Python that can with HOMEOSTAT_PYTHON"
         ));
-    }
-    Some((shared, python))
+    };
+    Some((shared, python.clone()))
 }
 
 /// Fails where keys, texts or numbers differ; answers with the largest difference of two numbers.
