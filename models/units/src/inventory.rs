@@ -187,8 +187,10 @@ pub struct EngineInfo {
 }
 
 /// Everything a node holds at one time. Absence of new ones means the node, or its telemetry, is gone.
+///
+/// `C` is how the containers are held: a writer may keep them encoded for as long as nothing changes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct NodeInventory {
+pub struct NodeInventory<C = Vec<ContainerRecord>> {
     /// The node.
     pub node: NodeId,
     /// When it was taken.
@@ -201,10 +203,10 @@ pub struct NodeInventory {
     /// Its engine.
     pub engine: EngineInfo,
     /// Its containers, by name.
-    pub containers: Vec<ContainerRecord>,
+    pub containers: C,
 }
 
-impl NodeInventory {
+impl<C> NodeInventory<C> {
     /// Whether it was taken after one that its node took then: by the clock that never steps where both tell it, for the time of day
     /// may have been set in between. A steady clock that fell by more than a few seconds while the time of day rose is that of a
     /// later boot.

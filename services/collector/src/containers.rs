@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use serde_json::value::{RawValue, to_raw_value};
 use units::{
     ContainerEvent, ContainerId, ContainerName, ContainerRecord, ContainerState, EventKind,
     HealthState, NodeId, ServiceId, Timestamp,
@@ -73,6 +74,13 @@ impl Action {
             _ => return None,
         })
     }
+}
+
+/// Whether it is told what containers were made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Specs {
+    Told,
+    LeftOut,
 }
 
 /// The containers of one node.
@@ -314,11 +322,21 @@ impl Containers {
         }
     }
 
-    /// What the inventory shows, by name.
-    pub(crate) fn records(&self) -> Vec<ContainerRecord> {
-        let mut records: Vec<_> = self.by_id.values().map(|it| it.record.clone()).collect();
+    /// What the inventory shows, by name, encoded.
+    pub(crate) fn told(&self, specs: Specs) -> Box<RawValue> {
+        let mut records: Vec<_> = self.by_id.values().map(|it| &it.record).collect();
         records.sort_by(|a, b| a.name.cmp(&b.name));
-        records
+        let encoded = match specs {
+            Specs::Told => to_raw_value(&records),
+            Specs::LeftOut => {
+                let bare = records.into_iter().map(|record| ContainerRecord {
+                    spec: None,
+                    ..record.clone()
+                });
+                to_raw_value(&bare.collect::<Vec<_>>())
+            }
+        };
+        encoded.expect("our records have text keys and no failing serialiser, so JSON takes them")
     }
 }
 
@@ -472,6 +490,10 @@ mod tests {
         );
     }
 
+    fn records(table: &Containers) -> Vec<ContainerRecord> {
+        serde_json::from_str(table.told(Specs::Told).get()).unwrap()
+    }
+
     #[test]
     fn learning_says_whether_it_is_new() {
         let mut table = table();
@@ -479,7 +501,7 @@ mod tests {
         assert!(!table.learn(details("a", "web", "")));
         assert!(table.learn(details("a", "web-2", "")));
         table.note(&event(1, "a", Action::Health(HealthState::Unhealthy), &[]));
-        assert_eq!(table.records()[0].health, HealthState::Unhealthy);
+        assert_eq!(records(&table)[0].health, HealthState::Unhealthy);
         table.note(&event(2, "a", Action::Destroy, &[]));
         assert_eq!(table.len(), 0);
     }
@@ -493,8 +515,7 @@ mod tests {
         assert_eq!(gone.len(), 1);
         assert_eq!(gone[0].record.name.as_str(), "web");
         assert_eq!(
-            table
-                .records()
+            records(&table)
                 .iter()
                 .map(|it| it.name.as_str())
                 .collect::<Vec<_>>(),

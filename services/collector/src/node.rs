@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use kit::backoff::{Backoff, seed_of};
+use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use units::{ContainerEvent, ContainerId, EventKind, NodeId, NodeInventory};
 
-use crate::containers::{Action, Containers, EngineEvent};
+use crate::containers::{Action, Containers, EngineEvent, Specs};
 use crate::docker::{Client, DockerError, Listed, PARALLEL_INSPECTS};
 use crate::errands::{self, Brought, Errands};
 use crate::events::{EngineFound, Instruments, RequestFailed};
@@ -62,6 +63,8 @@ pub(crate) struct Node {
     inspects: Inspects,
     errands: Errands,
     pacing: Pacing,
+    /// The containers as they were told last, for as long as nothing changes.
+    told: Option<Box<RawValue>>,
 }
 
 enum Event {
@@ -89,6 +92,7 @@ impl Node {
             keeper,
             refreshed: None,
             inspects: Inspects::default(),
+            told: None,
         }
     }
 
@@ -232,7 +236,7 @@ impl Node {
             let node = &self.keeper.node;
             self.keeper.logs.described(node, details, seen).await;
         }
-        self.pacing.changed();
+        self.changed();
     }
 
     async fn take_event(&mut self, client: &Client, event: &EngineEvent) {
@@ -274,7 +278,7 @@ impl Node {
                 self.inspects.want(&event.id);
             }
         }
-        self.pacing.changed();
+        self.changed();
         self.tell_sampler();
     }
 
@@ -309,7 +313,7 @@ impl Node {
             }
         };
         if changed {
-            self.pacing.changed();
+            self.changed();
             self.tell_sampler();
         }
         Ok(())
@@ -363,23 +367,28 @@ impl Node {
             .send_replace(Arc::new(self.containers.roster(Engine::Answering)));
     }
 
+    fn changed(&mut self) {
+        self.told = None;
+        self.pacing.changed();
+    }
+
     async fn send_inventory(&mut self, client: &Client) {
+        let told = self.told.take();
         let mut inventory = NodeInventory {
             node: self.keeper.node.clone(),
             at: kit::now(),
             steady: Some(kit::steady()),
             capacity: client.capacity,
             engine: client.engine.clone(),
-            containers: self.containers.records(),
+            containers: told.unwrap_or_else(|| self.containers.told(Specs::Told)),
         };
         let mut record = wire::encode(&inventory, &self.keeper.meta);
         if record.size_bytes() > INVENTORY_BYTES_MAX {
             // So many containers that what they were made from does not fit: that they are there is worth more.
-            for container in &mut inventory.containers {
-                container.spec = None;
-            }
+            inventory.containers = self.containers.told(Specs::LeftOut);
             record = wire::encode(&inventory, &self.keeper.meta);
         }
+        self.told = Some(inventory.containers);
         self.pacing.sent(Instant::now(), record.size_bytes());
         self.keeper.outbox.send(Parcel::inventory(record)).await;
     }

@@ -8,7 +8,7 @@ use units::Mode;
 use crate::exit::Failure;
 use crate::process::Role;
 use crate::table::{Output, print};
-use crate::{ask, config, demo, process, templates};
+use crate::{ask, config, demo, evaluate, process, templates};
 
 const AFTER_HELP: &str = "\
 Exit status: 0 done; 1 tried and failed; 2 wrong command line or configuration, nothing was done;
@@ -74,6 +74,8 @@ enum Verb {
         /// Which shell.
         shell: clap_complete::Shell,
     },
+    /// Say how good a detector's scores are on a labelled set.
+    Evaluate(evaluate::Options),
     /// Run the demonstration on a stack of containers made for it.
     Demo(demo::Options),
 }
@@ -185,6 +187,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Config(ConfigVerb::Check) => config::check(sources),
         Verb::Config(ConfigVerb::Show { output }) => config::show(sources, output),
         Verb::Completion { shell } => completion(shell),
+        Verb::Evaluate(options) => evaluate::run(&options),
         Verb::Demo(options) => demo::run(sources, options),
     }
 }

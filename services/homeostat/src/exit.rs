@@ -60,7 +60,8 @@ fn chain(error: &anyhow::Error) -> String {
         .join(": ")
 }
 
-fn complain(text: &dyn Display) {
+/// Tells on standard error.
+pub(crate) fn complain(text: &dyn Display) {
     use std::io::Write;
     // As above: a closed standard error leaves nobody to tell.
     let _ = writeln!(std::io::stderr(), "homeostat: {text}");

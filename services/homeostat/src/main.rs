@@ -1,10 +1,12 @@
 //! The homeostat binary: command line and wiring. What each role does is in its own crate; this one only puts them
 //! together, reads the configuration they share, and shows what the console knows.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod ask;
 mod cli;
 mod config;
 mod demo;
+mod evaluate;
 mod exit;
 mod memory;
 mod process;

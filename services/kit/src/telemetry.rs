@@ -141,12 +141,9 @@ pub fn init(config: &Config, role: &str) -> Result<Telemetry, Error> {
 /// The same without setting it up for the process: for tests, and for a role that shares its process.
 pub fn build(config: &Config, role: &str) -> Result<(Dispatch, Telemetry), Error> {
     let provider = tracer_provider(config, role)?;
-    // Without a place to export to, spans would cost something at each tick and be thrown away.
-    let spans = config.otlp_endpoint.is_some().then(|| {
-        tracing_opentelemetry::layer()
-            .with_tracer(provider.tracer("homeostat"))
-            .with_filter(span_filter())
-    });
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer("homeostat"))
+        .with_filter(span_filter());
     let lines = lines(look(config.format), std::io::stderr);
     let lines = lines.with_filter(filter(&config.log).map_err(Error::Filter)?);
     let subscriber = tracing_subscriber::registry().with(spans).with(lines);

@@ -71,10 +71,11 @@ impl Batch {
     }
 
     /// Numbers of which some may not have been read, as many a row as there are names, in one column: sixty columns of a few
-    /// rows each would cost more than their content. What the numbers are stands with the column, under [`MATRIX_NAMES`].
+    /// rows each would cost more than their content. What the numbers are stands with the column, under [`MATRIX_NAMES`];
+    /// without names there is no column.
     ///
     /// # Errors
-    /// When there are not so many numbers.
+    /// When there are not as many numbers as rows and names make.
     pub(crate) fn matrix<'a>(
         &mut self,
         name: &str,

@@ -39,7 +39,6 @@ macro_rules! json {
 }
 
 json!(ContainerEvent, EVENTS, "event", self => self.container.as_str());
-json!(NodeInventory, INVENTORY, "inventory", self => self.node.as_str());
 json!(Signal, SIGNALS, "signal", self => self.fingerprint.as_str());
 json!(Forecast, FORECASTS, "forecast", self => self.service.as_str());
 json!(Command, COMMANDS, "command", self => self.node.as_str());
@@ -50,6 +49,16 @@ json!(JournalEntry, JOURNAL, "journal", self => match self {
 });
 json!(Claim, ELECTION, "claim", self => &self.candidate);
 json!(Checkpoint, CHECKPOINTS, "checkpoint", self => &self.partition_key);
+
+impl<C: Serialize + DeserializeOwned> Json for NodeInventory<C> {
+    const TOPIC: &'static str = topic::INVENTORY;
+    const SCHEMA: &'static str = "inventory";
+    const VERSION: u32 = 1;
+
+    fn key(&self) -> &str {
+        self.node.as_str()
+    }
+}
 
 /// A controller's claim to lead. The offset it gets is its generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -165,7 +165,7 @@ fn a_metric_nobody_read_is_absent_and_not_zero() {
 fn each_schema_has_its_own_name() {
     let names = [
         ContainerEvent::SCHEMA,
-        NodeInventory::SCHEMA,
+        <NodeInventory as Json>::SCHEMA,
         Signal::SCHEMA,
         Forecast::SCHEMA,
         Command::SCHEMA,

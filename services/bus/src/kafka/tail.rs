@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,9 @@ use crate::{BusError, From, Tailed};
 
 /// librdkafka wants a group's name even where no group is joined and nothing committed. Access lists see it.
 const GROUP: &str = "homeostat.tail";
+
+/// Time between two looks for the leader of a partition.
+const LEADER_WAIT: Duration = Duration::from_millis(100);
 
 /// A reader of all partitions of a topic.
 pub(crate) struct KafkaTail {
@@ -59,7 +63,7 @@ impl KafkaTail {
             source: error.into(),
         };
         let (list, remaining) =
-            starts(&consumer, link, (topic, partitions), from).map_err(failed)?;
+            starts_with_leaders(&consumer, link, (topic, partitions), from).map_err(failed)?;
         consumer.assign(&list).map_err(failed)?;
         let (thread_feed, what) = (Arc::clone(&feed), topic.to_owned());
         let brokers = link.brokers().to_owned();
@@ -95,6 +99,36 @@ impl Drop for KafkaTail {
     fn drop(&mut self) {
         self.feed.stop();
     }
+}
+
+/// As [`starts`], waiting for leaders: a partition that was just made, or whose broker has just gone, has none for a moment.
+fn starts_with_leaders(
+    consumer: &FeedConsumer,
+    link: &Link,
+    what: (&str, u32),
+    from: From,
+) -> Result<(TopicPartitionList, Remaining), KafkaError> {
+    let until = Instant::now() + link.patience();
+    loop {
+        match starts(consumer, link, what, from) {
+            Err(error) if wants_leader(&error) && Instant::now() < until => {
+                std::thread::sleep(LEADER_WAIT);
+            }
+            ended => return ended,
+        }
+    }
+}
+
+fn wants_leader(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownPartition
+        )
+    )
 }
 
 /// Where each partition starts, and which ones have something to read before they are caught up.
@@ -180,5 +214,23 @@ fn take(feed: &Feed, names: &mut Names, remaining: &mut Remaining, message: &Bor
         .is_some_and(|end| message.offset() + 1 >= *end)
     {
         remaining.remove(&number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_passes_by_itself_is_waited_for() {
+        let fetched = |code| KafkaError::MetadataFetch(code);
+        assert!(wants_leader(&fetched(
+            RDKafkaErrorCode::NotLeaderForPartition
+        )));
+        assert!(wants_leader(&fetched(RDKafkaErrorCode::LeaderNotAvailable)));
+        assert!(!wants_leader(&fetched(
+            RDKafkaErrorCode::TopicAuthorizationFailed
+        )));
+        assert!(!wants_leader(&fetched(RDKafkaErrorCode::OperationTimedOut)));
     }
 }
