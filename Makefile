@@ -61,6 +61,11 @@ bench-collector: need-docker need-kafka need-netdata build ## Measure the collec
 	@cargo build --release $(LOCKED) -p bench
 	@$(AS_ROOT) $(TARGET)/release/bench collector $(PARTS)
 
+.PHONY: bench-detect
+bench-detect: need-build ## Measure how fast the models read the stream
+	@cargo build --release $(LOCKED) -p bench
+	@$(TARGET)/release/bench detect
+
 .PHONY: clean
 clean: ## Remove what was built, the demo's containers and its image
 	@if command -v docker >/dev/null; then deploy/demo/stack.sh down demo --image; fi

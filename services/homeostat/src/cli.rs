@@ -8,7 +8,7 @@ use units::Mode;
 use crate::exit::Failure;
 use crate::process::Role;
 use crate::table::{Output, print};
-use crate::{ask, config, demo, evaluate, process};
+use crate::{ask, config, demo, evaluate, process, templates};
 
 const AFTER_HELP: &str = "\
 Exit status: 0 done; 1 tried and failed; 2 wrong command line or configuration, nothing was done;
@@ -63,6 +63,9 @@ enum Verb {
     Actions(Ask),
     /// One signal in full: evidence, earlier ones, what was done.
     Explain(Explain),
+    /// Look at log files.
+    #[command(subcommand)]
+    Logs(LogsVerb),
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -149,6 +152,17 @@ enum ConfigVerb {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum LogsVerb {
+    /// Print which template each line belongs to: one line for each, its template's id, a tab, and the template with `<*>` where
+    /// values stand. All files are read before the first is printed.
+    Templates {
+        /// Log files, plain or gzipped; `-` is standard input.
+        #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+        input: Vec<PathBuf>,
+    },
+}
+
 /// Carries out what the command line asks for.
 pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
     let sources = config::Sources {
@@ -169,6 +183,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Signals(asked) => ask::signals(&asked.ask, ask::Which::Open),
         Verb::Actions(asked) => ask::actions(&asked),
         Verb::Explain(asked) => ask::explain(&asked.ask, &asked.signal),
+        Verb::Logs(LogsVerb::Templates { input }) => templates::templates(&input),
         Verb::Config(ConfigVerb::Check) => config::check(sources),
         Verb::Config(ConfigVerb::Show { output }) => config::show(sources, output),
         Verb::Completion { shell } => completion(shell),

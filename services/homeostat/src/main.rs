@@ -11,6 +11,7 @@ mod exit;
 mod memory;
 mod process;
 mod table;
+mod templates;
 
 use std::process::ExitCode;
 

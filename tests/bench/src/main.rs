@@ -2,13 +2,14 @@
 //! figures to reach stand beside what was measured.
 //!
 //! `make bench` runs `reaction` and `idle`; `bench reaction` or `bench idle` one part. `make bench-collector` runs
-//! `bench collector`; parts of that are named after it.
+//! `bench collector`; parts of that are named after it. `make bench-detect` runs `bench detect`, which needs no containers.
 #![allow(
     clippy::unwrap_used,
     reason = "a measurement that cannot be taken ends the run"
 )]
 
 mod collector;
+mod detect;
 mod engine;
 mod idle;
 mod process;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         }
         ["reaction"] => runtime.block_on(reaction::run()),
         ["idle"] => runtime.block_on(idle::run()),
+        ["detect"] => detect::run(),
         ["collector", parts @ ..] => match collector::Part::all_of(parts) {
             Ok(parts) => return runtime.block_on(collector::run(&parts)),
             Err(unknown) => return usage(unknown),
@@ -44,7 +46,7 @@ fn main() -> ExitCode {
 
 fn usage(unknown: &str) -> ExitCode {
     eprintln!(
-        "bench: there is no part {unknown:?}; write reaction, idle, or collector [{}]...",
+        "bench: there is no part {unknown:?}; write reaction, idle, detect, or collector [{}]...",
         collector::Part::NAMES.join("|")
     );
     ExitCode::from(2)
