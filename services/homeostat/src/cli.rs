@@ -8,7 +8,7 @@ use units::Mode;
 use crate::exit::Failure;
 use crate::process::Role;
 use crate::table::{Output, print};
-use crate::{ask, config, demo, process};
+use crate::{ask, config, demo, process, score};
 
 const AFTER_HELP: &str = "\
 Exit status: 0 done; 1 tried and failed; 2 wrong command line or configuration, nothing was done;
@@ -63,6 +63,8 @@ enum Verb {
     Actions(Ask),
     /// One signal in full: evidence, earlier ones, what was done.
     Explain(Explain),
+    /// Score series in files with the detector for arbitrary series, to measure it.
+    Score(score::Options),
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -167,6 +169,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Signals(asked) => ask::signals(&asked.ask, ask::Which::Open),
         Verb::Actions(asked) => ask::actions(&asked),
         Verb::Explain(asked) => ask::explain(&asked.ask, &asked.signal),
+        Verb::Score(options) => score::run(&options),
         Verb::Config(ConfigVerb::Check) => config::check(sources),
         Verb::Config(ConfigVerb::Show { output }) => config::show(sources, output),
         Verb::Completion { shell } => completion(shell),

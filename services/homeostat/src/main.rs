@@ -8,6 +8,7 @@ mod demo;
 mod exit;
 mod memory;
 mod process;
+mod score;
 mod table;
 
 use std::process::ExitCode;
