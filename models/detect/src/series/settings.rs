@@ -18,19 +18,21 @@ pub struct SeriesSettings {
 }
 
 impl Default for SeriesSettings {
+    /// Chosen by the mean over six public sets of event F1 against its goal, never for one of them: rows of 1 min, 5 min and 1 h;
+    /// 1, 19 and 38 metrics.
     fn default() -> Self {
         SeriesSettings {
-            warm_up_rows: 60,
-            steady_gain: 0.33,
-            swift_weight: 0.8,
+            warm_up_rows: 90,
+            steady_gain: 0.5,
+            swift_weight: 0.7,
             alarm: AlarmSettings {
-                open_at: 2.5,
-                calm_below: 0.9,
+                open_at: 2.6,
+                calm_below: 0.8,
                 calm_values: 5,
-                told_values: 3,
-                worse_at: 1.3,
+                told_values: 1,
+                worse_at: 1.5,
                 dearer_by: 0.7,
-                forgiven_after_seconds: 86_400.0,
+                forgiven_after_seconds: 43_200.0,
             },
         }
     }

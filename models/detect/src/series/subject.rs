@@ -23,14 +23,14 @@ const SCORE_DECADES: f32 = 4.0;
 
 /// What a spike is seen by.
 const SWIFT: [View; 2] = [
-    view(Mix::Mean, 0.5, Pool::Top),
+    view(Mix::Farthest, 0.5, Pool::Square),
     view(Mix::Only(Way::Spread), 0.5, Pool::Top),
 ];
 /// What lasts is seen by.
 const STEADY: [View; 3] = [
-    view(Mix::Farthest, 0.5, Pool::Top),
+    view(Mix::Value, 0.5, Pool::Top),
     view(Mix::Farthest, 1.0, Pool::Top),
-    view(Mix::Both, 1.0, Pool::Square),
+    view(Mix::Farthest, 1.0, Pool::Square),
 ];
 /// What the score is made of: ways that rank all rows of a subject well, alert or not.
 const RANKING: [View; 2] = [

@@ -8,10 +8,10 @@ const TOP: usize = 6;
 /// How the ways of one metric become one figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mix {
-    /// The mean of all ways.
-    Mean,
     /// The largest of level, jump and spread: how far the value itself is out.
     Farthest,
+    /// The mean of those three.
+    Value,
     /// The mean of all ways and the largest but spread, half and half.
     Both,
     /// One way alone.
@@ -64,17 +64,17 @@ impl View {
     /// The figure of one metric, in decades.
     pub(super) fn of_metric(self, ways: &[Surprise; WAYS]) -> f32 {
         let of = |way: Way| ways[way as usize].blend(self.size);
-        let mean = || Way::ALL.into_iter().map(of).sum::<f32>() / WAYS as f32;
         match self.mix {
             Mix::Only(way) => of(way),
-            Mix::Mean => mean(),
             Mix::Farthest => of(Way::Level).max(of(Way::Jump)).max(of(Way::Spread)),
+            Mix::Value => (of(Way::Level) + of(Way::Jump) + of(Way::Spread)) / 3.0,
             Mix::Both => {
                 let most = of(Way::Level)
                     .max(of(Way::Jump))
                     .max(of(Way::Texture))
                     .max(of(Way::Lasting));
-                0.5 * (mean() + most)
+                let mean = Way::ALL.into_iter().map(of).sum::<f32>() / WAYS as f32;
+                0.5 * (mean + most)
             }
         }
     }

@@ -4,6 +4,8 @@
 //! number per metric, empty where it is missing. The output is `DIR/**/<name>.csv.gz` with `timestamp,score,alert`, one row per
 //! row read.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod file;
 mod find;
 
