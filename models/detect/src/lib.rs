@@ -10,6 +10,8 @@
 //! empirical tail, a least effect). Every one needs several samples to confirm, opens once, and is calm for a while before it
 //! resolves. Where a rule explains a container, its deviations stay quiet.
 //!
+//! [`series`] is a detector of its own for any multivariate series, which knows nothing of containers.
+//!
 //! What this crate does not do: it acts on nothing and recommends nothing (that is `control`), keeps no seasons, reads no log
 //! templates and groups no signals into incidents. Windows are counted in samples and are meant for one sample a second.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -22,6 +24,7 @@ mod detector;
 mod features;
 mod gate;
 mod rules;
+pub mod series;
 mod service;
 mod settings;
 mod telemetry;

@@ -8,7 +8,7 @@ use units::Mode;
 use crate::exit::Failure;
 use crate::process::Role;
 use crate::table::{Output, print};
-use crate::{ask, config, demo, evaluate, process, templates};
+use crate::{ask, config, demo, evaluate, process, score, templates};
 
 const AFTER_HELP: &str = "\
 Exit status: 0 done; 1 tried and failed; 2 wrong command line or configuration, nothing was done;
@@ -66,6 +66,8 @@ enum Verb {
     /// Look at log files.
     #[command(subcommand)]
     Logs(LogsVerb),
+    /// Score series in files with the detector for arbitrary series, to measure it.
+    Score(score::Options),
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -184,6 +186,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Actions(asked) => ask::actions(&asked),
         Verb::Explain(asked) => ask::explain(&asked.ask, &asked.signal),
         Verb::Logs(LogsVerb::Templates { input }) => templates::templates(&input),
+        Verb::Score(options) => score::run(&options),
         Verb::Config(ConfigVerb::Check) => config::check(sources),
         Verb::Config(ConfigVerb::Show { output }) => config::show(sources, output),
         Verb::Completion { shell } => completion(shell),

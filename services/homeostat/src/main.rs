@@ -10,6 +10,7 @@ mod evaluate;
 mod exit;
 mod memory;
 mod process;
+mod score;
 mod table;
 mod templates;
 
