@@ -445,7 +445,7 @@ async fn a_silent_node_is_told_and_resolved_when_it_is_taken_out() {
         }
     };
     tokio::time::timeout(DEADLINE, ready).await.unwrap();
-    let beat = NodeInventory {
+    let beat: NodeInventory = NodeInventory {
         node: NodeId::from("node-a"),
         at: at(0),
         steady: None,
