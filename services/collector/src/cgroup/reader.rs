@@ -9,8 +9,8 @@
 //! does not have: without one, the file that counts how the limit was hit stands still.
 //!
 //! A container that has used no CPU time since the last sample did nothing by itself: only what happens to it all the same is
-//! read then, which is its network and its waiting for I/O, and the rest is said again, for a few samples at most. Totals lose
-//! nothing by that: they are told a few samples later.
+//! read then, which is its network and its waiting for I/O, and the rest is said again, for nineteen samples at most. Totals
+//! lose nothing by that: they are told so much later.
 
 use std::path::{Path, PathBuf};
 
