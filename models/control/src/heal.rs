@@ -60,6 +60,13 @@ fn is_ours(kind: SignalKind) -> bool {
         | SignalKind::NetworkAnomaly
         | SignalKind::IoAnomaly
         | SignalKind::ErrorLogs
+        | SignalKind::LogStorm
+        | SignalKind::LogNovelty
+        | SignalKind::LogSilence
+        | SignalKind::OddReplica
+        | SignalKind::NetworkDelay
+        | SignalKind::NodePressure
+        | SignalKind::UnusualPattern
         | SignalKind::TelemetryMissing
         | SignalKind::TelemetryLost => false,
     }

@@ -34,6 +34,20 @@ pub enum SignalKind {
     IoAnomaly,
     /// It logs errors at an unusual rate.
     ErrorLogs,
+    /// It logs far more than it used to.
+    LogStorm,
+    /// It logs a kind of line, again and again, that it never logged before.
+    LogNovelty,
+    /// It stopped logging.
+    LogSilence,
+    /// It does not behave as the other replicas of its service do.
+    OddReplica,
+    /// Its connections became slow.
+    NetworkDelay,
+    /// The node itself is short of CPU, memory or disk.
+    NodePressure,
+    /// Its metrics do not go together as they used to, whatever each of them is.
+    UnusualPattern,
     /// Its telemetry stopped.
     TelemetryMissing,
     /// Some of its telemetry was lost: samples or log lines that never arrived.
@@ -42,7 +56,7 @@ pub enum SignalKind {
 
 impl SignalKind {
     /// Every kind.
-    pub const ALL: [SignalKind; 13] = [
+    pub const ALL: [SignalKind; 20] = [
         SignalKind::Overload,
         SignalKind::Unhealthy,
         SignalKind::CrashLoop,
@@ -54,6 +68,13 @@ impl SignalKind {
         SignalKind::NetworkAnomaly,
         SignalKind::IoAnomaly,
         SignalKind::ErrorLogs,
+        SignalKind::LogStorm,
+        SignalKind::LogNovelty,
+        SignalKind::LogSilence,
+        SignalKind::OddReplica,
+        SignalKind::NetworkDelay,
+        SignalKind::NodePressure,
+        SignalKind::UnusualPattern,
         SignalKind::TelemetryMissing,
         SignalKind::TelemetryLost,
     ];
@@ -72,6 +93,13 @@ impl SignalKind {
             SignalKind::NetworkAnomaly => "network_anomaly",
             SignalKind::IoAnomaly => "io_anomaly",
             SignalKind::ErrorLogs => "error_logs",
+            SignalKind::LogStorm => "log_storm",
+            SignalKind::LogNovelty => "log_novelty",
+            SignalKind::LogSilence => "log_silence",
+            SignalKind::OddReplica => "odd_replica",
+            SignalKind::NetworkDelay => "network_delay",
+            SignalKind::NodePressure => "node_pressure",
+            SignalKind::UnusualPattern => "unusual_pattern",
             SignalKind::TelemetryMissing => "telemetry_missing",
             SignalKind::TelemetryLost => "telemetry_lost",
         }
