@@ -4,8 +4,9 @@
 //! A browser reaches loopback on behalf of any page, so what changes something asks for what such a page cannot send: a body of
 //! type `application/json` (another site may send it only after a preflight request, which is never answered), a `Sec-Fetch-Site`
 //! (W3C Fetch Metadata) that is not another site's, and an `Origin` (RFC 6454), where there is one, of the host that is asked.
-//! A page whose name was pointed at this machine (DNS rebinding) passes as the same site; on loopback the host must therefore be
-//! a name of loopback. No cookie and no password is looked at, so there is none to be carried along.
+//! A page whose name was pointed at the console (DNS rebinding) looks like its own, so a page is heard only where the host is asked
+//! by address, and on loopback everybody must ask by a name of loopback. No cookie and no password is looked at, so there is none
+//! to be carried along.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -17,7 +18,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 pub(crate) enum Listens {
     /// On loopback alone.
     OnLoopback,
-    /// Where others may come from; the host's name may be any.
+    /// Where others may come from; programs may ask by any name.
     Elsewhere,
 }
 
@@ -38,7 +39,7 @@ pub(crate) enum Refused {
     #[error("a request that changes something must not come from another site's page")]
     OtherSite,
     #[error(
-        "the console listens on loopback and takes no change under another name; ask it as 127.0.0.1 or localhost"
+        "the console takes no change under this name; ask it by its address, on loopback as 127.0.0.1 or localhost"
     )]
     OtherHost,
 }
@@ -75,6 +76,9 @@ pub(crate) fn check(headers: &HeaderMap, listens: Listens) -> Result<(), Refused
         if !host.as_ref().is_some_and(same) {
             return Err(Refused::OtherSite);
         }
+        if !host.as_ref().is_some_and(is_address) {
+            return Err(Refused::OtherHost);
+        }
     }
     let kind = text(headers, header::CONTENT_TYPE).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -89,11 +93,21 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 }
 
 fn is_loopback(host: &Authority) -> bool {
+    is_localhost(host) || address(host).is_some_and(|address| address.is_loopback())
+}
+
+/// Nobody can point an address, or this machine's own name, elsewhere.
+fn is_address(host: &Authority) -> bool {
+    is_localhost(host) || address(host).is_some()
+}
+
+fn is_localhost(host: &Authority) -> bool {
+    host.host().eq_ignore_ascii_case("localhost")
+}
+
+fn address(host: &Authority) -> Option<IpAddr> {
     let name = host.host().trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost")
-        || name
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+    name.parse().ok()
 }
 
 #[cfg(test)]
@@ -160,7 +174,12 @@ mod tests {
             Err(Refused::OtherHost)
         );
         assert_eq!(checked(Listens::OnLoopback, &[]), Err(Refused::OtherHost));
-        assert_eq!(checked(Listens::Elsewhere, &rebound), Ok(()));
+        assert_eq!(
+            checked(Listens::Elsewhere, &rebound),
+            Err(Refused::OtherHost)
+        );
+        let program = ("host", "console.example:8600");
+        assert_eq!(checked(Listens::Elsewhere, &[program]), Ok(()));
     }
 
     #[test]
