@@ -509,7 +509,7 @@ async fn what_was_dismissed_must_last_longer_and_the_bar_is_counted() {
         tell_story(&bus).await;
         while !metrics
             .encode()
-            .contains("homeostat_signal_bars_raised 1\n")
+            .contains("homeostat_signal_bars_raised 1")
         {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
