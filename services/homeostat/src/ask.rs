@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use console::api::{ListedSignal, Problem, ServiceStatus, Status};
-use reqwest::{Client, RequestBuilder};
+use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use units::PlanEntry;
@@ -215,11 +215,11 @@ async fn answer<T: DeserializeOwned>(
     })?;
     if !answer.status().is_success() {
         let status = answer.status();
-        let text = match answer.json::<Problem>().await {
-            Ok(problem) => problem.error,
-            Err(_) => format!("{url} answers {status}; is that a console?"),
-        };
-        return Err(Failure::Unreachable(text));
+        return Err(match answer.json::<Problem>().await {
+            Ok(problem) if status == StatusCode::BAD_REQUEST => Failure::Usage(problem.error),
+            Ok(problem) => Failure::Unreachable(problem.error),
+            Err(_) => Failure::Unreachable(format!("{url} answers {status}; is that a console?")),
+        });
     }
     answer.json().await.map_err(|_| {
         Failure::Unreachable(format!(

@@ -174,7 +174,10 @@ pub(crate) fn demanded(bar: &BarStatus) -> String {
     });
     let longer = (bar.more_readings > 0).then(|| {
         let plural = if bar.more_readings == 1 { "" } else { "s" };
-        format!("{} reading{plural} more confirm it", bar.more_readings)
+        format!(
+            "at least {} more reading{plural} confirm it",
+            bar.more_readings
+        )
     });
     let parts: Vec<String> = longer.into_iter().chain(beyond).collect();
     parts.join(" and ")
@@ -274,7 +277,7 @@ web: 60% of a core for 9 s; usually 5%
   score       0.990
   confidence  low: less than an hour of history
   feedback    dismissed at 2023-11-14T22:13:50.000Z: the nightly backup
-  bar         raised to 1.9 of 4 until 2023-11-14T22:28:20.000Z (dismissed 2 times): its like is told only when 10 readings more confirm it and it lies 1.75 times its bound beyond it, or is critical
+  bar         raised to 1.9 of 4 until 2023-11-14T22:28:20.000Z (dismissed 2 times): its like is told only when at least 10 more readings confirm it and it lies 1.75 times its bound beyond it, or is critical
 
 evidence
   cpu_usage_seconds  15 cores, expected 5.00 to 8.00, since 2023-11-14T22:13:13.000Z

@@ -128,7 +128,7 @@ mod tests {
             "web",
             "crash_loop",
             "2.5 of 4",
-            "13 readings more confirm it",
+            "at least 13 more readings confirm it",
             "it is a test",
         ] {
             assert!(shown.contains(part), "{shown}");
