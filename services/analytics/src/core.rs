@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use detect::{Counts, Detector, NodeWatch, Settings, Stream};
+use detect::{Counts, Detector, LineTemplate, NodeWatch, Settings, Stream, TemplateId};
 use forecast::{Forecaster, Load};
+use logs::Catalog;
 use serde::{Deserialize, Serialize};
 use units::{Forecast, LogLine, NodeId, NodeInventory, Sample, ServiceId, Signal, Timestamp};
 
@@ -45,11 +46,12 @@ pub(crate) enum Effect {
     },
 }
 
-/// Detectors and forecasters of the services of one partition.
+/// Detectors, log templates and forecasters of the services of one partition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Core {
     detector: Detector,
     forecasters: BTreeMap<ServiceId, Forecaster>,
+    templates: Catalog,
 }
 
 impl Core {
@@ -58,6 +60,7 @@ impl Core {
         Core {
             detector: Detector::new(settings),
             forecasters: BTreeMap::new(),
+            templates: Catalog::default(),
         }
     }
 
@@ -74,9 +77,10 @@ impl Core {
         match event {
             Event::Samples { rows, traceparent } => self.samples(&rows, traceparent),
             Event::Logs { lines, traceparent } => {
-                effects(self.detector.logs(&lines, traceparent.as_deref()))
+                effects(self.logs(&lines, traceparent.as_deref()))
             }
             Event::Inventory { inventory, stream } => {
+                self.templates.inventory(&inventory);
                 effects(self.detector.inventory(now, &inventory, watch, stream))
             }
             Event::NodeRemoved(node) => effects(self.detector.node_removed(now, &node)),
@@ -87,6 +91,8 @@ impl Core {
             Event::Tick => {
                 self.forecasters
                     .retain(|service, _| self.detector.knows(service));
+                self.templates
+                    .retain(|service| self.detector.knows(service));
                 effects(self.detector.tick(now, |_| watch))
             }
         }
@@ -95,6 +101,25 @@ impl Core {
     /// How much it holds.
     pub(crate) fn counts(&self) -> Counts {
         self.detector.counts()
+    }
+
+    /// Each line goes to the detector with the template that its service's miner finds.
+    fn logs(&mut self, lines: &[LogLine], traceparent: Option<&str>) -> Vec<Signal> {
+        let mut signals = Vec::new();
+        for line in lines {
+            let seen = self.templates.observe(line);
+            let template = seen.as_ref().map(|seen| LineTemplate {
+                id: TemplateId(seen.template.id().as_u64()),
+                standing: match seen.standing {
+                    logs::Standing::Known => detect::Standing::Known,
+                    logs::Standing::New => detect::Standing::New,
+                },
+                among: seen.lines,
+                text: seen.template,
+            });
+            signals.extend(self.detector.log(line, template.as_ref(), traceparent));
+        }
+        signals
     }
 
     fn samples(&mut self, rows: &[Sample], traceparent: Option<String>) -> Vec<Effect> {
