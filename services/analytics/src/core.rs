@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use detect::{Counts, Detector, LineTemplate, NodeWatch, Settings, Stream, TemplateId};
+use detect::{Detector, LineTemplate, NodeWatch, Settings, Stream, TemplateId};
 use forecast::{Forecaster, Load};
-use logs::Catalog;
+use logs::{Catalog, CatalogCounts};
 use serde::{Deserialize, Serialize};
 use units::{Forecast, LogLine, NodeId, NodeInventory, Sample, ServiceId, Signal, Timestamp};
 
@@ -44,6 +44,13 @@ pub(crate) enum Effect {
         forecast: Forecast,
         traceparent: Option<String>,
     },
+}
+
+/// How much a partition holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) detector: detect::Counts,
+    pub(crate) templates: CatalogCounts,
 }
 
 /// Detectors, log templates and forecasters of the services of one partition.
@@ -100,7 +107,10 @@ impl Core {
 
     /// How much it holds.
     pub(crate) fn counts(&self) -> Counts {
-        self.detector.counts()
+        Counts {
+            detector: self.detector.counts(),
+            templates: self.templates.counts(),
+        }
     }
 
     /// Each line goes to the detector with the template that its service's miner finds.
@@ -148,4 +158,82 @@ impl Core {
 
 fn effects(signals: Vec<Signal>) -> Vec<Effect> {
     signals.into_iter().map(Effect::Signal).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use units::{
+        ContainerId, ContainerName, ContainerState, HealthState, LogSeverity, LogStream, MetricRow,
+        SignalKind, SignalPhase, Steady,
+    };
+
+    use super::*;
+
+    const START_S: i64 = 1_700_000_000;
+
+    fn sample(second: i64) -> Event {
+        let row = Sample {
+            at: Timestamp::from_millis((START_S + second) * 1_000),
+            steady: Steady::from_millis(1_000 * (second as u64 + 90)),
+            node: NodeId::from("node-a"),
+            service: ServiceId::from("web"),
+            container: ContainerId::from("id-of-web"),
+            name: ContainerName::from("web-1"),
+            state: ContainerState::Running,
+            health: HealthState::None,
+            metrics: MetricRow::default(),
+        };
+        Event::Samples {
+            rows: vec![row],
+            traceparent: None,
+        }
+    }
+
+    fn lines(second: i64, count: u64, text: &str) -> Event {
+        let line = |number| LogLine {
+            at: Timestamp::from_millis((START_S + second) * 1_000),
+            node: NodeId::from("node-a"),
+            service: ServiceId::from("web"),
+            container: ContainerId::from("id-of-web"),
+            name: ContainerName::from("web-1"),
+            stream: LogStream::Stdout,
+            severity: LogSeverity::Info,
+            sequence: second as u64 * 1_000 + number,
+            lines: 1,
+            lost_before: 0,
+            limited_before: 0,
+            trace_id: None,
+            text: format!("{text} {number}"),
+            raw: None,
+        };
+        Event::Logs {
+            lines: (0..count).map(line).collect(),
+            traceparent: None,
+        }
+    }
+
+    #[test]
+    fn a_storm_of_lines_is_told_with_the_template_of_its_service() {
+        let mut core = Core::new(Settings::default());
+        let mut told = Vec::new();
+        for second in 0..60 {
+            let at = Timestamp::from_millis((START_S + second) * 1_000);
+            let event = match second < 45 {
+                true => lines(second, 2, "request done after ms"),
+                false => lines(second, 90, "asking again, attempt"),
+            };
+            for event in [event, sample(second)] {
+                told.extend(core.handle(at, NodeWatch::Other, event));
+            }
+        }
+        let storm = told.iter().find_map(|effect| match effect {
+            Effect::Signal(signal) => (signal.kind == SignalKind::LogStorm).then_some(signal),
+            Effect::Forecast { .. } => None,
+        });
+        let storm = storm.expect("a storm was told");
+        assert_eq!(storm.phase, SignalPhase::Open);
+        let named = "\"asking again, attempt <*>\"";
+        assert!(storm.reason.contains(named), "{}", storm.reason);
+        assert_eq!(core.counts().templates.templates, 2);
+    }
 }

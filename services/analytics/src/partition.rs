@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use bus::{Position, Record};
-use detect::{Counts, NodeWatch, Stream};
+use detect::{NodeWatch, Stream};
 use tokio::time::Instant;
 use units::Timestamp;
 use wire::Checkpoint;
 
 use crate::checkpoint::{self, Positions, Restored, Slot};
-use crate::core::{Core, Effect, Event};
+use crate::core::{Core, Counts, Effect, Event};
 use crate::merge::{Merge, Pending, Source};
 
 /// Samples are those of now when the newest record handled is at most this old …
