@@ -1,6 +1,6 @@
 //! The templates of many services: a miner for each, shared by its containers, and which of its templates are new.
 //!
-//! A template is new when its service had been learnt before, and ordinarily makes none. Learning takes [`LEARNING`] from the
+//! A template is new when its service had been learnt before, and ordinarily makes none. Learning takes ten minutes from the
 //! first line on, and again from each image that no container of the service ran before: after a deploy everything may be new.
 //! A service that goes on making templates is not learnt yet, however long it has been.
 
