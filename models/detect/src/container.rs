@@ -13,18 +13,24 @@ use crate::clock::Moment;
 use crate::counters::Counters;
 use crate::features::{Features, Usual};
 use crate::gate::{Finding, Gates, Reading, Scene};
+use crate::logs::{ContainerLogs, Delivery, Traffic, View};
 use crate::rules::crash::{Run, Starts};
-use crate::rules::errors::ErrorRate;
 use crate::rules::lost::Losses;
 use crate::rules::memory::{Growth, Memory};
-use crate::rules::{crash, deviation, errors, hang, health, lost, memory, throttling};
+use crate::rules::{crash, deviation, hang, health, lost, memory, throttling};
 use crate::settings::Settings;
+use crate::template::LineTemplate;
 
 /// A second of log lines is judged when samples are this much past it: lines travel slower than samples.
 const LOG_LAG: Duration = Duration::from_secs(2);
 /// A line does not close seconds further ahead of the newest sample: where it says so, the time of day stepped and no sample has
 /// told it yet.
 const LOG_AHEAD_MAX: Duration = Duration::from_secs(5);
+
+/// From so many packets a second on a container has traffic …
+const TRAFFIC_MIN: f64 = 1.0;
+/// … and below this share of the usual it has hardly any left.
+const TRAFFIC_FALLEN: f64 = 0.25;
 
 /// Kinds that say what is wrong: where one stirs, deviations are only its symptoms.
 const EXPLAINS: [SignalKind; 5] = [
@@ -58,7 +64,7 @@ pub(crate) struct Container {
     starts: Starts,
     usual: Usual,
     growth: Growth,
-    errors: ErrorRate,
+    logs: ContainerLogs,
     losses: Losses,
     /// Since when a series violates without a break, and is not learnt.
     frozen: BTreeMap<SignalKind, Steady>,
@@ -94,7 +100,7 @@ impl Container {
             starts: Starts::default(),
             usual: sibling.map_or_else(Usual::default, |elder| elder.usual.as_prior()),
             growth: Growth::default(),
-            errors: ErrorRate::default(),
+            logs: sibling.map_or_else(ContainerLogs::default, |elder| elder.logs.as_prior()),
             losses: Losses::default(),
             frozen: BTreeMap::new(),
         }
@@ -145,14 +151,20 @@ impl Container {
         }
     }
 
+    /// When its process was started, as far as that is known at `run`.
+    pub(crate) fn started(&self, run: Steady) -> Option<Steady> {
+        self.starts.uptime(run).map(|uptime| before(run, uptime))
+    }
+
     /// Takes a log line, written at `run`.
     pub(crate) fn line(
         &mut self,
         line: &LogLine,
+        template: Option<&LineTemplate<'_>>,
         run: Steady,
         around: &Surroundings<'_>,
         out: &mut Vec<Signal>,
-    ) {
+    ) -> Delivery {
         let subject = Subject::container(
             line.service.clone(),
             line.node.clone(),
@@ -161,7 +173,7 @@ impl Container {
         );
         let until = run.min(self.last.run + LOG_AHEAD_MAX);
         self.close_seconds(until, around, &subject, out);
-        self.errors.count(line, run);
+        self.logs.count(line, run, template)
     }
 
     /// Resolves everything: the container is not there any more.
@@ -185,10 +197,8 @@ impl Container {
         self.counters.forget();
         self.growth.forget();
         self.features = Features::default();
-        let errors = self.frozen.remove(&SignalKind::ErrorLogs);
         self.frozen.clear();
-        self.frozen
-            .extend(errors.map(|since| (SignalKind::ErrorLogs, since)));
+        self.logs.start_over();
         self.gates.resolve_all_but(&OUTLIVES_RUN, why, scene, out);
     }
 
@@ -360,13 +370,13 @@ impl Container {
                 self.usual.tx_bytes = fresh.tx_bytes;
                 self.usual.rx_packets = fresh.rx_packets;
             }
-            SignalKind::ErrorLogs => self.errors.relearn(),
             SignalKind::Overload
             | SignalKind::Unhealthy
             | SignalKind::CrashLoop
             | SignalKind::Hang
             | SignalKind::MemoryRunaway
             | SignalKind::Throttling
+            | SignalKind::ErrorLogs
             | SignalKind::LogStorm
             | SignalKind::LogNovelty
             | SignalKind::LogSilence
@@ -388,36 +398,27 @@ impl Container {
         subject: &Subject,
         out: &mut Vec<Signal>,
     ) {
-        for second in self.errors.close_until(until) {
-            let scene = Scene {
-                now: self.last.with_run(second.end),
-                subject: subject.clone(),
-                traceparent: around.traceparent,
-                update_every: around.settings.update_every,
-            };
-            let lasting = self.gates.held(SignalKind::ErrorLogs, scene.now);
-            let reading = self.errors.read(&self.name, &second, lasting);
-            let violates = matches!(reading, Reading::Violates(_));
-            if violates {
-                self.frozen
-                    .entry(SignalKind::ErrorLogs)
-                    .or_insert(second.end);
-            } else {
-                self.errors.learn(&second);
-            }
-            if matches!(reading, Reading::Normal) {
-                self.frozen.remove(&SignalKind::ErrorLogs);
-            }
-            let frozen = self.frozen.get(&SignalKind::ErrorLogs);
-            let lasting = frozen.map(|since| second.end.since(*since));
-            if lasting.is_some_and(|lasting| lasting >= around.settings.relearn_after) {
-                self.relearn(SignalKind::ErrorLogs, &scene, out);
-                continue;
-            }
-            let told = self
-                .gates
-                .step(SignalKind::ErrorLogs, reading, errors::CONFIRM, &scene);
-            out.extend(told);
+        let view = View {
+            name: &self.name,
+            last: self.last,
+            subject,
+            around,
+            started: self.started(self.last.run),
+            traffic: self.traffic(),
+        };
+        self.logs.close_until(until, &view, &mut self.gates, out);
+    }
+
+    /// Whether it still has the traffic it had.
+    fn traffic(&self) -> Traffic {
+        let usual = self
+            .usual
+            .rx_packets
+            .level()
+            .filter(|usual| *usual >= TRAFFIC_MIN);
+        match (usual, self.features.rx_packets) {
+            (Some(usual), Some(now)) if now < usual * TRAFFIC_FALLEN => Traffic::Fallen,
+            _ => Traffic::Usual,
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::gate::Scene;
 use crate::service::{Service, ServiceLoad};
 use crate::settings::Settings;
 use crate::telemetry::{self, NODE_FORGOTTEN, Node, NodeWatch, Stream};
+use crate::template::LineTemplate;
 
 /// How often the detector looks for containers that fell silent.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
@@ -114,21 +115,27 @@ impl Detector {
         step
     }
 
-    /// Takes log lines, in their order. Lines of containers without a sample yet are not counted.
+    /// Takes log lines whose templates nobody found, in their order.
     pub fn logs(&mut self, lines: &[LogLine], traceparent: Option<&str>) -> Vec<Signal> {
+        let signals = lines.iter().map(|line| self.log(line, None, traceparent));
+        signals.flatten().collect()
+    }
+
+    /// Takes a log line with its template. Lines of containers without a sample yet are not counted.
+    pub fn log(
+        &mut self,
+        line: &LogLine,
+        template: Option<&LineTemplate<'_>>,
+        traceparent: Option<&str>,
+    ) -> Vec<Signal> {
         let mut signals = Vec::new();
-        for line in lines {
-            let node = self.nodes.get(&line.node);
-            let Some(clock) = node.and_then(|node| node.clock.as_ref()) else {
-                continue;
-            };
-            let run = clock.place_time_of_day(line.at);
-            let service = self.services.get_mut(&line.service);
-            let known = service.and_then(|service| service.containers.get_mut(&line.container));
-            if let Some(container) = known {
-                let around = surroundings(&self.settings, traceparent, ServiceStanding::Ordinary);
-                container.line(line, run, &around, &mut signals);
-            }
+        let node = self.nodes.get(&line.node);
+        let clock = node.and_then(|node| node.clock.as_ref());
+        let service = self.services.get_mut(&line.service);
+        if let (Some(clock), Some(service)) = (clock, service) {
+            let now = clock.now().with_run(clock.place_time_of_day(line.at));
+            let around = surroundings(&self.settings, traceparent, ServiceStanding::Ordinary);
+            service.line(line, template, now, &around, &mut signals);
         }
         signals
     }
@@ -226,7 +233,7 @@ impl Detector {
             node_bars,
             services: self.services.len(),
             containers: self.containers,
-            series: self.containers * (Usual::SERIES + 1) + self.services.len(),
+            series: self.containers * (Usual::SERIES + 2) + self.services.len(),
             evicted: self.evicted,
             open: BTreeMap::new(),
         };

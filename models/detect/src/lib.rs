@@ -14,7 +14,10 @@
 //!
 //! [`series`] is a detector of its own for any multivariate series, which knows nothing of containers.
 //!
-//! What this crate does not do: it acts on nothing and recommends nothing (that is `control`), keeps no seasons, reads no log
+//! Log lines are counted by the second: how many, how many errors, and of which templates. Which template a line has, and whether
+//! that is new, is told with the line.
+//!
+//! What this crate does not do: it acts on nothing and recommends nothing (that is `control`), keeps no seasons, mines no log
 //! templates and groups no signals into incidents. Windows are counted in samples and are meant for one sample a second.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -26,11 +29,13 @@ mod detector;
 mod features;
 mod feedback;
 mod gate;
+mod logs;
 mod rules;
 pub mod series;
 mod service;
 mod settings;
 mod telemetry;
+mod template;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -42,3 +47,4 @@ pub use feedback::{Bar, Bars, HEIGHT_MAX};
 pub use service::ServiceLoad;
 pub use settings::Settings;
 pub use telemetry::{NodeWatch, Stream};
+pub use template::{LineTemplate, Standing, TemplateId};

@@ -14,6 +14,7 @@ use crate::clock::Moment;
 use crate::container::{Container, ServiceStanding, Surroundings};
 use crate::gate::{Confirmation, Finding, Gates, Proof, Reading, Scene};
 use crate::rules::confidence;
+use crate::rules::novelty::Novelties;
 use crate::text::{duration, number, percent};
 
 const CONFIRM: Confirmation = Confirmation {
@@ -56,6 +57,7 @@ pub struct ServiceLoad {
 pub(crate) struct Service {
     pub(crate) containers: BTreeMap<ContainerId, Container>,
     pub(crate) gates: Gates,
+    pub(crate) novelties: Novelties,
     used: Baseline,
     recent: VecDeque<Sum>,
     /// When it was judged last, by the clock of which node.
@@ -67,6 +69,7 @@ impl Default for Service {
         Service {
             containers: BTreeMap::new(),
             gates: Gates::default(),
+            novelties: Novelties::default(),
             used: Baseline::new(0.005),
             recent: VecDeque::new(),
             evaluated: None,
@@ -129,6 +132,7 @@ impl Service {
             traceparent: around.traceparent,
             update_every: around.settings.update_every,
         };
+        self.settle_novelties(&scene, out);
         let sum = self.sum(here);
         if sum.replicas == 0 {
             let why = "none of its containers runs";

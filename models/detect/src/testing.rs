@@ -223,6 +223,7 @@ impl Machine {
 }
 
 /// Simulated time, a host and the detector that watches it.
+#[derive(Clone)]
 pub(crate) struct World {
     pub(crate) at: Timestamp,
     /// The host's clock that never steps.

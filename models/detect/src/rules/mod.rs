@@ -7,6 +7,9 @@ pub(crate) mod hang;
 pub(crate) mod health;
 pub(crate) mod lost;
 pub(crate) mod memory;
+pub(crate) mod novelty;
+pub(crate) mod silence;
+pub(crate) mod storm;
 pub(crate) mod throttling;
 
 use units::Confidence;
