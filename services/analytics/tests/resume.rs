@@ -507,10 +507,7 @@ async fn what_was_dismissed_must_last_longer_and_the_bar_is_counted() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         tell_story(&bus).await;
-        while !metrics
-            .encode()
-            .contains("homeostat_signal_bars_raised 1")
-        {
+        while !metrics.encode().contains("homeostat_signal_bars_raised 1") {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
