@@ -188,7 +188,9 @@ impl View {
         Ok(Explanation {
             signal: signal.clone(),
             earlier: self.earlier(signal),
-            plans: self.caused_by(&signal.id),
+            plans: self.caused_by(std::slice::from_ref(&signal.id)),
+            // Incidents are kept beside the view.
+            incident: None,
         })
     }
 
@@ -206,11 +208,15 @@ impl View {
         earlier
     }
 
-    fn caused_by(&self, signal: &SignalId) -> Vec<PlanEntry> {
+    /// Plans that any of the signals caused, oldest first.
+    pub fn caused_by(&self, signals: &[SignalId]) -> Vec<PlanEntry> {
         let mut plans: Vec<PlanEntry> = self
             .plans
             .values()
-            .filter(|entry| entry.plan.cause.signals.contains(signal))
+            .filter(|entry| {
+                let causes = &entry.plan.cause.signals;
+                causes.iter().any(|cause| signals.contains(cause))
+            })
             .cloned()
             .collect();
         plans.sort_by_key(|entry| entry.plan.created_at);

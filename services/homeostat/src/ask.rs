@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use units::{Evidence, PlanEntry, Signal};
 
+use crate::ask_incidents;
 use crate::cli::Ask;
 use crate::exit::Failure;
 use crate::table::{Output, print, print_json, span, with_heading};
@@ -144,7 +145,8 @@ pub(crate) fn actions(ask: &Ask) -> Result<(), Failure> {
     })
 }
 
-fn steps(entry: &PlanEntry) -> String {
+/// What a plan does, in words.
+pub(crate) fn steps(entry: &PlanEntry) -> String {
     let steps = entry.plan.steps.iter().map(|step| step.action.to_string());
     steps.collect::<Vec<_>>().join(", ")
 }
@@ -176,6 +178,7 @@ fn explained(explanation: &Explanation) -> String {
             signal.confidence.as_str()
         ),
     ];
+    lines.extend(explanation.incident.as_ref().map(ask_incidents::mention));
     if !signal.evidence.is_empty() {
         lines.push("\nevidence".to_owned());
         lines.extend(signal.evidence.iter().map(evidence));
@@ -240,7 +243,8 @@ fn number(value: f64) -> String {
     }
 }
 
-fn show<T: Serialize>(
+/// Writes an answer as it was asked for.
+pub(crate) fn show<T: Serialize>(
     ask: &Ask,
     answer: &T,
     table: impl FnOnce(&T) -> String,
@@ -252,7 +256,7 @@ fn show<T: Serialize>(
 }
 
 /// The table without the blanks at the ends of its lines.
-fn trimmed(table: &comfy_table::Table) -> String {
+pub(crate) fn trimmed(table: &comfy_table::Table) -> String {
     table
         .lines()
         .map(|line| line.trim_end().to_owned())
@@ -260,7 +264,8 @@ fn trimmed(table: &comfy_table::Table) -> String {
         .join("\n")
 }
 
-fn get<T: DeserializeOwned>(ask: &Ask, path: &str) -> Result<T, Failure> {
+/// Asks the console for what is under `/api/v1/`.
+pub(crate) fn get<T: DeserializeOwned>(ask: &Ask, path: &str) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -8,7 +8,7 @@ use units::Mode;
 use crate::exit::Failure;
 use crate::process::Role;
 use crate::table::{Output, print};
-use crate::{ask, config, demo, evaluate, process, score, templates};
+use crate::{ask, ask_incidents, config, demo, evaluate, process, score, templates};
 
 const AFTER_HELP: &str = "\
 Exit status: 0 done; 1 tried and failed; 2 wrong command line or configuration, nothing was done;
@@ -59,6 +59,8 @@ enum Verb {
     Services(Ask),
     /// What is out of the ordinary now.
     Signals(Signals),
+    /// Signals that belong together, each incident with its probable causes.
+    Incidents(Incidents),
     /// What was done or suggested, why, and whether it helped.
     Actions(Ask),
     /// One signal in full: evidence, earlier ones, what was done.
@@ -135,6 +137,39 @@ pub(crate) struct Signals {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Incidents {
+    #[command(subcommand)]
+    verb: Option<IncidentsVerb>,
+    /// Those that are over too.
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    ask: Ask,
+}
+
+#[derive(Debug, Subcommand)]
+enum IncidentsVerb {
+    /// One incident in full: every cause with its evidence, its signals, what was done.
+    Show {
+        /// The incident's id or that of one of its signals, or enough of its beginning to tell it from others.
+        id: String,
+        #[command(flatten)]
+        ask: Ask,
+    },
+}
+
+impl Incidents {
+    fn run(&self) -> Result<(), Failure> {
+        match &self.verb {
+            Some(IncidentsVerb::Show { id, ask }) => ask_incidents::one(ask, id),
+            None if self.all => ask_incidents::list(&self.ask, ask::Which::All),
+            None => ask_incidents::list(&self.ask, ask::Which::Open),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Explain {
     /// The signal's id, or enough of its beginning to tell it from others.
     signal: String,
@@ -183,6 +218,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Services(asked) => ask::services(&asked),
         Verb::Signals(asked) if asked.all => ask::signals(&asked.ask, ask::Which::All),
         Verb::Signals(asked) => ask::signals(&asked.ask, ask::Which::Open),
+        Verb::Incidents(asked) => asked.run(),
         Verb::Actions(asked) => ask::actions(&asked),
         Verb::Explain(asked) => ask::explain(&asked.ask, &asked.signal),
         Verb::Logs(LogsVerb::Templates { input }) => templates::templates(&input),
