@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod ask;
+mod ask_incidents;
 mod chart;
 mod cli;
 mod config;
