@@ -1,5 +1,7 @@
 //! One container: its series, its rules and what is open about it.
 
+mod around;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -16,9 +18,11 @@ use crate::gate::{Finding, Gates, Reading, Scene};
 use crate::rules::crash::{Run, Starts};
 use crate::rules::errors::ErrorRate;
 use crate::rules::lost::Losses;
-use crate::rules::memory::{Growth, Memory};
+use crate::rules::memory::Growth;
+use crate::rules::node::NodeStanding;
 use crate::rules::{crash, deviation, errors, hang, health, lost, memory, throttling};
 use crate::settings::Settings;
+use around::Beside;
 
 /// A second of log lines is judged when samples are this much past it: lines travel slower than samples.
 const LOG_LAG: Duration = Duration::from_secs(2);
@@ -62,6 +66,7 @@ pub(crate) struct Container {
     losses: Losses,
     /// Since when a series violates without a break, and is not learnt.
     frozen: BTreeMap<SignalKind, Steady>,
+    pub(crate) beside: Beside,
 }
 
 /// What surrounds a container when it is judged.
@@ -69,6 +74,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) traceparent: Option<&'a str>,
     pub(crate) service: ServiceStanding,
+    pub(crate) node: NodeStanding,
 }
 
 /// Whether the service's load explains what its containers show.
@@ -97,6 +103,7 @@ impl Container {
             errors: ErrorRate::default(),
             losses: Losses::default(),
             frozen: BTreeMap::new(),
+            beside: Beside::default(),
         }
     }
 
@@ -184,6 +191,7 @@ impl Container {
     fn start_over(&mut self, why: &str, scene: &Scene<'_>, out: &mut Vec<Signal>) {
         self.counters.forget();
         self.growth.forget();
+        self.beside.forget();
         self.features = Features::default();
         let errors = self.frozen.remove(&SignalKind::ErrorLogs);
         self.frozen.clear();
@@ -202,12 +210,13 @@ impl Container {
         let now = scene.now;
         let rates = self.counters.advance(now.run, &sample.metrics);
         let before = std::mem::replace(&mut self.features, Features::of(&rates, &sample.metrics));
+        self.features.io_bytes = self.beside.advance(&self.features, sample, now.run);
         let unhealthy = health::read(&self.name, sample.health, around.service);
         out.extend(
             self.gates
                 .step(SignalKind::Unhealthy, unhealthy, health::CONFIRM, scene),
         );
-        let growing = self.read_memory(sample, now.run);
+        let growing = self.read_memory(sample, now, around);
         out.extend(
             self.gates
                 .step(SignalKind::MemoryRunaway, growing, memory::CONFIRM, scene),
@@ -221,6 +230,7 @@ impl Container {
         }
         let lasting = self.gates.held(SignalKind::Hang, now);
         let hanging = hang::read(&self.name, (&before, &self.features), &self.usual, lasting);
+        let hanging = around.node.explain(hanging);
         out.extend(
             self.gates
                 .step(SignalKind::Hang, hanging, hang::CONFIRM, scene),
@@ -228,6 +238,7 @@ impl Container {
         if around.service == ServiceStanding::Ordinary {
             let lasting = self.gates.held(SignalKind::Throttling, now);
             let waits = throttling::read(&self.name, &self.features, &self.usual, lasting);
+            let waits = around.node.explain(waits);
             let confirm = throttling::CONFIRM;
             out.extend(
                 self.gates
@@ -248,23 +259,6 @@ impl Container {
         out.extend(self.gates.step(kind, reading, lost::CONFIRM, scene));
     }
 
-    fn read_memory(&mut self, sample: &Sample, run: Steady) -> Reading {
-        let features = &self.features;
-        let (Some(bytes), Some(limit_bytes)) = (features.memory_bytes, features.memory_limit_bytes)
-        else {
-            return Reading::Unknown;
-        };
-        self.growth.advance(run, bytes, limit_bytes);
-        self.growth.read(&Memory {
-            name: &self.name,
-            metric: Features::memory_metric(&sample.metrics),
-            bytes,
-            limit_bytes,
-            uptime: self.starts.uptime(run),
-            usual: &self.usual.memory_bytes,
-        })
-    }
-
     /// Compares with the usual, and learns what does not violate it. What violates it for long becomes the usual.
     fn compare(
         &mut self,
@@ -273,8 +267,7 @@ impl Container {
         scene: &Scene<'_>,
         out: &mut Vec<Signal>,
     ) {
-        let explained = around.service == ServiceStanding::Overloaded
-            || EXPLAINS.iter().any(|kind| self.gates.is_stirring(*kind));
+        let overloaded = around.service == ServiceStanding::Overloaded;
         let hanging = self.gates.is_stirring(SignalKind::Hang);
         let gates = &self.gates;
         let readings = deviation::read_all(
@@ -301,6 +294,7 @@ impl Container {
                 self.relearn(kind, scene, out);
                 continue;
             }
+            let explained = overloaded || self.is_explained(kind);
             if !explained || self.gates.is_open(kind) {
                 out.extend(self.gates.step(kind, reading, deviation::CONFIRM, scene));
             }
@@ -336,6 +330,13 @@ impl Container {
             | SignalKind::MemoryRunaway
             | SignalKind::Throttling
             | SignalKind::ErrorLogs
+            | SignalKind::LogStorm
+            | SignalKind::LogNovelty
+            | SignalKind::LogSilence
+            | SignalKind::OddReplica
+            | SignalKind::NetworkDelay
+            | SignalKind::NodePressure
+            | SignalKind::UnusualPattern
             | SignalKind::TelemetryMissing
             | SignalKind::TelemetryLost => {}
         }
@@ -360,6 +361,13 @@ impl Container {
             | SignalKind::Hang
             | SignalKind::MemoryRunaway
             | SignalKind::Throttling
+            | SignalKind::LogStorm
+            | SignalKind::LogNovelty
+            | SignalKind::LogSilence
+            | SignalKind::OddReplica
+            | SignalKind::NetworkDelay
+            | SignalKind::NodePressure
+            | SignalKind::UnusualPattern
             | SignalKind::TelemetryMissing
             | SignalKind::TelemetryLost => {}
         }
@@ -375,6 +383,7 @@ impl Container {
         out: &mut Vec<Signal>,
     ) {
         for second in self.errors.close_until(until) {
+            self.beside.recent.errors(second.count);
             let scene = Scene {
                 now: self.last.with_run(second.end),
                 subject: subject.clone(),

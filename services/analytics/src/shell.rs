@@ -1,7 +1,8 @@
 //! The loop: records in, through the partitions' cores, signals and forecasts out, checkpoints and commits in between.
 
+mod nodes;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{BusError, Fetched, From, Record, Subscription, Tail, Tailed, TopicPartition};
@@ -10,7 +11,6 @@ use kit::health::Dependency;
 use kit::{Context, EvenClock};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::Instrument as _;
-use units::{NodeId, NodeInventory};
 use wire::{Checkpoint, Meta, topic};
 
 use crate::checkpoint;
@@ -51,6 +51,15 @@ pub(crate) struct Shell {
     checkpoint_at: Instant,
 }
 
+/// What is read.
+struct Reads {
+    subscription: Subscription,
+    inventory: Tail,
+    /// Of all signals those about nodes are followed: a service's partition need not be that of its node. They are told again
+    /// while they last, so that only new ones are read.
+    signals: Tail,
+}
+
 /// How following the log ended.
 enum Followed {
     ToTheEnd,
@@ -79,13 +88,10 @@ impl Shell {
     pub(crate) async fn run(mut self) -> Result<(), Error> {
         let seed = seed_of(&self.context.producer);
         let mut waits = Backoff::new(RETRY_BASE, RETRY_CAP, seed);
-        while let Some((mut subscription, mut tail)) = self.open(&mut waits).await? {
-            match self
-                .follow(&mut subscription, &mut tail, &mut waits)
-                .await?
-            {
+        while let Some(mut reads) = self.open(&mut waits).await? {
+            match self.follow(&mut reads, &mut waits).await? {
                 Followed::ToTheEnd => {
-                    self.drain(&subscription).await;
+                    self.drain(&reads.subscription).await;
                     break;
                 }
                 Followed::UntilItBroke => self.partitions.clear(),
@@ -95,14 +101,16 @@ impl Shell {
     }
 
     /// Opens what is read, until it works or the process is to end.
-    async fn open(&mut self, waits: &mut Backoff) -> Result<Option<(Subscription, Tail)>, Error> {
+    async fn open(&mut self, waits: &mut Backoff) -> Result<Option<Reads>, Error> {
         let shutdown = self.context.shutdown.clone();
         loop {
             let bus = &self.context.bus;
             let opened = shutdown.run_until_cancelled(async {
-                let tail = bus.tail(topic::INVENTORY, From::Beginning).await?;
-                let subscription = bus.subscribe(GROUP, &[topic::SAMPLES, topic::LOGS]).await?;
-                Ok((subscription, tail))
+                Ok(Reads {
+                    inventory: bus.tail(topic::INVENTORY, From::Beginning).await?,
+                    signals: bus.tail(topic::SIGNALS, From::End).await?,
+                    subscription: bus.subscribe(GROUP, &[topic::SAMPLES, topic::LOGS]).await?,
+                })
             });
             match opened.await {
                 None => return Ok(None),
@@ -113,7 +121,7 @@ impl Shell {
                 Some(Err(error @ BusError::Closed)) => return Err(Error::Log(error)),
                 Some(Err(error)) => {
                     LogTrouble {
-                        doing: "read samples, logs and inventory",
+                        doing: "read samples, logs, inventory and signals",
                         error: &error,
                     }
                     .emit(&self.log);
@@ -130,12 +138,12 @@ impl Shell {
         }
     }
 
-    async fn follow(
-        &mut self,
-        subscription: &mut Subscription,
-        tail: &mut Tail,
-        waits: &mut Backoff,
-    ) -> Result<Followed, Error> {
+    async fn follow(&mut self, reads: &mut Reads, waits: &mut Backoff) -> Result<Followed, Error> {
+        let Reads {
+            subscription,
+            inventory,
+            signals,
+        } = reads;
         let shutdown = self.context.shutdown.clone();
         let mut tick = tokio::time::interval(TICK.min(self.config.checkpoint_every.get()));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -153,7 +161,8 @@ impl Shell {
                     }
                     Err(error) => Err(error),
                 },
-                tailed = tail.next(), if has_room => tailed.map(|tailed| self.tailed(tailed)),
+                tailed = inventory.next(), if has_room => tailed.map(|tailed| self.tailed(tailed)),
+                told = signals.next(), if has_room => told.map(|told| self.told(told)),
                 () = tokio::time::sleep_until(due.unwrap_or(idle)), if due.is_some() => Ok(()),
                 _ = tick.tick() => self.tick(subscription).await,
             };
@@ -320,6 +329,8 @@ impl Shell {
                 .emit(&self.meters);
             }
             Content::Logs(lines) => self.handle(number, Event::Logs { lines, traceparent }),
+            Content::Links(links) => self.handle(number, Event::Links { links, traceparent }),
+            Content::NodePoints(points) => self.node_points(number, points, traceparent),
             Content::PassedOver { schema } => RecordPassedOver {
                 topic: topic::SAMPLES,
                 schema,
@@ -349,39 +360,6 @@ impl Shell {
                 }
             };
             self.outbox.push(record);
-        }
-    }
-
-    fn tailed(&mut self, tailed: Tailed) {
-        let Tailed::Record(record) = tailed else {
-            return;
-        };
-        RecordRead {
-            topic: topic::INVENTORY,
-        }
-        .emit(&self.meters);
-        let numbers: Vec<u32> = self.partitions.keys().copied().collect();
-        if wire::is_tombstone(&record) {
-            if let Ok(node) = std::str::from_utf8(&record.key) {
-                for number in numbers {
-                    self.handle(number, Event::NodeRemoved(NodeId::from(node)));
-                }
-            }
-            return;
-        }
-        match wire::decode::<NodeInventory>(&record) {
-            Ok(inventory) => {
-                let inventory = Arc::new(inventory);
-                let (now, instant) = (self.clock.now(), Instant::now());
-                for number in numbers {
-                    if let Some(partition) = self.partitions.get(&number) {
-                        let stream = partition.stream(now, instant);
-                        let inventory = Arc::clone(&inventory);
-                        self.handle(number, Event::Inventory { inventory, stream });
-                    }
-                }
-            }
-            Err(error) => self.unreadable(&error),
         }
     }
 

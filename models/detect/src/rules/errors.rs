@@ -62,7 +62,8 @@ impl Default for ErrorRate {
 pub(crate) struct Second {
     /// Its end.
     pub(crate) end: Steady,
-    count: f64,
+    /// Error lines in it.
+    pub(crate) count: f64,
 }
 
 impl ErrorRate {
