@@ -310,6 +310,45 @@ fn a_delay_of_a_hundred_milliseconds_is_seen_within_thirty_seconds_and_names_the
     }
 }
 
+/// Connections are so short that none was open when the sockets were read, until they became slow.
+#[test]
+fn a_delay_within_the_node_is_seen_without_history_and_becomes_usual_in_the_end() {
+    let mut world = hoard(20, 96.0 * MIB);
+    let mut read = |rtt_ms| {
+        let mut signals = world.run(10);
+        let way = link(&world, Some("db"), 5432, rtt_ms, 1);
+        signals.extend(world.detector.links(&[way], None));
+        signals
+    };
+    assert_eq!(told(&read(100.0)), [""; 0]);
+    let open = read(100.0);
+    assert_eq!(open[0].kind, SignalKind::NetworkDelay);
+    let later: Vec<Signal> = (0..90).flat_map(|_| read(100.0)).collect();
+    let resolves = later.iter().filter(|it| it.phase == SignalPhase::Resolve);
+    assert_eq!(resolves.count(), 1, "{:?}", told(&later));
+    assert_eq!(told(&opened(later)), [""; 0]);
+}
+
+#[test]
+fn segments_sent_again_are_told() {
+    let mut world = hoard(21, 96.0 * MIB);
+    let mut noise = Noise::seeded(21);
+    for _ in 0..6 {
+        world.machine("demo-patient").send_segments(1_000.0, 2.0);
+        assert_eq!(told(&read_sockets(&mut world, &mut noise, 0.0)), [""; 0]);
+    }
+    let mut signals = Vec::new();
+    for _ in 0..3 {
+        world.machine("demo-patient").send_segments(1_000.0, 120.0);
+        signals.extend(read_sockets(&mut world, &mut noise, 0.0));
+    }
+    assert_eq!(signals[0].kind, SignalKind::NetworkDelay);
+    let says = signals[0]
+        .reason
+        .contains("sends 12% of its segments again");
+    assert!(says, "{}", signals[0].reason);
+}
+
 #[test]
 fn an_hour_of_ways_that_vary_is_quiet() {
     let mut world = hoard(14, 96.0 * MIB);

@@ -166,6 +166,12 @@ impl Machine {
         self.state = ContainerState::Running;
     }
 
+    /// So many more segments went out, and so many of them again.
+    pub(crate) fn send_segments(&mut self, sent: f64, again: f64) {
+        self.add(Metric::TcpSegments, sent);
+        self.add(Metric::TcpRetransmits, again);
+    }
+
     fn add(&mut self, metric: Metric, amount: f64) {
         let total = self.totals.get(metric).unwrap_or(0.0) + amount;
         self.totals.set(metric, total);

@@ -5,7 +5,7 @@ mod nodes;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
-use bus::{BusError, Fetched, From, Record, Subscription, Tail, Tailed, TopicPartition};
+use bus::{BusError, Fetched, From, Record, Subscription, Tail, TopicPartition};
 use kit::backoff::{Backoff, seed_of};
 use kit::health::Dependency;
 use kit::{Context, EvenClock};

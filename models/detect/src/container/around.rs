@@ -8,7 +8,7 @@ use crate::clock::Moment;
 use crate::features::Features;
 use crate::gate::{Reading, Scene};
 use crate::rules::leak::{Climb, Leak};
-use crate::rules::links::{self, Links};
+use crate::rules::links::{self, Links, Relearnt};
 use crate::rules::memory::Memory;
 use crate::rules::node::Risers;
 use crate::rules::peers::{Recent, Replica, Standing, UPTIME_MIN};
@@ -74,7 +74,10 @@ impl Container {
             traceparent: around.traceparent,
             update_every: around.settings.update_every,
         };
-        self.gates.step(kind, reading, links::CONFIRM, &scene)
+        match reading {
+            Ok(reading) => self.gates.step(kind, reading, links::CONFIRM, &scene),
+            Err(Relearnt) => self.gates.resolve(kind, "this is the new normal", &scene),
+        }
     }
 
     /// Judges its memory: towards its limit, and how steadily it climbs.

@@ -35,6 +35,8 @@ const TIMES_MIN: f64 = 3.0;
 const MORE_MIN_S: f64 = 0.010;
 const MORE_ELSEWHERE_MIN_S: f64 = 0.030;
 const MORE_SINGLE_MIN_S: f64 = 0.050;
+/// Before anything is usual, a way within the node is taken to be like this, and must be slow by what a single connection must.
+const WITHIN_NODE_S: f64 = 0.002;
 /// Share of segments sent again, of at least so many sent, so many times what is usual.
 const RESENT_MIN: f64 = 0.05;
 const SENT_MIN: f64 = 100.0;
@@ -84,6 +86,9 @@ struct Resent {
     risen: Option<(Steady, f64)>,
 }
 
+/// What was slow has been so for long, and is taken for usual now.
+pub(crate) struct Relearnt;
+
 struct Slow {
     way: Way,
     rtt_s: f64,
@@ -126,10 +131,10 @@ impl Links {
         run: Steady,
         relearn_after: Duration,
         lasting: Duration,
-    ) -> Reading {
+    ) -> Result<Reading, Relearnt> {
         // Delivered twice, or late.
         if self.read.is_some_and(|read| run <= read) {
-            return Reading::Unknown;
+            return Ok(Reading::Unknown);
         }
         self.read = Some(run);
         let told = gather(links);
@@ -146,23 +151,22 @@ impl Links {
             .filter(|(at, _)| run.since(*at) <= RESENT_FRESH);
         if slow.is_empty() && resent.is_none() {
             self.slow_since = None;
-            return Reading::Normal;
+            return Ok(Reading::Normal);
         }
         let since = *self.slow_since.get_or_insert(run);
         if run.since(since) >= relearn_after {
             // It lasts, so it is the new normal.
-            self.ways.clear();
+            for slow in slow {
+                let calm = VecDeque::from([slow.rtt_s as f32; HISTORY_MIN]);
+                self.ways.insert(slow.way, Usual { calm, seen: run });
+            }
             self.resent.usual.clear();
             self.slow_since = None;
-            return Reading::Normal;
+            return Err(Relearnt);
         }
-        Reading::Violates(finding(
-            name,
-            &slow,
-            seen,
-            resent.map(|(_, share)| share),
-            lasting,
-        ))
+        let share = resent.map(|(_, share)| share);
+        let finding = finding(name, &slow, seen, share, lasting);
+        Ok(Reading::Violates(finding))
     }
 
     /// Forgets the counters of a process that was started anew; the ways stay what they were.
@@ -179,12 +183,17 @@ impl Links {
         };
         let known = self.ways.entry(way.clone()).or_default();
         known.seen = run;
-        let slow = usual(&known.calm)
-            .filter(|usual_s| rtt_s - usual_s >= least && rtt_s >= TIMES_MIN * usual_s);
+        let within_node = way.peer.is_some();
+        let usual = match usual(&known.calm) {
+            Some(usual_s) => Some((usual_s, least)),
+            None => within_node.then_some((WITHIN_NODE_S, MORE_SINGLE_MIN_S)),
+        };
+        let slow = usual
+            .filter(|(usual_s, least)| rtt_s - usual_s >= *least && rtt_s >= TIMES_MIN * usual_s);
         if slow.is_none() {
             push(&mut known.calm, rtt_s);
         }
-        slow.map(|usual_s| Slow {
+        slow.map(|(usual_s, _)| Slow {
             way,
             rtt_s,
             usual_s,

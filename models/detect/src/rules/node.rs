@@ -276,27 +276,26 @@ fn rates(
         ),
         proof: Proof::derived("node_cpu_stolen_share", "1", stolen, (0.0, STOLEN_MIN)),
     });
-    if let Some(full) = waited(now.memory_full, before.memory_full) {
-        checks.push(Check {
-            reached: full / MEMORY_FULL_MIN,
-            severity: Severity::Warning,
-            said: format!(
-                "short of memory: all tasks waited for it for {} of the time",
-                percent(full)
-            ),
-            proof: Proof::derived("node_memory_full_share", "1", full, (0.0, MEMORY_FULL_MIN)),
-        });
-    }
-    if let Some(full) = waited(now.io_full, before.io_full) {
-        checks.push(Check {
-            reached: full / IO_FULL_MIN,
-            severity: Severity::Warning,
-            said: format!(
-                "short of I/O: all tasks waited for it for {} of the time",
-                percent(full)
-            ),
-            proof: Proof::derived("node_io_full_share", "1", full, (0.0, IO_FULL_MIN)),
-        });
+    let memory = waited(now.memory_full, before.memory_full);
+    checks.extend(memory.map(|full| all_waited(Resource::Memory, full, MEMORY_FULL_MIN)));
+    let io = waited(now.io_full, before.io_full);
+    checks.extend(io.map(|full| all_waited(Resource::Io, full, IO_FULL_MIN)));
+}
+
+fn all_waited(resource: Resource, full: f64, bound: f64) -> Check {
+    let (of, feature) = match resource {
+        Resource::Memory => ("memory", "node_memory_full_share"),
+        Resource::Cpu => ("CPU", "node_cpu_full_share"),
+        Resource::Disk | Resource::Io => ("I/O", "node_io_full_share"),
+    };
+    Check {
+        reached: full / bound,
+        severity: Severity::Warning,
+        said: format!(
+            "short of {of}: all tasks waited for it for {} of the time",
+            percent(full)
+        ),
+        proof: Proof::derived(feature, "1", full, (0.0, bound)),
     }
 }
 
