@@ -81,7 +81,8 @@ fn a_replica_that_waits_five_times_as_long_is_odd_within_thirty_seconds() {
 
 #[test]
 fn a_replica_that_is_far_away_or_fails_or_hoards_memory_is_odd() {
-    let faults: [(fn(&mut Machine), &str); 3] = [
+    type Fault = fn(&mut Machine);
+    let faults: [(Fault, &str); 3] = [
         (|web| web.rtt_s = Some(0.050), "tcp_rtt_median_seconds"),
         (|web| web.memory = 300.0 * MIB, "memory_bytes"),
         (|web| web.error_lines_per_s = 2, "error_lines_per_second"),
