@@ -29,7 +29,7 @@ pub mod series;
 mod service;
 mod settings;
 #[cfg(test)]
-mod stories;
+mod story_tests;
 mod telemetry;
 #[cfg(test)]
 mod testing;
