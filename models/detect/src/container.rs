@@ -1,5 +1,7 @@
 //! One container: its series, its rules and what is open about it.
 
+mod around;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -16,10 +18,12 @@ use crate::gate::{Finding, Gates, Reading, Scene};
 use crate::logs::{ContainerLogs, Delivery, Traffic, View};
 use crate::rules::crash::{Run, Starts};
 use crate::rules::lost::Losses;
-use crate::rules::memory::{Growth, Memory};
+use crate::rules::memory::Growth;
+use crate::rules::node::NodeStanding;
 use crate::rules::{crash, deviation, hang, health, lost, memory, throttling};
 use crate::settings::Settings;
 use crate::template::LineTemplate;
+use around::Beside;
 
 /// A second of log lines is judged when samples are this much past it: lines travel slower than samples.
 const LOG_LAG: Duration = Duration::from_secs(2);
@@ -68,6 +72,7 @@ pub(crate) struct Container {
     losses: Losses,
     /// Since when a series violates without a break, and is not learnt.
     frozen: BTreeMap<SignalKind, Steady>,
+    pub(crate) beside: Beside,
 }
 
 /// What surrounds a container when it is judged.
@@ -75,6 +80,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) traceparent: Option<&'a str>,
     pub(crate) service: ServiceStanding,
+    pub(crate) node: NodeStanding,
 }
 
 /// Whether the service's load explains what its containers show.
@@ -103,6 +109,7 @@ impl Container {
             logs: sibling.map_or_else(ContainerLogs::default, |elder| elder.logs.as_prior()),
             losses: Losses::default(),
             frozen: BTreeMap::new(),
+            beside: Beside::default(),
         }
     }
 
@@ -196,6 +203,7 @@ impl Container {
     fn start_over(&mut self, why: &str, scene: &Scene<'_>, out: &mut Vec<Signal>) {
         self.counters.forget();
         self.growth.forget();
+        self.beside.forget();
         self.features = Features::default();
         self.frozen.clear();
         self.logs.start_over();
@@ -212,12 +220,13 @@ impl Container {
         let now = scene.now;
         let rates = self.counters.advance(now.run, &sample.metrics);
         let before = std::mem::replace(&mut self.features, Features::of(&rates, &sample.metrics));
+        self.features.io_bytes = self.beside.advance(&self.features, sample, now.run);
         let unhealthy = health::read(&self.name, sample.health, around.service);
         out.extend(
             self.gates
                 .step(SignalKind::Unhealthy, unhealthy, health::CONFIRM, scene),
         );
-        let growing = self.read_memory(sample, now.run);
+        let growing = self.read_memory(sample, now, around);
         out.extend(
             self.gates
                 .step(SignalKind::MemoryRunaway, growing, memory::CONFIRM, scene),
@@ -231,6 +240,7 @@ impl Container {
         }
         let lasting = self.gates.held(SignalKind::Hang, now);
         let hanging = hang::read(&self.name, (&before, &self.features), &self.usual, lasting);
+        let hanging = around.node.explain(hanging);
         out.extend(
             self.gates
                 .step(SignalKind::Hang, hanging, hang::CONFIRM, scene),
@@ -238,6 +248,7 @@ impl Container {
         if around.service == ServiceStanding::Ordinary {
             let lasting = self.gates.held(SignalKind::Throttling, now);
             let waits = throttling::read(&self.name, &self.features, &self.usual, lasting);
+            let waits = around.node.explain(waits);
             let confirm = throttling::CONFIRM;
             out.extend(
                 self.gates
@@ -258,23 +269,6 @@ impl Container {
         out.extend(self.gates.step(kind, reading, lost::CONFIRM, scene));
     }
 
-    fn read_memory(&mut self, sample: &Sample, run: Steady) -> Reading {
-        let features = &self.features;
-        let (Some(bytes), Some(limit_bytes)) = (features.memory_bytes, features.memory_limit_bytes)
-        else {
-            return Reading::Unknown;
-        };
-        self.growth.advance(run, bytes, limit_bytes);
-        self.growth.read(&Memory {
-            name: &self.name,
-            metric: Features::memory_metric(&sample.metrics),
-            bytes,
-            limit_bytes,
-            uptime: self.starts.uptime(run),
-            usual: &self.usual.memory_bytes,
-        })
-    }
-
     /// Compares with the usual, and learns what does not violate it. What violates it for long becomes the usual.
     fn compare(
         &mut self,
@@ -283,8 +277,7 @@ impl Container {
         scene: &Scene<'_>,
         out: &mut Vec<Signal>,
     ) {
-        let explained = around.service == ServiceStanding::Overloaded
-            || EXPLAINS.iter().any(|kind| self.gates.is_stirring(*kind));
+        let overloaded = around.service == ServiceStanding::Overloaded;
         let hanging = self.gates.is_stirring(SignalKind::Hang);
         let gates = &self.gates;
         let readings = deviation::read_all(
@@ -311,6 +304,7 @@ impl Container {
                 self.relearn(kind, scene, out);
                 continue;
             }
+            let explained = overloaded || self.is_explained(kind);
             if !explained || self.gates.is_open(kind) {
                 out.extend(self.gates.step(kind, reading, deviation::CONFIRM, scene));
             }
@@ -406,7 +400,9 @@ impl Container {
             started: self.started(self.last.run),
             traffic: self.traffic(),
         };
-        self.logs.close_until(until, &view, &mut self.gates, out);
+        for errors in self.logs.close_until(until, &view, &mut self.gates, out) {
+            self.beside.recent.errors(errors);
+        }
     }
 
     /// Whether it still has the traffic it had.

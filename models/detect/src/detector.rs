@@ -1,5 +1,8 @@
 //! The detector of one partition: routes records to services and containers, and forgets what is gone.
 
+mod links;
+mod nodes;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,6 +17,7 @@ use crate::container::{self, Container, ServiceStanding, Surroundings};
 use crate::features::Usual;
 use crate::feedback::{Bars, node_of, raise};
 use crate::gate::Scene;
+use crate::rules::node::NodeStanding;
 use crate::service::{Service, ServiceLoad};
 use crate::settings::Settings;
 use crate::telemetry::{self, NODE_FORGOTTEN, Node, NodeWatch, Stream};
@@ -103,7 +107,10 @@ impl Detector {
             }
         }
         for (newest, now) in touched.into_values() {
-            let around = surroundings(&self.settings, traceparent, ServiceStanding::Ordinary);
+            let around = Surroundings {
+                node: self.standing_of(&newest.service, now),
+                ..surroundings(&self.settings, traceparent, ServiceStanding::Ordinary)
+            };
             if let Some(service) = self.services.get_mut(&newest.service) {
                 let load = service.evaluate(newest, now, &around, &mut step.signals);
                 step.loads.extend(load);
@@ -281,8 +288,12 @@ impl Detector {
             node.containers
                 .insert((sample.service.clone(), sample.container.clone()));
         }
+        let node = self.standing(&sample.node, now);
         let service = self.services.get_mut(&sample.service)?;
-        let around = surroundings(&self.settings, traceparent, service.standing());
+        let around = Surroundings {
+            node,
+            ..surroundings(&self.settings, traceparent, service.standing())
+        };
         let container = service.containers.get_mut(&sample.container)?;
         container.observe(sample, now, &around, signals);
         Some(now)
@@ -396,11 +407,7 @@ impl Detector {
         };
         let containers = std::mem::take(&mut state.containers);
         let scene = telemetry::scene(node, now, &self.settings);
-        signals.extend(
-            state
-                .gates
-                .resolve(SignalKind::TelemetryMissing, why, &scene),
-        );
+        state.gates.resolve_all_but(&[], why, &scene, signals);
         for (service, id) in containers {
             self.remove(&service, &id, now, why, signals);
         }
@@ -453,6 +460,7 @@ fn surroundings<'a>(
         settings,
         traceparent,
         service,
+        node: NodeStanding::default(),
     }
 }
 

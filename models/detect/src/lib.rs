@@ -1,13 +1,14 @@
-//! Streaming detectors: samples, log lines and node heartbeats in; signals with numbers and one sentence of why out.
+//! Streaming detectors: samples, log lines, links, series of nodes and their heartbeats in; signals with numbers and one sentence of why out.
 //!
 //! One [`Detector`] holds the services of one partition. It works in event time: everything but missing telemetry follows from
 //! the records alone, in the order of the log, so that a replay tells the same signals under the same ids. What lies between two
 //! records of a node is measured by the node's clock that never steps; a step of its time of day is no time. Its whole state is
 //! serialisable; one that was written and read back goes on exactly as before.
 //!
-//! Two families look at each container. Rules know what a sick container looks like (fails its health check, ends again and
+//! Three families look at containers. Rules know what a sick container looks like (fails its health check, ends again and
 //! again, hangs, runs out of memory, waits for its CPU limit); deviations know only what was usual (a robust level and spread, an
-//! empirical tail, a least effect). Every one needs several samples to confirm, opens once, and is calm for a while before it
+//! empirical tail, a least effect); and replicas of one service are compared with each other. What nodes tell of themselves is judged
+//! by rules too. Every one needs several samples to confirm, opens once, and is calm for a while before it
 //! resolves. Where a rule explains a container, its deviations stay quiet.
 //!
 //! What somebody dismissed raises a [`Bar`]: its like must last longer, and lie further out, before it is told again.
@@ -34,6 +35,8 @@ mod rules;
 pub mod series;
 mod service;
 mod settings;
+#[cfg(test)]
+mod story_tests;
 mod telemetry;
 mod template;
 #[cfg(test)]
@@ -44,6 +47,7 @@ mod text;
 
 pub use detector::{Counts, Detector, Step};
 pub use feedback::{Bar, Bars, HEIGHT_MAX};
+pub use rules::node::{Riser, Risers};
 pub use service::ServiceLoad;
 pub use settings::Settings;
 pub use telemetry::{NodeWatch, Stream};

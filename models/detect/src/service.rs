@@ -1,5 +1,7 @@
 //! One service: its containers, and whether they carry its load.
 
+mod peers;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -124,6 +126,7 @@ impl Service {
             }
         }
         self.evaluated = Some((newest.node.clone(), read_at));
+        self.compare_replicas(&newest.service, here, around, out);
         let at = read_at.at;
         let scene = Scene {
             // Its nodes' clocks have only the time of day in common.
@@ -144,6 +147,7 @@ impl Service {
         if let (Some(used), false) = (smooth.used(), matches!(reading, Reading::Violates(_))) {
             self.used.learn(used);
         }
+        let reading = around.node.explain(reading);
         out.extend(
             self.gates
                 .step(SignalKind::Overload, reading, CONFIRM, &scene),

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use detect::{Detector, LineTemplate, NodeWatch, Settings, Stream, TemplateId};
+use detect::{Detector, LineTemplate, NodeWatch, Risers, Settings, Stream, TemplateId};
 use forecast::{Forecaster, Load};
 use logs::{Catalog, CatalogCounts};
 use serde::{Deserialize, Serialize};
 use units::{
-    Feedback, Forecast, LogLine, NodeId, NodeInventory, Sample, ServiceId, Signal, Timestamp,
+    Feedback, Forecast, Link, LogLine, NodeId, NodeInventory, Point, Sample, ServiceId, Signal,
+    Timestamp,
 };
 
 /// All that can happen to a partition.
@@ -23,6 +24,19 @@ pub(crate) enum Event {
         lines: Vec<LogLine>,
         traceparent: Option<String>,
     },
+    /// A record of links.
+    Links {
+        links: Vec<Link>,
+        traceparent: Option<String>,
+    },
+    /// Series of a node itself, and the containers on it whose use rose most.
+    NodePoints {
+        points: Vec<Point>,
+        risers: Risers,
+        traceparent: Option<String>,
+    },
+    /// A signal about a node, told by whoever holds the partition of its series.
+    NodeSignal(Arc<Signal>),
     /// A node's heartbeat, and whether the samples handed over so far are those of now.
     Inventory {
         inventory: Arc<NodeInventory>,
@@ -90,6 +104,21 @@ impl Core {
             Event::Logs { lines, traceparent } => {
                 effects(self.logs(&lines, traceparent.as_deref()))
             }
+            Event::Links { links, traceparent } => {
+                effects(self.detector.links(&links, traceparent.as_deref()))
+            }
+            Event::NodePoints {
+                points,
+                risers,
+                traceparent,
+            } => effects(
+                self.detector
+                    .node_points(&points, &risers, traceparent.as_deref()),
+            ),
+            Event::NodeSignal(signal) => {
+                self.detector.node_signal(&signal);
+                Vec::new()
+            }
             Event::Inventory { inventory, stream } => {
                 self.templates.inventory(&inventory);
                 effects(self.detector.inventory(now, &inventory, watch, stream))
@@ -111,6 +140,11 @@ impl Core {
                 effects(self.detector.tick(now, |_| watch))
             }
         }
+    }
+
+    /// The containers known here whose use rose most on a node.
+    pub(crate) fn risers(&self, node: &NodeId) -> Risers {
+        self.detector.risers(node)
     }
 
     /// How much it holds.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bus::{Position, Record};
-use detect::{NodeWatch, Stream};
+use detect::{NodeWatch, Risers, Stream};
 use tokio::time::Instant;
-use units::Timestamp;
+use units::{NodeId, Timestamp};
 use wire::Checkpoint;
 
 use crate::checkpoint::{self, Positions, Restored, Slot};
@@ -68,6 +68,11 @@ impl Partition {
         counts
     }
 
+    /// The containers known here whose use rose most on a node.
+    pub(crate) fn risers(&self, node: &NodeId) -> Risers {
+        self.core.risers(node)
+    }
+
     /// Takes a record that was read. One that the state already covers is passed over.
     pub(crate) fn push(&mut self, source: Source, record: &Record, now: Instant) {
         self.heard = now;
@@ -110,7 +115,13 @@ impl Partition {
         let elsewhere = match &event {
             Event::Inventory { .. } | Event::NodeRemoved(_) => watch == NodeWatch::Owner,
             Event::Feedback(_) => true,
-            Event::Samples { .. } | Event::Logs { .. } | Event::Resumed | Event::Tick => false,
+            Event::Samples { .. }
+            | Event::Logs { .. }
+            | Event::Links { .. }
+            | Event::NodePoints { .. }
+            | Event::NodeSignal(_)
+            | Event::Resumed
+            | Event::Tick => false,
         };
         let effects = self.core.handle(now, watch, event);
         self.unrecorded |= elsewhere || !effects.is_empty();

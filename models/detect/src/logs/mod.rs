@@ -104,15 +104,16 @@ impl ContainerLogs {
         delivery
     }
 
-    /// Judges the seconds before `until`, oldest first.
+    /// Judges the seconds before `until`, oldest first, and gives the lines of level error or worse in each.
     pub(crate) fn close_until(
         &mut self,
         until: Steady,
         view: &View<'_>,
         gates: &mut Gates,
         out: &mut Vec<Signal>,
-    ) {
-        for second in self.count.close_until(until) {
+    ) -> Vec<f64> {
+        let seconds = self.count.close_until(until);
+        for second in &seconds {
             let scene = Scene {
                 now: view.last.with_run(second.end),
                 subject: view.subject.clone(),
@@ -120,13 +121,14 @@ impl ContainerLogs {
                 update_every: view.around.settings.update_every,
             };
             self.templates.close();
-            self.judge_errors(&second, view, &scene, gates, out);
+            self.judge_errors(second, view, &scene, gates, out);
             let uptime = view.started.map(|started| second.end.since(started));
             if uptime.is_none_or(|uptime| uptime >= view.around.settings.grace) {
-                self.judge_rate(&second, view, &scene, gates, out);
+                self.judge_rate(second, view, &scene, gates, out);
             }
-            self.judge_silence(&second, view, &scene, gates, out);
+            self.judge_silence(second, view, &scene, gates, out);
         }
+        seconds.iter().map(|second| second.errors).collect()
     }
 
     fn judge_errors(
