@@ -86,9 +86,9 @@ impl Model {
         self.metrics.iter().map(|metric| metric.name.as_str())
     }
 
-    /// How many windows it was trained on.
-    pub fn windows(&self) -> usize {
-        self.members.len()
+    /// The windows it was trained on, each from its first row to its last, the oldest first.
+    pub fn windows(&self) -> impl Iterator<Item = (Timestamp, Timestamp)> {
+        self.members.iter().map(|member| (member.from, member.to))
     }
 
     /// Where its metrics stand in rows with these columns. A metric that is not among them is missing in every row.

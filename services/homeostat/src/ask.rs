@@ -252,7 +252,7 @@ fn show<T: Serialize>(
 }
 
 /// The table without the blanks at the ends of its lines.
-fn trimmed(table: &comfy_table::Table) -> String {
+pub(crate) fn trimmed(table: &comfy_table::Table) -> String {
     table
         .lines()
         .map(|line| line.trim_end().to_owned())

@@ -8,7 +8,7 @@ use units::Mode;
 use crate::exit::Failure;
 use crate::process::Role;
 use crate::table::{Output, print};
-use crate::{ask, config, demo, evaluate, process, score, templates};
+use crate::{ask, config, demo, evaluate, models, process, score, templates, train};
 
 const AFTER_HELP: &str = "\
 Exit status: 0 done; 1 tried and failed; 2 wrong command line or configuration, nothing was done;
@@ -68,6 +68,10 @@ enum Verb {
     Logs(LogsVerb),
     /// Score series in files with the detector for arbitrary series, to measure it.
     Score(score::Options),
+    /// Train the model of a service on its history.
+    Train(train::Options),
+    /// The trained models that are in the log.
+    Models(models::Options),
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -187,6 +191,8 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Explain(asked) => ask::explain(&asked.ask, &asked.signal),
         Verb::Logs(LogsVerb::Templates { input }) => templates::templates(&input),
         Verb::Score(options) => score::run(&options),
+        Verb::Train(options) => train::run(&options, sources),
+        Verb::Models(options) => models::run(&options, sources),
         Verb::Config(ConfigVerb::Check) => config::check(sources),
         Verb::Config(ConfigVerb::Show { output }) => config::show(sources, output),
         Verb::Completion { shell } => completion(shell),

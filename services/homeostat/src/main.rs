@@ -9,10 +9,12 @@ mod demo;
 mod evaluate;
 mod exit;
 mod memory;
+mod models;
 mod process;
 mod score;
 mod table;
 mod templates;
+mod train;
 
 use std::process::ExitCode;
 
