@@ -15,7 +15,7 @@ use crate::relations::Relations;
 use crate::scale::Scale;
 use crate::settings::{Cost, METRICS_MAX, ROWS_MIN, TrainSettings};
 use crate::shapes::Shapes;
-use crate::tail::Tail;
+use crate::tail::{Of, Tail};
 
 /// A metric that is there in fewer rows than this share is left out.
 const PRESENT_MIN_SHARE: f64 = 0.6;
@@ -77,7 +77,7 @@ pub fn train(
     let model = Model {
         metrics,
         members,
-        agreed: Tail::of(&mut agreed),
+        agreed: Tail::of(&mut agreed, Of::Rareness),
     };
     Ok(Trained {
         held_back: HeldBack::of(history).figures(&model),
@@ -211,9 +211,9 @@ fn members(
         members.push(Member {
             from: first.at,
             to: last.at,
-            relations_tail: Tail::of(&mut apart),
+            relations_tail: Tail::of(&mut apart, Of::Distances),
             relations,
-            shapes_tail: Tail::of(&mut strange),
+            shapes_tail: Tail::of(&mut strange, Of::Distances),
             shapes,
         });
     }

@@ -16,6 +16,8 @@ use crate::settings::RELATION_PASSES;
 const VARIANCE_MIN: f64 = 0.01;
 /// Of the rows, this share is near enough to be learned from; the farthest may be the trouble one wants to see.
 const NEAR_SHARE: f64 = 0.98;
+/// Metrics whose own distance counts beside that of all.
+const FARTHEST: usize = 3;
 /// Sweeps in which missing metrics are filled in. Each brings them nearer to their conditional mean.
 const SWEEPS_MAX: usize = 12;
 const SWEEP_ENOUGH: f64 = 1e-4;
@@ -87,13 +89,25 @@ impl Relations {
         }
     }
 
-    /// How far levels are from the window, in standard deviations over all metrics that are there.
+    /// How far levels are from the window, in standard deviations: over all metrics that are there, and over the few that are
+    /// farthest from what the others let expect, since trouble often shows in few.
     pub(crate) fn distance(&self, level: &[f64]) -> f64 {
         let seen = level.iter().filter(|value| value.is_finite()).count();
         let away = self.completed(level);
-        let pulls = (0..away.len()).map(|at| away[at] * self.pull(at, &away));
-        let squared: f64 = pulls.sum();
-        (squared.max(0.0) / seen.max(1) as f64).sqrt()
+        let mut squared = 0.0;
+        let mut farthest = [0.0; FARTHEST];
+        for at in 0..away.len() {
+            let pull = self.pull(at, &away);
+            squared += away[at] * pull;
+            let mut apart = pull * pull / self.own(at);
+            for place in &mut farthest {
+                if apart > *place {
+                    std::mem::swap(place, &mut apart);
+                }
+            }
+        }
+        let few: f64 = farthest.iter().sum::<f64>() / FARTHEST as f64;
+        (squared.max(0.0) / seen.max(1) as f64 + few).sqrt()
     }
 
     /// Of each metric what it ought to be, given the others, and how many standard deviations it is from that.

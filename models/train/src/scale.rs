@@ -7,7 +7,7 @@ const MAD_TO_SPREAD: f64 = 1.4826;
 /// 5th to 95th percentile of a normal distribution, in standard deviations.
 const MIDDLE_TO_SPREAD: f64 = 1.0 / 3.29;
 /// A spread smaller than this share of the level is not worth a word.
-const SPREAD_MIN_SHARE: f64 = 0.01;
+const SPREAD_MIN_SHARE: f64 = 0.03;
 /// Of a metric that mostly rests, the spread is this share of its range.
 const RANGE_TO_SPREAD: f64 = 0.25;
 

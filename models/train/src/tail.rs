@@ -10,8 +10,8 @@ const DECADES: [f64; 8] = [0.0, 0.3, 0.6, 1.0, 1.5, 2.0, 2.5, 3.0];
 const BEYOND_MIN: f64 = 8.0;
 /// What happens less often than this is equally rare to us.
 pub(crate) const DECADES_MAX: f64 = 6.0;
-/// A tail that ends abruptly is one of which too little was seen.
-const EXCESS_MIN: f64 = 0.03;
+/// So many values weigh as much as what is thought of a tail beforehand.
+const BEFOREHAND_WEIGHT: f64 = 10.0;
 
 /// The tail of a distribution: quantiles as far as there are values, and an exponential beyond. Of logarithms of distances that is
 /// a Pareto tail with Hill's estimate of its index (B. M. Hill, Annals of Statistics 3(5), 1975).
@@ -23,9 +23,30 @@ pub(crate) struct Tail {
     excess: f32,
 }
 
+/// What a tail is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// Logarithms of distances.
+    Distances,
+    /// Rareness in decades.
+    Rareness,
+}
+
+impl Of {
+    /// The mean excess that is thought of beforehand, for a tail of which little was seen.
+    fn excess_beforehand(self) -> f64 {
+        match self {
+            // A Pareto tail of index 4.
+            Of::Distances => 0.25,
+            // Each decade is ten times rarer than the one before.
+            Of::Rareness => std::f64::consts::LOG10_E,
+        }
+    }
+}
+
 impl Tail {
     /// The tail of these values, which it sorts.
-    pub(crate) fn of(values: &mut [f64]) -> Self {
+    pub(crate) fn of(values: &mut [f64], what: Of) -> Self {
         values.sort_by(f64::total_cmp);
         let count = values.len() as f64;
         let levels: Vec<f32> = DECADES
@@ -38,10 +59,11 @@ impl Tail {
         let (sum, number) = beyond.fold((0.0, 0.0), |(sum, number), value| {
             (sum + value - last, number + 1.0)
         });
-        let excess = if number > 0.0 { sum / number } else { 0.0 };
+        let beforehand = BEFOREHAND_WEIGHT * what.excess_beforehand();
+        let excess = (sum + beforehand) / (number + BEFOREHAND_WEIGHT);
         Tail {
             levels,
-            excess: excess.max(EXCESS_MIN) as f32,
+            excess: excess as f32,
         }
     }
 
@@ -87,12 +109,11 @@ mod tests {
     #[test]
     fn quantiles_are_met_and_the_tail_goes_on() {
         let mut values: Vec<f64> = (0..10_000)
-            .map(|step| -(1.0 - (f64::from(step) + 0.5) / 1e4).ln())
+            .map(|step| -(1.0 - (f64::from(step) + 0.5) / 1e4).log10())
             .collect();
-        let tail = Tail::of(&mut values);
+        let tail = Tail::of(&mut values, Of::Rareness);
         for decades in [0.5, 1.0, 2.0, 2.7, 4.0, 5.0] {
-            let value = decades * std::f64::consts::LN_10;
-            let found = tail.decades(value);
+            let found = tail.decades(decades);
             assert!(
                 (found - decades).abs() < 0.3,
                 "{decades} was found as {found}"
@@ -103,7 +124,7 @@ mod tests {
     proptest! {
         #[test]
         fn farther_is_never_less_rare(mut values in prop::collection::vec(0f64..9.0, 0..300), a in -1f64..20.0, b in -1f64..20.0) {
-            let tail = Tail::of(&mut values);
+            let tail = Tail::of(&mut values, Of::Rareness);
             prop_assert!(tail.is_valid());
             let (near, far) = (tail.decades(a.min(b)), tail.decades(a.max(b)));
             prop_assert!(near <= far && (0.0..=DECADES_MAX).contains(&far));

@@ -89,6 +89,45 @@ fn a_folder_of_series_becomes_a_model_with_its_figures() {
 }
 
 #[test]
+fn a_backtest_scores_each_row_by_a_model_of_those_before() {
+    let root = tempfile::tempdir().unwrap();
+    series(root.path(), "a.csv", 700);
+    let input = root.path().to_str().unwrap();
+    let scores = root.path().join("scores");
+    let backtest = |every: &str| {
+        let output = scores.to_str().unwrap();
+        told(&homeostat(&[
+            "train",
+            "--input",
+            input,
+            "--backtest",
+            output,
+            "--every",
+            every,
+        ]))
+    };
+    let shown = backtest("300");
+    assert!(
+        shown.starts_with("1 series scored, 700 rows; of the models"),
+        "{shown}"
+    );
+    let all = fs::read_to_string(scores.join("a.csv")).unwrap();
+    assert_eq!(all.lines().count(), 701);
+    assert!(
+        all.lines()
+            .skip(1)
+            .take(300)
+            .all(|line| line.ends_with(",0.000000")),
+        "no model yet"
+    );
+    // What comes later changes nothing that was said before.
+    series(root.path(), "a.csv", 500);
+    backtest("300");
+    let early = fs::read_to_string(scores.join("a.csv")).unwrap();
+    assert!(all.starts_with(&early));
+}
+
+#[test]
 fn what_cannot_be_trained_is_told() {
     let root = tempfile::tempdir().unwrap();
     series(root.path(), "a.csv", 30);

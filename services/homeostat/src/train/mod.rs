@@ -1,5 +1,6 @@
 //! `homeostat train`: trains the model of a service, from files or from what the log holds of its last day.
 
+mod backtest;
 mod from_files;
 mod from_log;
 mod shown;
@@ -33,6 +34,18 @@ pub(crate) struct Options {
     /// Write the model with where it came from to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Train no model to keep, but see how it would have done: score each row of each series, as a service of its own, by a model of
+    /// the rows before it, into NAME.csv (`timestamp,score`) in this folder, for `homeostat evaluate`.
+    #[arg(long, value_name = "DIR", requires = "input", conflicts_with_all = ["output", "json", "service"])]
+    backtest: Option<PathBuf>,
+    /// With --backtest: train anew every so many rows, on at most ten times as many.
+    #[arg(
+        long,
+        value_name = "ROWS",
+        default_value_t = 1_000,
+        requires = "backtest"
+    )]
+    every: usize,
     /// The same seed and rows give the same model.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -74,6 +87,14 @@ enum Outcome {
 /// Trains, and tells what came of it.
 pub(crate) fn run(options: &Options, sources: Sources) -> Result<(), Failure> {
     let settings = options.settings()?;
+    if let (Some(input), Some(output)) = (&options.input, &options.backtest) {
+        let how = (settings, options.seed);
+        let tally = backtest::run(input, output, options.every, how)?;
+        return print(&format!(
+            "{} series scored, {} rows; of the models {} were taken, {} kept out, {} could not be trained",
+            tally.series, tally.rows, tally.taken, tally.kept_out, tally.failed
+        ));
+    }
     let (artefact, outcome) = match (&options.input, &options.service) {
         (Some(folder), service) => {
             let service = service.clone().unwrap_or_else(|| name_of(folder));
