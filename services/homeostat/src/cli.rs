@@ -10,7 +10,8 @@ use crate::feedback::FeedbackVerb;
 use crate::process::Role;
 use crate::table::{Output, print};
 use crate::{
-    ask, ask_incidents, config, demo, evaluate, explain, feedback, process, score, templates,
+    ask, ask_incidents, config, demo, evaluate, explain, feedback, models, process, score,
+    templates, train,
 };
 
 const AFTER_HELP: &str = "\
@@ -73,6 +74,10 @@ enum Verb {
     Logs(LogsVerb),
     /// Score series in files with the detector for arbitrary series, to measure it.
     Score(score::Options),
+    /// Train the model of a service on its history.
+    Train(train::Options),
+    /// The trained models that are in the log.
+    Models(models::Options),
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -228,6 +233,8 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Explain(asked) => explain::explain(&asked.ask, &asked.signal),
         Verb::Logs(LogsVerb::Templates { input }) => templates::templates(&input),
         Verb::Score(options) => score::run(&options),
+        Verb::Train(options) => train::run(&options, sources),
+        Verb::Models(options) => models::run(&options, sources),
         Verb::Config(ConfigVerb::Check) => config::check(sources),
         Verb::Config(ConfigVerb::Show { output }) => config::show(sources, output),
         Verb::Completion { shell } => completion(shell),

@@ -13,10 +13,12 @@ mod exit;
 mod explain;
 mod feedback;
 mod memory;
+mod models;
 mod process;
 mod score;
 mod table;
 mod templates;
+mod train;
 
 use std::process::ExitCode;
 
