@@ -11,7 +11,7 @@ pub enum Alert {
     Opened,
     /// It began a few values ago and is confirmed.
     Confirmed,
-    /// It is much worse than when it was last told.
+    /// It is worse than when it was last told.
     Worse,
     /// It lasts and has been told; there is nothing new to say.
     Lasting,
@@ -42,8 +42,11 @@ pub struct AlarmSettings {
     pub worse_at: f32,
     /// How much harder each told alert makes the next: the budget of false alarms.
     pub dearer_by: f32,
-    /// Time after which this is forgotten to a third, in seconds.
-    pub forgiven_after_seconds: f64,
+    /// Rows after which this is forgotten to a third, where there are many metrics. Rows and not seconds: what people call an
+    /// incident comes about as often per row whatever the step, and 25 times as often or as seldom per day.
+    pub forgiven_after_rows: f32,
+    /// How many times as long it takes where there is only one metric, which has nothing to confirm it.
+    pub forgiven_later_alone: f32,
 }
 
 /// The state of the decision about one subject.
@@ -71,10 +74,11 @@ impl Alarm {
         &mut self,
         settings: &AlarmSettings,
         evidence: f32,
-        step_seconds: f64,
+        metrics: usize,
     ) -> Alert {
-        let values = (settings.forgiven_after_seconds / step_seconds).max(FORGIVEN_VALUES_MIN);
-        self.dearer -= self.dearer / values as f32;
+        let alone = 1.0 / metrics.max(1) as f32;
+        let rows = settings.forgiven_after_rows * settings.forgiven_later_alone.powf(alone);
+        self.dearer -= self.dearer / rows.max(FORGIVEN_ROWS_MIN);
         let opens = evidence >= settings.open_at + self.dearer;
         match self.phase {
             Phase::Calm if opens => {
@@ -121,8 +125,8 @@ impl Alarm {
     }
 }
 
-/// Forgiveness takes at least so many values, however far apart they are.
-const FORGIVEN_VALUES_MIN: f64 = 10.0;
+/// Forgiveness takes at least so many rows, so that no setting makes it a growth.
+const FORGIVEN_ROWS_MIN: f32 = 10.0;
 
 #[cfg(test)]
 mod tests {
@@ -135,14 +139,15 @@ mod tests {
         told_values: 2,
         worse_at: 1.5,
         dearer_by: 0.5,
-        forgiven_after_seconds: 6_000.0,
+        forgiven_after_rows: 100.0,
+        forgiven_later_alone: 1.0,
     };
 
     fn run(evidence: &[f32]) -> Vec<Alert> {
         let mut alarm = Alarm::new();
         evidence
             .iter()
-            .map(|&one| alarm.observe(&SETTINGS, one, 60.0))
+            .map(|&one| alarm.observe(&SETTINGS, one, 1))
             .collect()
     }
 
