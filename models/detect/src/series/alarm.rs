@@ -42,11 +42,9 @@ pub struct AlarmSettings {
     pub worse_at: f32,
     /// How much harder each told alert makes the next: the budget of false alarms.
     pub dearer_by: f32,
-    /// Rows after which this is forgotten to a third, where there are many metrics. Rows and not seconds: what people call an
-    /// incident comes about as often per row whatever the step, and 25 times as often or as seldom per day.
+    /// Rows after which this is forgotten to a third. Rows and not seconds: what people call an incident comes about as often per
+    /// row whatever the step, but per day up to 25 times as often.
     pub forgiven_after_rows: f32,
-    /// How many times as long it takes where there is only one metric, which has nothing to confirm it.
-    pub forgiven_later_alone: f32,
 }
 
 /// The state of the decision about one subject.
@@ -70,15 +68,8 @@ impl Alarm {
         }
     }
 
-    pub(super) fn observe(
-        &mut self,
-        settings: &AlarmSettings,
-        evidence: f32,
-        metrics: usize,
-    ) -> Alert {
-        let alone = 1.0 / metrics.max(1) as f32;
-        let rows = settings.forgiven_after_rows * settings.forgiven_later_alone.powf(alone);
-        self.dearer -= self.dearer / rows.max(FORGIVEN_ROWS_MIN);
+    pub(super) fn observe(&mut self, settings: &AlarmSettings, evidence: f32) -> Alert {
+        self.dearer -= self.dearer / settings.forgiven_after_rows.max(FORGIVEN_ROWS_MIN);
         let opens = evidence >= settings.open_at + self.dearer;
         match self.phase {
             Phase::Calm if opens => {
@@ -140,14 +131,13 @@ mod tests {
         worse_at: 1.5,
         dearer_by: 0.5,
         forgiven_after_rows: 100.0,
-        forgiven_later_alone: 1.0,
     };
 
     fn run(evidence: &[f32]) -> Vec<Alert> {
         let mut alarm = Alarm::new();
         evidence
             .iter()
-            .map(|&one| alarm.observe(&SETTINGS, one, 1))
+            .map(|&one| alarm.observe(&SETTINGS, one))
             .collect()
     }
 

@@ -31,7 +31,6 @@ impl Default for SeriesSettings {
                 worse_at: 1.0,
                 dearer_by: 0.13,
                 forgiven_after_rows: 1_200.0,
-                forgiven_later_alone: 3.0,
             },
         }
     }

@@ -110,8 +110,7 @@ impl SeriesDetector {
             .evidence
             .observe(surprises, self.rows, history_share, room);
         let alert = if self.rows > u64::from(self.settings.warm_up_rows) {
-            self.alarm
-                .observe(&self.settings.alarm, evidence, self.metrics.len())
+            self.alarm.observe(&self.settings.alarm, evidence)
         } else {
             Alert::Calm
         };

@@ -7,8 +7,6 @@ use super::metric::{Surprise, WAYS, Way};
 pub(super) enum Mix {
     /// The largest of level, jump and spread: how far the value itself is out.
     Farthest,
-    /// The mean of those three.
-    Value,
     /// The largest of all ways.
     Most,
     /// The mean of all ways and the largest but spread, half and half.
@@ -73,7 +71,6 @@ impl View {
         match self.mix {
             Mix::Only(way) => of(way),
             Mix::Farthest => of(Way::Level).max(of(Way::Jump)).max(of(Way::Spread)),
-            Mix::Value => (of(Way::Level) + of(Way::Jump) + of(Way::Spread)) / 3.0,
             Mix::Most => Way::ALL.into_iter().map(of).fold(0.0, f32::max),
             Mix::Both => {
                 let most = of(Way::Level)
