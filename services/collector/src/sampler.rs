@@ -288,7 +288,7 @@ impl Readers {
                     run.limits
                 };
                 run.limits = LimitFiles::Recall;
-                let overview = &mut self.overview;
+                let overview = &self.overview;
                 reader.read(limits, overview, &mut self.buffer, &mut metrics);
             }
             // Limits are recalled even when the files are gone; usage is not.

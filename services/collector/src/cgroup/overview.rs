@@ -1,23 +1,21 @@
-//! What one read tells of all containers at once: whether anything can have moved for one of them.
+//! What one read tells of all containers at once: for which of them the network stood still.
 //!
-//! A container's network and its waiting for I/O go on while it computes nothing, so they cannot be passed over because it rests.
-//! But each of its interfaces has its other end on the host, where one file counts all of them; and no cgroup waits without the
-//! one above it. Two reads a tick so save two for each container for which nothing moved.
+//! A container's network goes on while it computes nothing, so it cannot be passed over because it rests. But each of its interfaces
+//! has its other end on the host, where one file counts all of them: a read a tick saves one for each container for which nothing
+//! moved.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use formats::kernel::{self, NetCounters, Pressure};
+use formats::kernel::{self, NetCounters};
 
 use super::kept::{Buffer, Kept};
 use super::layout::Host;
 
 /// Network interfaces that are remembered at most: beyond them each container's own table is read.
 const LINKS_MAX: usize = 16 * 1024;
-/// Cgroups above containers that are read: a host has one or a few. Beyond them each container's own file is read.
-const PARENTS_MAX: usize = 16;
 
-/// The state of a host's interfaces and of the cgroups above its containers at one tick.
+/// The state of a host's interfaces at one tick.
 #[derive(Debug)]
 pub(crate) struct Overview {
     host: Host,
@@ -26,7 +24,6 @@ pub(crate) struct Overview {
     links: HashMap<Box<[u8]>, Link>,
     /// Those that have their other end elsewhere, by the number that end has there.
     by_far_end: HashMap<u32, NetCounters>,
-    parents: HashMap<PathBuf, Parent>,
     ticks: u64,
 }
 
@@ -37,13 +34,6 @@ struct Link {
     seen: u64,
 }
 
-#[derive(Debug)]
-struct Parent {
-    file: Kept,
-    /// Time in which some task under it waited for I/O, in microseconds.
-    waited_us: Option<u64>,
-}
-
 impl Overview {
     /// Of this host; nothing is known before the first [`Overview::look`].
     pub(crate) fn new(host: Host) -> Overview {
@@ -52,7 +42,6 @@ impl Overview {
             host,
             links: HashMap::new(),
             by_far_end: HashMap::new(),
-            parents: HashMap::new(),
             ticks: 0,
         }
     }
@@ -60,42 +49,6 @@ impl Overview {
     /// Reads what all containers have in common. Call it once a tick, before their own files.
     pub(crate) fn look(&mut self, buffer: &mut Buffer) {
         self.ticks += 1;
-        self.look_at_links(buffer);
-        for parent in self.parents.values_mut() {
-            let text = parent.file.read(buffer);
-            parent.waited_us = text.and_then(|text| Pressure::parse(text).some_us);
-        }
-    }
-
-    /// What the interfaces with these numbers have sent and received together, by the host's ends of them: what one end has sent
-    /// the other has received. `None` when not all of them have an end on the host.
-    pub(super) fn network(&self, interfaces: &[u32]) -> Option<NetCounters> {
-        let mut sum: Option<NetCounters> = None;
-        for interface in interfaces {
-            let counters = *self.by_far_end.get(interface)?;
-            sum = Some(sum.unwrap_or_default().saturating_add(counters));
-        }
-        sum.map(from_the_far_end)
-    }
-
-    /// For how long some task under the cgroup above this one waited for I/O, in microseconds. The first question about a
-    /// cgroup is answered from the next tick on.
-    pub(super) fn waited_above(&mut self, directory: &Path) -> Option<u64> {
-        let above = directory.parent()?;
-        if let Some(parent) = self.parents.get(above) {
-            return parent.waited_us;
-        }
-        if self.parents.len() < PARENTS_MAX {
-            let parent = Parent {
-                file: Kept::open(&above.join("io.pressure")),
-                waited_us: None,
-            };
-            self.parents.insert(above.to_owned(), parent);
-        }
-        None
-    }
-
-    fn look_at_links(&mut self, buffer: &mut Buffer) {
         self.by_far_end.clear();
         let Some(table) = self.net.read(buffer) else {
             return;
@@ -120,6 +73,17 @@ impl Overview {
         }
         let ticks = self.ticks;
         self.links.retain(|_, link| link.seen == ticks);
+    }
+
+    /// What the interfaces with these numbers have sent and received together, by the host's ends of them: what one end has sent
+    /// the other has received. `None` when not all of them have an end on the host.
+    pub(super) fn network(&self, interfaces: &[u32]) -> Option<NetCounters> {
+        let mut sum: Option<NetCounters> = None;
+        for interface in interfaces {
+            let counters = *self.by_far_end.get(interface)?;
+            sum = Some(sum.unwrap_or_default().saturating_add(counters));
+        }
+        sum.map(from_the_far_end)
     }
 }
 
@@ -222,23 +186,5 @@ mod tests {
         );
         assert_eq!(interfaces(&root.host(), 7), [12, 15]);
         assert!(interfaces(&root.host(), 8).is_empty());
-    }
-
-    #[test]
-    fn waiting_above_is_known_from_the_next_tick_on() {
-        let root = Root::new();
-        root.write(
-            "docker/io.pressure",
-            "some avg10=0.00 avg60=0.00 avg300=0.00 total=7\n",
-        );
-        let child = root.0.path().join("docker/c1");
-        let mut overview = Overview::new(root.host());
-        assert_eq!(overview.waited_above(&child), None);
-        overview.look(&mut Buffer::default());
-        assert_eq!(overview.waited_above(&child), Some(7));
-        let alone = root.0.path().join("other/c2");
-        assert_eq!(overview.waited_above(&alone), None);
-        overview.look(&mut Buffer::default());
-        assert_eq!(overview.waited_above(&alone), None, "there is no file");
     }
 }

@@ -9,9 +9,9 @@
 //! does not have: without one, the file that counts how the limit was hit stands still.
 //!
 //! A container that has used no CPU time since the last sample did nothing by itself: only what happens to it all the same is
-//! looked at then, which is its network and its waiting for I/O, and the rest is said again, for nineteen samples at most. These
-//! two are not read either while the [`Overview`] shows that nothing moved, for as many samples at most. Totals lose nothing by
-//! that: they are told so much later.
+//! looked at then, which is its network and its waiting for I/O, and the rest is said again, for nineteen samples at most. The
+//! network is not read either while the [`Overview`] shows that nothing moved, nor waiting for I/O once a sample at rest showed
+//! none: whoever begins to wait must have run before. Totals lose nothing by that: they are told so much later.
 
 use std::path::{Path, PathBuf};
 
@@ -73,12 +73,9 @@ struct Last {
 #[derive(Debug)]
 struct Waiting {
     file: Kept,
-    /// Its cgroup on v2.
-    directory: Option<PathBuf>,
     last: Option<Pressure>,
-    /// How long those under the cgroup above it had waited before `last` was read.
-    above_us: Option<u64>,
-    repeats: u32,
+    /// It stood still over a time in which the container did not run: nobody waits, and nobody can begin to without running.
+    is_over: bool,
 }
 
 /// The interfaces of its own.
@@ -183,10 +180,8 @@ impl Reader {
             pressure: [unified("cpu.pressure"), unified("memory.pressure")],
             waiting: Waiting {
                 file: unified("io.pressure"),
-                directory: places.unified.clone(),
                 last: None,
-                above_us: None,
-                repeats: 0,
+                is_over: false,
             },
             net,
             last: Last::default(),
@@ -197,12 +192,13 @@ impl Reader {
     pub(crate) fn read(
         &mut self,
         limits: LimitFiles,
-        overview: &mut Overview,
+        overview: &Overview,
         buffer: &mut Buffer,
         row: &mut MetricRow,
     ) {
         let usage_ns = self.cpu.read_usage(buffer);
-        if self.rests(usage_ns, limits) {
+        let rests = self.rests(usage_ns, limits);
+        if rests {
             self.last.repeats += 1;
             row.clone_from(&self.last.row);
         } else {
@@ -216,7 +212,11 @@ impl Reader {
             self.read_pressure(buffer, row, Resource::Memory);
             self.last.row.clone_from(row);
         }
-        if let Some(pressure) = self.waiting.read(overview, buffer) {
+        let waited = match rests {
+            true => self.waiting.at_rest(buffer),
+            false => self.waiting.after_work(buffer),
+        };
+        if let Some(pressure) = waited {
             metrics::pressure(pressure, Metric::PsiIoSome, Metric::PsiIoFull, row);
         }
         if let Some(counters) = self.net.read(overview, buffer) {
@@ -251,18 +251,20 @@ enum Resource {
 }
 
 impl Waiting {
-    /// A cgroup cannot have waited while none under the one above it did.
-    fn read(&mut self, overview: &mut Overview, buffer: &mut Buffer) -> Option<Pressure> {
-        self.file.0.as_ref()?;
-        let directory = self.directory.as_deref();
-        let above_us = directory.and_then(|directory| overview.waited_above(directory));
-        let still = above_us.is_some() && above_us == self.above_us;
-        if still && self.repeats < REPEATS_MAX {
-            self.repeats += 1;
-            return self.last;
+    fn at_rest(&mut self, buffer: &mut Buffer) -> Option<Pressure> {
+        if !self.is_over {
+            let before = self.last;
+            self.is_over = self.read(buffer) == before;
         }
-        self.repeats = 0;
-        self.above_us = above_us;
+        self.last
+    }
+
+    fn after_work(&mut self, buffer: &mut Buffer) -> Option<Pressure> {
+        self.is_over = false;
+        self.read(buffer)
+    }
+
+    fn read(&mut self, buffer: &mut Buffer) -> Option<Pressure> {
         self.last = self.file.read(buffer).map(Pressure::parse);
         self.last
     }
@@ -624,9 +626,7 @@ mod tests {
 
     fn read(reader: &mut Reader) -> MetricRow {
         let mut row = MetricRow::default();
-        let mut overview = blind();
-        let mut buffer = Buffer::default();
-        reader.read(LimitFiles::Read, &mut overview, &mut buffer, &mut row);
+        reader.read(LimitFiles::Read, &blind(), &mut Buffer::default(), &mut row);
         row
     }
 
@@ -815,7 +815,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_host_shows_to_stand_still_is_not_read() {
+    fn a_network_that_the_host_shows_to_stand_still_is_not_read() {
         let root = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
             let path = root.path().join(path);
@@ -825,18 +825,11 @@ mod tests {
         let table = |name: &str, rx: u64, tx: u64| {
             format!(" face |bytes\n{name}: {rx} 1 0 0 0 0 0 0 {tx} 1 0 0 0 0 0 0\n")
         };
-        let some = |us: u64| format!("some avg10=0.00 avg60=0.00 avg300=0.00 total={us}\n");
         write("proc/1/mountinfo", "");
         write("proc/1/net/dev", &table("veth1", 20, 10));
         write("sys/class/net/veth1/iflink", "12\n");
         write("sys/class/net/veth1/ifindex", "13\n");
         write("proc/7/net/dev", &table("eth0", 10, 20));
-        write("above/io.pressure", &some(5_000_000));
-        write("above/mine/io.pressure", &some(1_000_000));
-        let places = Places {
-            unified: Some(root.path().join("above/mine")),
-            ..Places::default()
-        };
         let host = Host::open(root.path()).unwrap();
         let net = Net {
             file: Kept::open(&host.process_file(7, "net/dev")),
@@ -844,23 +837,45 @@ mod tests {
             ..Net::none()
         };
         let mut overview = Overview::new(host);
-        let mut reader = Reader::at(&places, net);
-        let mut seen = || {
-            let row = recall(&mut reader, &mut overview);
-            [Metric::NetRxBytes, Metric::PsiIoSome].map(|metric| row.get(metric))
-        };
-        assert_eq!(seen(), [Some(10.0), Some(1.0)]);
-        assert_eq!(seen(), [Some(10.0), Some(1.0)]);
-        // The kernel would not: it is how the test sees whether the files are read.
+        let mut reader = Reader::at(&Places::default(), net);
+        let mut seen = || recall(&mut reader, &mut overview).get(Metric::NetRxBytes);
+        assert_eq!(seen(), Some(10.0));
+        // The kernel would not: it is how the test sees whether the file is read.
         write("proc/7/net/dev", &table("eth0", 11, 20));
-        write("above/mine/io.pressure", &some(2_000_000));
-        for _ in 0..REPEATS_MAX - 1 {
-            assert_eq!(seen(), [Some(10.0), Some(1.0)]);
+        for _ in 0..REPEATS_MAX {
+            assert_eq!(seen(), Some(10.0));
         }
-        assert_eq!(seen()[0], Some(11.0), "said again often enough");
+        assert_eq!(seen(), Some(11.0), "said again often enough");
         write("proc/1/net/dev", &table("veth1", 20, 12));
         write("proc/7/net/dev", &table("eth0", 12, 20));
-        write("above/io.pressure", &some(6_000_000));
-        assert_eq!(seen(), [Some(12.0), Some(2.0)], "both moved");
+        assert_eq!(seen(), Some(12.0), "it moved");
+    }
+
+    #[test]
+    fn waiting_for_io_is_read_until_it_is_seen_to_stand_still_at_rest() {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), V1);
+        let waited = |us: u64| {
+            let text = format!("some avg10=0.00 avg60=0.00 avg300=0.00 total={us}\n");
+            write(directory.path(), &[("io.pressure", &text)]);
+        };
+        let places = Places {
+            unified: Some(directory.path().to_owned()),
+            ..v1_places(directory.path())
+        };
+        waited(1_000_000);
+        let mut reader = Reader::at(&places, Net::none());
+        read(&mut reader);
+        let mut seen = || recall(&mut reader, &mut blind()).get(Metric::PsiIoSome);
+        waited(2_000_000);
+        assert_eq!(seen(), Some(2.0), "it waits through its rest");
+        waited(3_000_000);
+        assert_eq!(seen(), Some(3.0), "and still does");
+        assert_eq!(seen(), Some(3.0), "it stands still");
+        // The kernel would not: it is how the test sees whether the file is read.
+        waited(4_000_000);
+        assert_eq!(seen(), Some(3.0));
+        write(directory.path(), &[("cpuacct.usage", "2500000001\n")]);
+        assert_eq!(seen(), Some(4.0), "it ran");
     }
 }
