@@ -66,6 +66,16 @@ bench-detect: need-build ## Measure how fast the models read the stream
 	@cargo build --release $(LOCKED) -p bench
 	@$(TARGET)/release/bench detect
 
+.PHONY: bench-faults
+bench-faults: need-docker build image ## Put faults into a live stack: which are found, when, and their causes (FAULTS="cpu-hog ..." for some)
+	@cargo build --release $(LOCKED) -p bench
+	@$(AS_ROOT) $(TARGET)/release/bench faults $(FAULTS)
+
+.PHONY: bench-ordinary
+bench-ordinary: need-docker build image ## Count the false signals of an hour of ordinary life (SECONDS_OF_LIFE=600 for less)
+	@cargo build --release $(LOCKED) -p bench
+	@$(AS_ROOT) $(TARGET)/release/bench ordinary $(if $(SECONDS_OF_LIFE),--seconds $(SECONDS_OF_LIFE))
+
 .PHONY: clean
 clean: ## Remove what was built, the demo's containers and its image
 	@if command -v docker >/dev/null; then deploy/demo/stack.sh down demo --image; fi
