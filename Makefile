@@ -67,7 +67,7 @@ bench-detect: need-build ## Measure how fast the models read the stream
 	@$(TARGET)/release/bench detect
 
 .PHONY: bench-faults
-bench-faults: need-docker build image ## Put faults into a live stack: which are found, when, and their causes (FAULTS="cpu-hog ..." for some)
+bench-faults: need-docker need-faults build image ## Put faults into a live stack: which are found, when, and their causes (FAULTS="cpu-hog ..." for some)
 	@cargo build --release $(LOCKED) -p bench
 	@$(AS_ROOT) $(TARGET)/release/bench faults $(FAULTS)
 
@@ -81,6 +81,6 @@ clean: ## Remove what was built, the demo's containers and its image
 	@if command -v docker >/dev/null; then deploy/demo/stack.sh down demo --image; fi
 	@cargo clean
 
-.PHONY: need-build need-docker need-kafka need-tests need-netdata
-need-build need-docker need-kafka need-tests need-netdata:
+.PHONY: need-build need-docker need-kafka need-tests need-netdata need-faults
+need-build need-docker need-kafka need-tests need-netdata need-faults:
 	@$(SETUP)/$@.sh

@@ -9,11 +9,11 @@ mod watch;
 
 use std::time::{Duration, Instant};
 
-use e2e::faults::cause::first_cause;
+use e2e::faults::cause::{Cause, first_cause};
 use e2e::faults::stack::SERVICES;
 use e2e::faults::{Fault, FaultStack};
 use e2e::homeostat::Homeostat;
-use units::{Signal, Subject};
+use units::Signal;
 
 pub(crate) use self::ordinary::run as ordinary;
 use self::watch::Watch;
@@ -38,7 +38,7 @@ struct Row {
     /// The signal that found it, and when.
     found: Option<(Signal, Duration)>,
     /// The first-ranked cause, where one was named.
-    cause: Option<Subject>,
+    cause: Option<Cause>,
     cause_right: bool,
     /// From its end until none of its signals was open.
     resolved: Option<Duration>,
@@ -100,13 +100,10 @@ async fn one(fault: Fault, stack: &FaultStack, watch: &mut Watch<'_>) -> Row {
         }
         watch.rest().await;
     }
-    let cause = cause(
-        fault,
-        stack,
-        watch,
-        found.as_ref().map(|(signal, _)| signal),
-    )
-    .await;
+    let cause = match &found {
+        Some((signal, _)) => first_cause(watch.homeostat(), signal).await,
+        None => None,
+    };
     injected.remove().await;
     let resolved = resolved(watch, known).await;
     let others = watch.all()[known..]
@@ -119,26 +116,12 @@ async fn one(fault: Fault, stack: &FaultStack, watch: &mut Watch<'_>) -> Row {
         found,
         cause_right: cause
             .as_ref()
-            .is_some_and(|cause| fault.is_cause(cause, stack)),
+            .is_some_and(|cause| fault.is_cause(&cause.subject, stack)),
         cause,
         resolved,
         others,
         note,
     }
-}
-
-/// The first-ranked cause of the incident of the signal that found the fault.
-async fn cause(
-    fault: Fault,
-    stack: &FaultStack,
-    watch: &mut Watch<'_>,
-    found: Option<&Signal>,
-) -> Option<Subject> {
-    let cause = first_cause(watch.homeostat(), found?).await?;
-    if !fault.is_cause(&cause, stack) {
-        eprintln!("bench: {} was put down to {cause}", fault.name());
-    }
-    Some(cause)
 }
 
 /// How long it takes until no signal opened since is open; `None` when it takes too long.

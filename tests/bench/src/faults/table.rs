@@ -46,8 +46,8 @@ pub(crate) fn line(row: &Row) -> String {
     };
     let cause = match (&row.cause, row.cause_right) {
         (None, _) => "none named".to_owned(),
-        (Some(_), true) => "yes".to_owned(),
-        (Some(subject), false) => format!("no: {subject}"),
+        (Some(cause), true) => format!("yes, `{}`", cause.kind),
+        (Some(cause), false) => format!("no: `{}` of {}", cause.kind, cause.subject),
     };
     let (false_ones, info) = counts(&row.others);
     format!(
