@@ -24,13 +24,13 @@ const WARM_TICKS: f64 = 240.0;
 const WARM_WITHIN: Duration = Duration::from_secs(900);
 /// Without a signal for so long, the next fault may come; a signal that does not end is left open.
 const CALM_TICKS: f64 = 15.0;
-const CALM_WITHIN: Duration = Duration::from_secs(150);
+const CALM_WITHIN: Duration = Duration::from_secs(60);
 /// A fault that is not found by then is missed.
 const FOUND_WITHIN: Duration = Duration::from_secs(60);
 /// A fault lasts on for so long after it was found, so that what it does to others is seen too.
 const LASTS_ON: Duration = Duration::from_secs(20);
 /// After its end, its signals have so long to resolve.
-const RESOLVED_WITHIN: Duration = Duration::from_secs(240);
+const RESOLVED_WITHIN: Duration = Duration::from_secs(150);
 
 /// What became of a fault.
 struct Row {
