@@ -13,6 +13,9 @@ const STACK: &str = "e2e-faults";
 /// A busy machine takes its time; how fast it is on a quiet one is measured elsewhere.
 const FOUND: Duration = Duration::from_secs(150);
 const RESOLVED: Duration = Duration::from_secs(300);
+/// Seconds of samples after which every series may be judged, and to spare.
+const LEARNT_TICKS: f64 = 100.0;
+const LEARNT: Duration = Duration::from_secs(300);
 const FAULTS: [Fault; 4] = [
     Fault::CpuHog,
     Fault::Throttling,
@@ -26,7 +29,12 @@ async fn faults_are_found_where_they_are_and_end_with_their_cause() {
     let services: Vec<&str> = FAULTS.iter().map(|fault| fault.service()).collect();
     let stack = FaultStack::up(STACK, &services).await;
     let homeostat = Homeostat::start(&["up", "--mode", "observe"], dir.path(), &[]);
-    homeostat.learnt().await;
+    homeostat.ready().await;
+    until("what is usual is learnt", LEARNT, || async {
+        let ticks = homeostat.metric("homeostat_tick_duration_seconds_count");
+        (ticks.await? >= LEARNT_TICKS).then_some(())
+    })
+    .await;
     for fault in FAULTS {
         let before: Vec<SignalId> = signals(&homeostat)
             .await
