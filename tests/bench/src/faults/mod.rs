@@ -55,15 +55,17 @@ pub(crate) async fn run(faults: &[Fault]) {
     warm(&homeostat).await;
     let mut watch = Watch::new(&homeostat, &stack);
     watch.look().await;
-    let before = watch.all().len();
-    eprintln!("bench: warm, after {before} signals");
-    let mut rows = Vec::new();
+    eprintln!("bench: warm, after {} signals", watch.all().len());
+    let (mut rows, mut between) = (Vec::new(), Vec::new());
     for fault in faults {
+        let known = watch.all().len();
         watch.calm(CALM_TICKS, CALM_WITHIN).await;
+        let new = watch.all()[known..].iter();
+        between.extend(new.map(|seen| seen.signal.clone()));
         rows.push(one(*fault, &stack, &mut watch).await);
         eprintln!("bench: {}", table::line(rows.last().unwrap()));
     }
-    table::print(&rows, &watch);
+    table::print(&rows, &between);
 }
 
 /// Waits for enough history.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use units::{Severity, Signal};
 
 use super::Row;
-use super::watch::Watch;
 
 const FOUND_S: f64 = 30.0;
 
-/// Prints the table, what the numbers come to, and the signals nobody accounts for.
-pub(crate) fn print(rows: &[Row], watch: &Watch<'_>) {
+/// Prints the table, what the numbers come to, and the signals nobody accounts for; `between` are those that opened while no
+/// fault was there.
+pub(crate) fn print(rows: &[Row], between: &[Signal]) {
     println!(
         "\n| fault | found | delay, s | signal | first cause right | resolved after its end, s | false signals (info) |"
     );
@@ -20,13 +20,13 @@ pub(crate) fn print(rows: &[Row], watch: &Watch<'_>) {
     }
     let found = |row: &&Row| seconds(row).is_some_and(|delay| delay <= FOUND_S);
     println!(
-        "\nfound within {FOUND_S:.0} s: {} of {}; first cause right: {} of {}; false signals: {}; signals in all: {}",
+        "\nfound within {FOUND_S:.0} s: {} of {}; first cause right: {} of {}; false signals: {}; between two faults: {}",
         rows.iter().filter(found).count(),
         rows.len(),
         rows.iter().filter(|row| row.cause_right).count(),
         rows.len(),
         rows.iter().map(|row| counts(&row.others).0).sum::<usize>(),
-        watch.all().len(),
+        counts(between).0,
     );
     for row in rows {
         for signal in &row.others {
@@ -35,6 +35,9 @@ pub(crate) fn print(rows: &[Row], watch: &Watch<'_>) {
         if let Some(note) = row.note {
             println!("{}: {note}", row.fault.name());
         }
+    }
+    for signal in between {
+        println!("between two faults: {}", said(signal));
     }
 }
 

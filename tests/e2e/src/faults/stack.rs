@@ -183,7 +183,7 @@ impl FaultStack {
     }
 
     /// All of `docker run` but image and command. The engine's health checks are off: each starts a process in the container,
-    /// and nineteen of those every two seconds would be what is measured.
+    /// and eighteen of those every two seconds would be what is measured.
     fn command(&self, service: &str, replica: usize, options: &[&str]) -> Command {
         let container = self.container(service, replica);
         let marks = self.marks.path().join(service);
