@@ -336,6 +336,13 @@ impl Container {
             | SignalKind::MemoryRunaway
             | SignalKind::Throttling
             | SignalKind::ErrorLogs
+            | SignalKind::LogStorm
+            | SignalKind::LogNovelty
+            | SignalKind::LogSilence
+            | SignalKind::OddReplica
+            | SignalKind::NetworkDelay
+            | SignalKind::NodePressure
+            | SignalKind::UnusualPattern
             | SignalKind::TelemetryMissing
             | SignalKind::TelemetryLost => {}
         }
@@ -360,6 +367,13 @@ impl Container {
             | SignalKind::Hang
             | SignalKind::MemoryRunaway
             | SignalKind::Throttling
+            | SignalKind::LogStorm
+            | SignalKind::LogNovelty
+            | SignalKind::LogSilence
+            | SignalKind::OddReplica
+            | SignalKind::NetworkDelay
+            | SignalKind::NodePressure
+            | SignalKind::UnusualPattern
             | SignalKind::TelemetryMissing
             | SignalKind::TelemetryLost => {}
         }

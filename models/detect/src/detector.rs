@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use units::{
-    ContainerId, ContainerState, LogLine, NodeId, NodeInventory, Sample, ServiceId, Severity,
-    Signal, SignalKind, Subject, Timestamp,
+    ContainerId, ContainerState, Feedback, LogLine, NodeId, NodeInventory, Sample, ServiceId,
+    Severity, Signal, SignalKind, Subject, Timestamp,
 };
 
 use crate::clock::{Moment, NodeClock};
 use crate::container::{self, Container, ServiceStanding, Surroundings};
 use crate::features::Usual;
+use crate::feedback::{Bars, node_of, raise};
 use crate::gate::Scene;
 use crate::service::{Service, ServiceLoad};
 use crate::settings::Settings;
@@ -34,6 +35,7 @@ pub struct Detector {
     containers: usize,
     evicted: u64,
     swept_at: Timestamp,
+    bars: Bars,
     #[serde(skip)]
     settings: Settings,
 }
@@ -58,6 +60,10 @@ pub struct Counts {
     pub series: usize,
     /// Containers given up or not taken in since the beginning, for want of room.
     pub evicted: u64,
+    /// Raised bars of services that are known.
+    pub bars: usize,
+    /// Raised bars of nodes. Every detector has these.
+    pub node_bars: usize,
     /// Open signals.
     pub open: BTreeMap<(SignalKind, Severity), usize>,
 }
@@ -139,7 +145,7 @@ impl Detector {
         if !known && watch == NodeWatch::Other {
             return Vec::new();
         }
-        let node = self.nodes.entry(inventory.node.clone()).or_default();
+        let node = node_of(&mut self.nodes, &self.bars, &inventory.node);
         let mut signals: Vec<Signal> = node
             .beat(now, inventory, &self.settings)
             .into_iter()
@@ -162,6 +168,27 @@ impl Detector {
         signals
     }
 
+    /// Takes what somebody said of a signal. Whatever the subject, known here or not yet: who comes later finds the bar raised.
+    /// What was taken before changes nothing.
+    pub fn feedback(&mut self, feedback: &Feedback) {
+        let Some(bar) = self.bars.take(feedback) else {
+            return;
+        };
+        match (&bar.subject.service, &bar.subject.node) {
+            (Some(service), _) => {
+                if let Some(service) = self.services.get_mut(service) {
+                    raise(service, bar);
+                }
+            }
+            (None, Some(node)) => {
+                if let Some(node) = self.nodes.get_mut(node) {
+                    node.gates.raise(bar);
+                }
+            }
+            (None, None) => {}
+        }
+    }
+
     /// Goes on after a time in which nothing was listened to: that silence was not the nodes'.
     pub fn resume(&mut self, now: Timestamp) {
         for node in self.nodes.values_mut() {
@@ -171,6 +198,7 @@ impl Detector {
 
     /// Looks for nodes that fell silent.
     pub fn tick(&mut self, now: Timestamp, watch: impl Fn(&NodeId) -> NodeWatch) -> Vec<Signal> {
+        self.bars.prune_nodes(now);
         let mut signals = Vec::new();
         let mut forgotten = Vec::new();
         for (id, node) in &mut self.nodes {
@@ -192,7 +220,10 @@ impl Detector {
 
     /// How much it holds.
     pub fn counts(&self) -> Counts {
+        let (bars, node_bars) = self.bars.count(|service| self.knows(service));
         let mut counts = Counts {
+            bars,
+            node_bars,
             services: self.services.len(),
             containers: self.containers,
             series: self.containers * (Usual::SERIES + 1) + self.services.len(),
@@ -218,7 +249,7 @@ impl Detector {
         traceparent: Option<&str>,
         signals: &mut Vec<Signal>,
     ) -> Option<Moment> {
-        let node = self.nodes.entry(sample.node.clone()).or_default();
+        let node = node_of(&mut self.nodes, &self.bars, &sample.node);
         let now = match &mut node.clock {
             Some(clock) => clock.read(sample.at, sample.steady)?,
             None => {
@@ -239,7 +270,7 @@ impl Detector {
             if !self.admit(sample, now, signals) {
                 return None;
             }
-            let node = self.nodes.entry(sample.node.clone()).or_default();
+            let node = node_of(&mut self.nodes, &self.bars, &sample.node);
             node.containers
                 .insert((sample.service.clone(), sample.container.clone()));
         }
@@ -275,7 +306,8 @@ impl Detector {
             );
         }
         let service = self.services.entry(sample.service.clone()).or_default();
-        let container = Container::new(sample, now, service.eldest());
+        let mut container = Container::new(sample, now, service.eldest());
+        self.bars.meet(service, &sample.service, &mut container);
         service
             .containers
             .insert(sample.container.clone(), container);
@@ -289,6 +321,7 @@ impl Detector {
             return;
         }
         self.swept_at = at;
+        self.bars.prune_services(at);
         let mut gone = Vec::new();
         for (service, state) in &self.services {
             for (id, container) in &state.containers {

@@ -10,7 +10,10 @@ use units::{
 };
 
 use crate::clock::Moment;
+use crate::feedback::Bar;
 
+/// Numbers told with a signal: those that weigh most, which a rule names first.
+const EVIDENCE_MAX: usize = 3;
 /// Calm that one violating reading undoes: noise must not keep a signal open for ever.
 const CALM_LOST: u32 = 3;
 
@@ -70,10 +73,15 @@ pub(crate) struct Finding {
 pub(crate) struct Confirmation {
     /// Violating readings …
     pub(crate) needed: u32,
-    /// … among the last so many, at most 16.
+    /// … among the last so many, at most [`Confirmation::OF_MAX`].
     pub(crate) of: u32,
     /// Normal readings to resolve; a violating one between takes back three.
     pub(crate) calm: u32,
+}
+
+impl Confirmation {
+    /// So many readings are remembered.
+    pub(crate) const OF_MAX: u32 = u64::BITS;
 }
 
 /// Where and when readings are taken.
@@ -88,7 +96,10 @@ pub(crate) struct Scene<'a> {
 /// opens once confirmed, and goes back to calm when resolved.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Gate {
-    history: u16,
+    /// Which of the last readings violated, …
+    history: u64,
+    /// … and which of them so that they count: all, unless a bar is raised.
+    counted: u64,
     since: Moment,
     calm: u32,
     open: Option<Opening>,
@@ -103,9 +114,12 @@ struct Opening {
     traceparent: Option<String>,
 }
 
-/// All gates of one subject that are not calm: at most one a kind.
+/// All gates of one subject that are not calm, and the bars that stand before them: at most one of each a kind.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Gates(BTreeMap<SignalKind, Gate>);
+pub(crate) struct Gates {
+    gates: BTreeMap<SignalKind, Gate>,
+    bars: BTreeMap<SignalKind, Bar>,
+}
 
 impl Gates {
     /// Whether a signal of this kind is open.
@@ -115,7 +129,7 @@ impl Gates {
 
     /// Since when a signal of this kind is open.
     pub(crate) fn opened_at(&self, kind: SignalKind) -> Option<Timestamp> {
-        self.0
+        self.gates
             .get(&kind)?
             .open
             .as_ref()
@@ -124,20 +138,26 @@ impl Gates {
 
     /// How long readings of this kind have violated: the one that showed it first stands for the second before it.
     pub(crate) fn held(&self, kind: SignalKind, now: Moment) -> Duration {
-        let since = self.0.get(&kind).map_or(now, |gate| gate.since);
+        let since = self.gates.get(&kind).map_or(now, |gate| gate.since);
         now.since(since) + Duration::from_secs(1)
     }
 
     /// Whether this kind is open, or a recent reading violated.
     pub(crate) fn is_stirring(&self, kind: SignalKind) -> bool {
-        self.0.contains_key(&kind)
+        self.gates.contains_key(&kind)
     }
 
     /// The kinds and severities that are open.
     pub(crate) fn open(&self) -> impl Iterator<Item = (SignalKind, Severity)> + '_ {
-        self.0
+        self.gates
             .iter()
             .filter_map(|(kind, gate)| gate.open.as_ref().map(|opening| (*kind, opening.severity)))
+    }
+
+    /// Raises the bar of a kind. What is open stays so.
+    pub(crate) fn raise(&mut self, bar: &Bar) {
+        self.bars.retain(|_, other| other.stands(bar.at));
+        self.bars.insert(bar.kind, bar.clone());
     }
 
     /// Takes a reading.
@@ -149,15 +169,23 @@ impl Gates {
         scene: &Scene<'_>,
     ) -> Option<Signal> {
         let violates = matches!(reading, Reading::Violates(_));
-        if matches!(reading, Reading::Unknown) || (!violates && !self.0.contains_key(&kind)) {
+        if matches!(reading, Reading::Unknown) || (!violates && !self.gates.contains_key(&kind)) {
             return None;
         }
+        let at = scene.now.at;
+        let bar = self.bars.get(&kind).filter(|bar| bar.stands(at));
+        let confirmation = bar.map_or(confirmation, |bar| bar.confirmation(confirmation, at));
+        let counts = match &reading {
+            Reading::Violates(finding) => bar.is_none_or(|bar| bar.admits(finding, at)),
+            Reading::Between | Reading::Normal | Reading::Unknown => false,
+        };
         let gate = self
-            .0
+            .gates
             .entry(kind)
             .or_insert_with(|| Gate::starting(scene.now));
-        let mask = u16::MAX >> (16 - confirmation.of.clamp(1, 16));
-        gate.history = ((gate.history << 1) | u16::from(violates)) & mask;
+        let mask = u64::MAX >> (u64::BITS - confirmation.of.clamp(1, Confirmation::OF_MAX));
+        gate.history = ((gate.history << 1) | u64::from(violates)) & mask;
+        gate.counted = ((gate.counted << 1) | u64::from(counts)) & mask;
         let signal = match reading {
             Reading::Violates(finding) => {
                 gate.calm = gate.calm.saturating_sub(CALM_LOST);
@@ -173,16 +201,17 @@ impl Gates {
             Reading::Between | Reading::Unknown => None,
         };
         if self
-            .0
+            .gates
             .get(&kind)
             .is_some_and(|gate| gate.open.is_none() && gate.history == 0)
         {
-            self.0.remove(&kind);
+            self.gates.remove(&kind);
         }
         signal
     }
 
-    /// Opens at a given time, whatever the history: for facts that need no confirmation and whose time is known.
+    /// Opens at a given time, whatever the history: for facts that need no confirmation and whose time is known. Where a bar is
+    /// raised it takes a second for each reading more.
     pub(crate) fn open_at(
         &mut self,
         kind: SignalKind,
@@ -190,15 +219,21 @@ impl Gates {
         finding: Finding,
         scene: &Scene<'_>,
     ) -> Option<Signal> {
-        let gate = self.0.entry(kind).or_insert_with(|| {
-            Gate::starting(Moment {
-                at: opened_at,
-                run: scene.now.run,
-            })
-        });
+        let at = scene.now.at;
+        let bar = self.bars.get(&kind).filter(|bar| bar.stands(at));
+        let admitted = bar.is_none_or(|bar| bar.admits(&finding, at));
+        let wait_s = bar.map_or(0, |bar| bar.more_readings(1, at));
+        let gate = self
+            .gates
+            .entry(kind)
+            .or_insert_with(|| Gate::starting(scene.now));
         if gate.open.is_some() {
             return gate.update(kind, finding, scene);
         }
+        if !admitted || scene.now.since(gate.since) < Duration::from_secs(wait_s.into()) {
+            return None;
+        }
+        gate.since.at = opened_at;
         Some(gate.open(kind, opened_at, finding, scene))
     }
 
@@ -209,7 +244,7 @@ impl Gates {
         why: &str,
         scene: &Scene<'_>,
     ) -> Option<Signal> {
-        let mut gate = self.0.remove(&kind)?;
+        let mut gate = self.gates.remove(&kind)?;
         let opening = gate.open.as_mut()?;
         opening.finding.reason = format!("{}: {why}", scene.subject);
         opening.tell_now(scene);
@@ -225,7 +260,7 @@ impl Gates {
         out: &mut Vec<Signal>,
     ) {
         let kinds: Vec<SignalKind> = self
-            .0
+            .gates
             .keys()
             .copied()
             .filter(|kind| !keep.contains(kind))
@@ -256,7 +291,8 @@ impl Gate {
         if self.open.is_some() {
             return self.update(kind, finding, scene);
         }
-        let confirmed = self.history.count_ones() >= confirmation.needed;
+        let counts = self.counted & 1 == 1;
+        let confirmed = counts && self.counted.count_ones() >= confirmation.needed;
         confirmed.then(|| self.open(kind, scene.now.at, finding, scene))
     }
 
@@ -310,7 +346,8 @@ impl Opening {
         scene: &Scene<'_>,
     ) -> Signal {
         let fingerprint = scene.subject.fingerprint(kind);
-        let evidence = self.finding.proofs.iter().map(|proof| Evidence {
+        let weightiest = self.finding.proofs.iter().take(EVIDENCE_MAX);
+        let evidence = weightiest.map(|proof| Evidence {
             feature: proof.feature.clone(),
             metric: proof.metric,
             unit: proof.unit.clone(),
@@ -427,7 +464,7 @@ mod tests {
                 ids.extend(signal.map(|signal| (signal.id, signal.fingerprint)));
             }
             assert!(gates.resolve(KIND, "gone", &scene(round + 4)).is_some());
-            assert!(gates.0.is_empty());
+            assert!(gates.gates.is_empty());
         }
         assert_ne!(ids[0].0, ids[1].0);
         assert_eq!(ids[0].1, ids[1].1);

@@ -10,6 +10,8 @@
 //! empirical tail, a least effect). Every one needs several samples to confirm, opens once, and is calm for a while before it
 //! resolves. Where a rule explains a container, its deviations stay quiet.
 //!
+//! What somebody dismissed raises a [`Bar`]: its like must last longer, and lie further out, before it is told again.
+//!
 //! [`series`] is a detector of its own for any multivariate series, which knows nothing of containers.
 //!
 //! What this crate does not do: it acts on nothing and recommends nothing (that is `control`), keeps no seasons, reads no log
@@ -22,6 +24,7 @@ mod container;
 mod counters;
 mod detector;
 mod features;
+mod feedback;
 mod gate;
 mod rules;
 pub mod series;
@@ -35,6 +38,7 @@ mod tests;
 mod text;
 
 pub use detector::{Counts, Detector, Step};
+pub use feedback::{Bar, Bars, HEIGHT_MAX};
 pub use service::ServiceLoad;
 pub use settings::Settings;
 pub use telemetry::{NodeWatch, Stream};

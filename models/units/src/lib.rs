@@ -9,6 +9,7 @@
 mod copying;
 mod even;
 mod event;
+mod feedback;
 mod forecast;
 mod id;
 mod inventory;
@@ -28,6 +29,7 @@ mod traffic;
 pub use copying::CopyTemplate;
 pub use even::EvenClock;
 pub use event::{ContainerEvent, EventKind};
+pub use feedback::{Feedback, Opinion};
 pub use forecast::{Forecast, ForecastPoint, LoadMetric};
 pub use id::{
     CommandId, ContainerId, ContainerName, Fingerprint, Generation, NodeId, PlanId, ServiceId,

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use detect::{Counts, Detector, NodeWatch, Settings, Stream};
 use forecast::{Forecaster, Load};
 use serde::{Deserialize, Serialize};
-use units::{Forecast, LogLine, NodeId, NodeInventory, Sample, ServiceId, Signal, Timestamp};
+use units::{
+    Feedback, Forecast, LogLine, NodeId, NodeInventory, Sample, ServiceId, Signal, Timestamp,
+};
 
 /// All that can happen to a partition.
 pub(crate) enum Event {
@@ -27,6 +29,8 @@ pub(crate) enum Event {
     },
     /// A node was taken out of the inventory.
     NodeRemoved(NodeId),
+    /// Somebody said something of a signal; of which partition is not asked.
+    Feedback(Arc<Feedback>),
     /// The state was read back after a time in which nothing was listened to.
     Resumed,
     /// Time passed.
@@ -80,6 +84,10 @@ impl Core {
                 effects(self.detector.inventory(now, &inventory, watch, stream))
             }
             Event::NodeRemoved(node) => effects(self.detector.node_removed(now, &node)),
+            Event::Feedback(feedback) => {
+                self.detector.feedback(&feedback);
+                Vec::new()
+            }
             Event::Resumed => {
                 self.detector.resume(now);
                 Vec::new()

@@ -6,7 +6,7 @@ use bus::BusError;
 use detect::Counts;
 use kit::boot::chain;
 use kit::metrics::{Counters, Gauges, Histograms, MetricName, Metrics};
-use units::{Severity, Signal, SignalKind, SignalPhase, Timestamp};
+use units::{Feedback, Severity, Signal, SignalKind, SignalPhase, Timestamp};
 
 use crate::checkpoint::Unreadable;
 
@@ -22,6 +22,7 @@ pub(crate) struct Meters {
     series: Gauges,
     untracked: Gauges,
     open: Gauges,
+    bars: Gauges,
     signals: Counters,
     forecasts: Counters,
     checkpoint_at: Gauges,
@@ -40,6 +41,7 @@ impl Meters {
             series: metrics.gauge(MetricName::Series),
             untracked: metrics.gauge(MetricName::UntrackedContainers),
             open: metrics.gauge(MetricName::SignalsOpen),
+            bars: metrics.gauge(MetricName::BarsRaised),
             signals: metrics.counter(MetricName::Signals),
             forecasts: metrics.counter(MetricName::Forecasts),
             checkpoint_at: metrics.gauge(MetricName::CheckpointTimestamp),
@@ -218,6 +220,9 @@ impl Counted {
         meters.series.with(&[]).set(series as f64);
         let evicted: u64 = self.counts.iter().map(|counts| counts.evicted).sum();
         meters.untracked.with(&[]).set(evicted as f64);
+        let raised = |counts: &Counts| counts.bars + counts.node_bars;
+        let bars: usize = self.counts.iter().map(raised).sum();
+        meters.bars.with(&[]).set(bars as f64);
         for kind in SignalKind::ALL {
             for severity in [Severity::Info, Severity::Warning, Severity::Critical] {
                 let of = |counts: &Counts| counts.open.get(&(kind, severity)).copied();
@@ -226,6 +231,24 @@ impl Counted {
                 meters.open.with(&labels).set(open as f64);
             }
         }
+    }
+}
+
+/// Somebody said something of a signal. All of it is read again after each start.
+pub(crate) struct FeedbackHeard<'a> {
+    pub(crate) feedback: &'a Feedback,
+}
+
+impl FeedbackHeard<'_> {
+    pub(crate) fn emit(self) {
+        let feedback = self.feedback;
+        tracing::debug!(
+            signal = %feedback.signal,
+            kind = %feedback.kind,
+            subject = %feedback.subject,
+            opinion = %feedback.opinion,
+            "feedback"
+        );
     }
 }
 

@@ -5,7 +5,8 @@
 //! tells, and keeps its state in a checkpoint. A checkpoint is written only after every signal before it is in the log, and
 //! positions are committed only after their checkpoint; whatever moment a process is ended at, the next one resumes from the
 //! checkpoint and tells what was not told, under the same ids. Inventory is followed without a group: it is the nodes'
-//! heartbeat, and says when a container is gone.
+//! heartbeat, and says when a container is gone. Feedback is followed the same way, by every instance: a dismissal raises the bar in
+//! whichever partition its subject is.
 //!
 //! What this crate does not do: it decides nothing about actions, and groups no signals into incidents. Delivery is at least
 //! once: a signal may be told twice, and is recognised by its id, phase and time.
@@ -15,10 +16,12 @@ mod checkpoint;
 mod config;
 mod core;
 mod events;
+mod feedback;
 mod merge;
 mod outbox;
 mod partition;
 mod shell;
+mod tails;
 
 pub use config::Config;
 

@@ -27,7 +27,7 @@ pub(crate) struct Partition {
     positions: Positions,
     /// Covered by a checkpoint in the log; none in this process yet.
     covered: Option<Positions>,
-    /// Something changed the state that stands in no record of this partition: a heartbeat, or time that told a signal.
+    /// Something changed the state that stands in no record of this partition: a heartbeat, feedback, or time that told a signal.
     unrecorded: bool,
     slot: Slot,
     newest_sample: Timestamp,
@@ -60,7 +60,15 @@ impl Partition {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        self.core.counts()
+        let counts = self.core.counts();
+        match self.number {
+            NODES_PARTITION => counts,
+            // Every partition has them; one counts them.
+            _ => Counts {
+                node_bars: 0,
+                ..counts
+            },
+        }
     }
 
     /// Takes a record that was read. One that the state already covers is passed over.
@@ -104,6 +112,7 @@ impl Partition {
         };
         let elsewhere = match &event {
             Event::Inventory { .. } | Event::NodeRemoved(_) => watch == NodeWatch::Owner,
+            Event::Feedback(_) => true,
             Event::Samples { .. } | Event::Logs { .. } | Event::Resumed | Event::Tick => false,
         };
         let effects = self.core.handle(now, watch, event);

@@ -4,25 +4,27 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{BusError, Fetched, From, Record, Subscription, Tail, Tailed, TopicPartition};
+use bus::{BusError, Fetched, Record, Subscription, Tailed, TopicPartition};
 use kit::backoff::{Backoff, seed_of};
 use kit::health::Dependency;
 use kit::{Context, EvenClock};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::Instrument as _;
-use units::{NodeId, NodeInventory};
+use units::{Feedback, NodeId, NodeInventory};
 use wire::{Checkpoint, Meta, topic};
 
 use crate::checkpoint;
 use crate::core::{Core, Effect, Event};
 use crate::events::{
-    CheckpointUnreadable, CheckpointWritten, Counted, ForecastTold, LogTrouble, Meters, News,
-    PartitionsAssigned, PartitionsRevoked, RecordPassedOver, RecordRead, RecordUnreadable, Resumed,
-    SamplesHandled, SignalTold,
+    CheckpointUnreadable, CheckpointWritten, Counted, FeedbackHeard, ForecastTold, LogTrouble,
+    Meters, News, PartitionsAssigned, PartitionsRevoked, RecordPassedOver, RecordRead,
+    RecordUnreadable, Resumed, SamplesHandled, SignalTold,
 };
+use crate::feedback::Heard;
 use crate::merge::{Content, Pending, Source};
 use crate::outbox::Outbox;
 use crate::partition::Partition;
+use crate::tails::Tails;
 use crate::{Config, Error};
 
 const GROUP: &str = "homeostat-analytics";
@@ -46,6 +48,7 @@ pub(crate) struct Shell {
     assignment: Dependency,
     partitions: BTreeMap<u32, Partition>,
     outbox: Outbox,
+    feedback: Heard,
     complaints: HashSet<String>,
     clock: EvenClock,
     checkpoint_at: Instant,
@@ -66,6 +69,7 @@ impl Shell {
             assignment: context.health.dependency("assignment"),
             outbox: Outbox::new(context.bus.clone(), meters.clone(), &context.producer),
             partitions: BTreeMap::new(),
+            feedback: Heard::default(),
             complaints: HashSet::new(),
             clock: EvenClock::new(),
             checkpoint_at: Instant::now() + config.checkpoint_every.get(),
@@ -79,9 +83,9 @@ impl Shell {
     pub(crate) async fn run(mut self) -> Result<(), Error> {
         let seed = seed_of(&self.context.producer);
         let mut waits = Backoff::new(RETRY_BASE, RETRY_CAP, seed);
-        while let Some((mut subscription, mut tail)) = self.open(&mut waits).await? {
+        while let Some((mut subscription, mut tails)) = self.open(&mut waits).await? {
             match self
-                .follow(&mut subscription, &mut tail, &mut waits)
+                .follow(&mut subscription, &mut tails, &mut waits)
                 .await?
             {
                 Followed::ToTheEnd => {
@@ -95,25 +99,26 @@ impl Shell {
     }
 
     /// Opens what is read, until it works or the process is to end.
-    async fn open(&mut self, waits: &mut Backoff) -> Result<Option<(Subscription, Tail)>, Error> {
+    async fn open(&mut self, waits: &mut Backoff) -> Result<Option<(Subscription, Tails)>, Error> {
         let shutdown = self.context.shutdown.clone();
         loop {
             let bus = &self.context.bus;
             let opened = shutdown.run_until_cancelled(async {
-                let tail = bus.tail(topic::INVENTORY, From::Beginning).await?;
+                let tails = Tails::open(bus).await?;
                 let subscription = bus.subscribe(GROUP, &[topic::SAMPLES, topic::LOGS]).await?;
-                Ok((subscription, tail))
+                Ok((subscription, tails))
             });
             match opened.await {
                 None => return Ok(None),
                 Some(Ok(opened)) => {
                     self.log.up();
+                    self.feedback = Heard::default();
                     return Ok(Some(opened));
                 }
                 Some(Err(error @ BusError::Closed)) => return Err(Error::Log(error)),
                 Some(Err(error)) => {
                     LogTrouble {
-                        doing: "read samples, logs and inventory",
+                        doing: "read samples, logs, inventory and feedback",
                         error: &error,
                     }
                     .emit(&self.log);
@@ -133,7 +138,7 @@ impl Shell {
     async fn follow(
         &mut self,
         subscription: &mut Subscription,
-        tail: &mut Tail,
+        tails: &mut Tails,
         waits: &mut Backoff,
     ) -> Result<Followed, Error> {
         let shutdown = self.context.shutdown.clone();
@@ -153,7 +158,7 @@ impl Shell {
                     }
                     Err(error) => Err(error),
                 },
-                tailed = tail.next(), if has_room => tailed.map(|tailed| self.tailed(tailed)),
+                tailed = tails.next(), if has_room => tailed.map(|tailed| self.tailed(tailed)),
                 () = tokio::time::sleep_until(due.unwrap_or(idle)), if due.is_some() => Ok(()),
                 _ = tick.tick() => self.tick(subscription).await,
             };
@@ -229,7 +234,11 @@ impl Shell {
             let checkpoints = self.checkpoints().await?;
             let now = Instant::now();
             for number in wanted {
-                let partition = self.load(number, &checkpoints, now);
+                let mut partition = self.load(number, &checkpoints, now);
+                let at = self.clock.now();
+                for feedback in self.feedback.iter() {
+                    partition.handle(at, Event::Feedback(feedback));
+                }
                 self.partitions.insert(number, partition);
             }
         }
@@ -357,11 +366,36 @@ impl Shell {
             return;
         };
         RecordRead {
-            topic: topic::INVENTORY,
+            topic: &record.position.topic,
         }
         .emit(&self.meters);
+        match &*record.position.topic {
+            topic::FEEDBACK => self.feedback(&record),
+            _ => self.inventory(&record),
+        }
+    }
+
+    fn feedback(&mut self, record: &Record) {
+        match wire::decode::<Feedback>(record) {
+            Ok(feedback) => {
+                let feedback = Arc::new(feedback);
+                FeedbackHeard {
+                    feedback: &feedback,
+                }
+                .emit();
+                self.feedback.push(&feedback);
+                let numbers: Vec<u32> = self.partitions.keys().copied().collect();
+                for number in numbers {
+                    self.handle(number, Event::Feedback(Arc::clone(&feedback)));
+                }
+            }
+            Err(error) => self.unreadable(&error),
+        }
+    }
+
+    fn inventory(&mut self, record: &Record) {
         let numbers: Vec<u32> = self.partitions.keys().copied().collect();
-        if wire::is_tombstone(&record) {
+        if wire::is_tombstone(record) {
             if let Ok(node) = std::str::from_utf8(&record.key) {
                 for number in numbers {
                     self.handle(number, Event::NodeRemoved(NodeId::from(node)));
@@ -369,7 +403,7 @@ impl Shell {
             }
             return;
         }
-        match wire::decode::<NodeInventory>(&record) {
+        match wire::decode::<NodeInventory>(record) {
             Ok(inventory) => {
                 let inventory = Arc::new(inventory);
                 let (now, instant) = (self.clock.now(), Instant::now());

@@ -12,9 +12,10 @@ use bus::{Bus, From, Record, Tailed};
 use kit::Context;
 use kit::config::HumanDuration;
 use units::{
-    ContainerId, ContainerName, ContainerState, Direction, EngineInfo, Forecast, HealthState, Link,
-    LogLine, LogSeverity, LogStream, Metric, MetricRow, NodeCapacity, NodeId, NodeInventory, Point,
-    Sample, SeriesKind, ServiceId, Signal, SignalKind, SignalPhase, Steady, Timestamp,
+    ContainerId, ContainerName, ContainerState, Direction, EngineInfo, Feedback, Forecast,
+    HealthState, Link, LogLine, LogSeverity, LogStream, Metric, MetricRow, NodeCapacity, NodeId,
+    NodeInventory, Opinion, Point, Sample, SeriesKind, ServiceId, Signal, SignalKind, SignalPhase,
+    Steady, Timestamp,
 };
 use wire::{Meta, topic};
 
@@ -478,4 +479,46 @@ async fn next_signal(tail: &mut bus::Tail) -> Signal {
         }
     };
     tokio::time::timeout(DEADLINE, next).await.unwrap()
+}
+
+/// Every partition's instance reads all feedback, also one that was started after it was given.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_dismissed_must_last_longer_and_the_bar_is_counted() {
+    let bus = bus_with_topics().await;
+    tell_story(&bus).await;
+    run_to_the_end(&bus).await;
+    let all = signals(&bus).await;
+    let opened = |kind: SignalKind, all: &[Signal]| {
+        let is_it = |it: &&Signal| it.kind == kind && it.phase == SignalPhase::Open;
+        all.iter().find(is_it).cloned().unwrap()
+    };
+    let hang = opened(SignalKind::Hang, &all);
+
+    let bus = bus_with_topics().await;
+    let dismissed = Feedback::of(&hang, Opinion::Dismissed, hang.at, None);
+    let record = wire::encode(&dismissed, &Meta::new("test"));
+    bus.produce(record).await.unwrap();
+    let context = Context::new(bus.clone(), "analytics", "test");
+    let (shutdown, metrics) = (context.shutdown.clone(), context.metrics.clone());
+    let role = tokio::spawn(analytics::run(config(), context));
+    let read = "homeostat_records_consumed_total{topic=\"homeostat.feedback\"} 1\n";
+    let wait = async {
+        while !metrics.encode().contains(read) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        tell_story(&bus).await;
+        while !metrics
+            .encode()
+            .contains("homeostat_signal_bars_raised 1")
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, wait).await.unwrap();
+    shutdown.cancel();
+    role.await.unwrap().unwrap();
+    run_to_the_end(&bus).await;
+    let later = opened(SignalKind::Hang, &signals(&bus).await);
+    let waited = later.opened_at.since(hang.opened_at);
+    assert_eq!(waited, Duration::from_secs(5), "a fact waits, and is told");
 }

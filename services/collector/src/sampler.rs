@@ -12,7 +12,7 @@ use units::{
     ContainerId, ContainerState, Limits, Metric, MetricRow, NodeId, Sample, Steady, Timestamp,
 };
 
-use crate::cgroup::{Buffer, Host, LimitFiles, Reader};
+use crate::cgroup::{Buffer, Host, LimitFiles, Overview, Reader};
 use crate::events::{Counted, Instruments, Refused, SamplesLost, Ticked, TicksMissed, Unreadable};
 use crate::extras::Extras;
 use crate::freight::Cargo;
@@ -198,6 +198,7 @@ struct Readers {
     node: NodeId,
     host: Host,
     by_id: HashMap<ContainerId, Run>,
+    overview: Overview,
     buffer: Buffer,
     ticks: u64,
 }
@@ -216,6 +217,7 @@ impl Readers {
     fn new(node: NodeId, host: Host) -> Self {
         Readers {
             node,
+            overview: Overview::new(host.clone()),
             host,
             by_id: HashMap::new(),
             buffer: Buffer::default(),
@@ -271,6 +273,7 @@ impl Readers {
     /// A row for every container whose state can be vouched for.
     fn read(&mut self, roster: &Roster, now: Timestamp) -> Vec<Sample> {
         self.ticks += 1;
+        self.overview.look(&mut self.buffer);
         let steady = kit::steady();
         let mut rows = Vec::with_capacity(roster.members.len());
         for (ticks, member) in (self.ticks..).zip(&roster.members) {
@@ -285,7 +288,8 @@ impl Readers {
                     run.limits
                 };
                 run.limits = LimitFiles::Recall;
-                reader.read(limits, &mut self.buffer, &mut metrics);
+                let overview = &mut self.overview;
+                reader.read(limits, overview, &mut self.buffer, &mut metrics);
             }
             // Limits are recalled even when the files are gone; usage is not.
             let was_read = metrics

@@ -5,6 +5,9 @@ use units::{
     BreakerEntry, LabelProblem, Mode, NodeId, PlanEntry, ScalePolicy, ServiceId, Signal, Timestamp,
 };
 
+pub use crate::explain::{Done, Similar};
+pub use crate::feedback::{BarStatus, Heard, ListedSignal, Remark, Said};
+
 /// `GET /status`: the fleet at a glance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -71,6 +74,18 @@ pub struct ServiceStatus {
 pub struct Explanation {
     /// The signal's newest state.
     pub signal: Signal,
+    /// What was said of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Said>,
+    /// Why its confidence is what it is.
+    #[serde(default)]
+    pub confidence_why: String,
+    /// The bar that stands for its kind and service, or node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bar: Option<BarStatus>,
+    /// Earlier signals of the same kind about the same service or node, newest first.
+    #[serde(default)]
+    pub similar: Vec<Similar>,
     /// Earlier openings of the same kind and subject, newest first.
     pub earlier: Vec<Signal>,
     /// Plans it caused, oldest first.

@@ -7,10 +7,12 @@ use kit::Context;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use units::{Forecast, JournalEntry, NodeId, NodeInventory, Signal};
+use units::{Feedback, Forecast, JournalEntry, NodeId, NodeInventory, Signal};
 use wire::{DecodeError, topic};
 
 use crate::http::{self, Shared};
+use crate::say::Desk;
+use crate::trust::Listens;
 use crate::{Config, Error};
 
 /// How far back signals are read when the console starts: what is older and still open is told again by its updates.
@@ -36,6 +38,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
         (topic::INVENTORY, From::Beginning),
         (topic::SIGNALS, From::Time((now - SIGNALS_BACK).as_millis())),
         (topic::JOURNAL, From::Beginning),
+        (topic::FEEDBACK, From::Beginning),
         (
             topic::FORECASTS,
             From::Time((now - FORECASTS_BACK).as_millis()),
@@ -49,7 +52,8 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
             context.shutdown.clone(),
         ));
     }
-    tasks.spawn(serve(listener, view, context.shutdown.clone()));
+    let desk = Desk::new(&context, view.clone(), Listens::at(config.listen));
+    tasks.spawn(serve(listener, view, desk, context.shutdown.clone()));
     tracing::info!(address = %config.listen, "console listens");
     let mut result = Ok(());
     while let Some(ended) = tasks.join_next().await {
@@ -65,9 +69,10 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
 async fn serve(
     listener: TcpListener,
     view: Shared,
+    desk: Desk,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    axum::serve(listener, http::router(view))
+    axum::serve(listener, http::router(view).merge(desk.router()))
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await
         .map_err(Error::Serve)
@@ -119,6 +124,10 @@ fn apply(view: &Shared, record: &Record) -> Result<(), DecodeError> {
         topic::JOURNAL => {
             let entry: JournalEntry = wire::decode(record)?;
             view.change(|view| view.journal(entry));
+        }
+        topic::FEEDBACK => {
+            let feedback: Feedback = wire::decode(record)?;
+            view.change(|view| view.feedback(feedback));
         }
         topic::FORECASTS => {
             let forecast: Forecast = wire::decode(record)?;

@@ -56,6 +56,10 @@ pub(crate) fn router(view: Shared) -> Router {
         .route("/api/v1/signals", get(signals))
         .route("/api/v1/signals/{id}", get(explain))
         .route(
+            "/api/v1/feedback",
+            get(|State(view): State<Shared>| async move { Json(view.read().bars(kit::now())) }),
+        )
+        .route(
             "/api/v1/actions",
             get(|State(view): State<Shared>| async move { Json(view.read().actions()) }),
         )
@@ -72,21 +76,21 @@ async fn script() -> impl IntoResponse {
 
 async fn signals(State(view): State<Shared>, Query(query): Query<SignalQuery>) -> Response {
     let which = if query.all { Which::All } else { Which::Open };
-    Json(view.read().signals(which)).into_response()
+    Json(view.read().listed(which)).into_response()
 }
 
 async fn explain(State(view): State<Shared>, Path(id): Path<String>) -> Response {
-    match view.read().explain(&id) {
+    match view.read().explain(&id, kit::now()) {
         Ok(explanation) => Json(explanation).into_response(),
         Err(error) => problem(StatusCode::NOT_FOUND, error.to_string()),
     }
 }
 
 async fn unknown() -> Response {
-    let error = "no such address; the page is on /, the API under /api/v1: status, services, signals, actions";
+    let error = "no such address; the page is on /, the API under /api/v1: status, services, signals, actions, feedback";
     problem(StatusCode::NOT_FOUND, error.to_owned())
 }
 
-fn problem(status: StatusCode, error: String) -> Response {
+pub(crate) fn problem(status: StatusCode, error: String) -> Response {
     (status, Json(Problem { error })).into_response()
 }

@@ -1,15 +1,19 @@
 //! The console: what the loop sees and does, for people.
 //!
 //! It follows the topics without a group, keeps a bounded picture of them in memory ([`View`]), and shows it as a page on `/`
-//! and as JSON under `/api/v1`, which the command line reads. It decides nothing, writes to no topic and never
-//! speaks to an engine; stopping it changes nothing for the loop.
+//! and as JSON under `/api/v1`, which the command line reads. It decides nothing and never speaks to an engine; stopping it changes
+//! nothing for the loop. The one thing it writes is what people say of signals, to `homeostat.feedback`.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod api;
 mod config;
 mod error;
+mod explain;
+mod feedback;
 mod follow;
 mod http;
+mod say;
+mod trust;
 mod view;
 
 pub use config::Config;

@@ -48,7 +48,15 @@ function subject(signal) {
 }
 
 function signalRow(signal) {
-  return [cell(time(signal.opened_at), "number"), mark(signal.severity), cell(signal.kind.replaceAll("_", " ")), cell(subject(signal)), cell(signal.reason)];
+  const why = cell(signal.reason);
+  if (signal.said) {
+    const because = signal.said.because ? ": " + signal.said.because : "";
+    const said = document.createElement("div");
+    said.className = "quiet";
+    said.textContent = signal.said.opinion + " at " + time(signal.said.at) + because;
+    why.append(said);
+  }
+  return [cell(time(signal.opened_at), "number"), mark(signal.severity), cell(signal.kind.replaceAll("_", " ")), cell(subject(signal)), why];
 }
 
 function stepText(step) {

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use units::{
-    BreakerEntry, ContainerRecord, ContainerState, Forecast, JournalEntry, NodeId, NodeInventory,
-    PlanEntry, PlanId, ServiceId, Signal, SignalId, SignalPhase, Timestamp,
+    BreakerEntry, ContainerRecord, ContainerState, Feedback, Forecast, JournalEntry, NodeId,
+    NodeInventory, PlanEntry, PlanId, ServiceId, Signal, SignalId, SignalPhase, Timestamp,
 };
 
-use crate::api::{Explanation, NodeStatus, ServiceStatus, Status};
+use crate::api::{BarStatus, Explanation, Heard, ListedSignal, NodeStatus, ServiceStatus, Status};
+use crate::explain;
+use crate::feedback::Opinions;
 
 /// Resolved signals kept; the oldest go first. Open ones are always kept.
 const SIGNALS_KEPT: usize = 2_000;
@@ -26,6 +28,7 @@ pub struct View {
     plan_order: VecDeque<PlanId>,
     forecasts: BTreeMap<ServiceId, Forecast>,
     breaker: Option<BreakerEntry>,
+    opinions: Opinions,
 }
 
 /// Why an id was not found.
@@ -69,6 +72,11 @@ impl View {
                 self.breaker = entry.open_until.is_some().then_some(entry);
             }
         }
+    }
+
+    /// Takes what somebody said of a signal.
+    pub fn feedback(&mut self, feedback: Feedback) {
+        self.opinions.take(feedback);
     }
 
     /// Takes a service's load.
@@ -156,6 +164,41 @@ impl View {
         signals
     }
 
+    /// Signals as [`View::signals`] gives them, with what was said of each.
+    pub fn listed(&self, which: Which) -> Vec<ListedSignal> {
+        let signals = self.signals(which).into_iter();
+        signals.map(|signal| self.with_said(signal)).collect()
+    }
+
+    /// The bars that stand, highest first.
+    pub fn bars(&self, now: Timestamp) -> Vec<BarStatus> {
+        self.opinions.bars(now)
+    }
+
+    /// The signal whose id begins so.
+    ///
+    /// # Errors
+    /// As [`View::explain`].
+    pub fn find(&self, id: &str) -> Result<ListedSignal, NotFound> {
+        self.lookup(id).map(|signal| self.with_said(signal.clone()))
+    }
+
+    /// When feedback that is given now is given: after all before it.
+    pub(crate) fn next_feedback_at(&self, now: Timestamp) -> Timestamp {
+        self.opinions.next_at(now)
+    }
+
+    pub(crate) fn heard(&self, listed: ListedSignal, now: Timestamp) -> Heard {
+        let (kind, subject) = (listed.signal.kind, &listed.signal.subject);
+        let bar = self.opinions.bar(kind, subject, now);
+        Heard { listed, bar }
+    }
+
+    fn with_said(&self, signal: Signal) -> ListedSignal {
+        let said = self.opinions.of(&signal.id);
+        ListedSignal { signal, said }
+    }
+
     /// Plans, newest first.
     pub fn actions(&self) -> Vec<PlanEntry> {
         let mut plans: Vec<PlanEntry> = self.plans.values().cloned().collect();
@@ -168,11 +211,25 @@ impl View {
         plans
     }
 
-    /// The signal whose id begins so, with what was done about it.
+    /// The signal whose id begins so, with what was done about it and what is known of its like.
     ///
     /// # Errors
     /// When none or several begin so.
-    pub fn explain(&self, id: &str) -> Result<Explanation, NotFound> {
+    pub fn explain(&self, id: &str, now: Timestamp) -> Result<Explanation, NotFound> {
+        let signal = self.lookup(id)?;
+        let caused_by = |signal: &SignalId| self.caused_by(signal);
+        Ok(Explanation {
+            signal: signal.clone(),
+            said: self.opinions.of(&signal.id),
+            confidence_why: explain::confidence_why(signal).to_owned(),
+            bar: self.opinions.bar(signal.kind, &signal.subject, now),
+            similar: explain::similar(signal, self.signals.values(), caused_by, &self.opinions),
+            earlier: self.earlier(signal),
+            plans: self.caused_by(&signal.id),
+        })
+    }
+
+    fn lookup(&self, id: &str) -> Result<&Signal, NotFound> {
         let from = SignalId::from(id);
         let mut found = self
             .signals
@@ -185,11 +242,7 @@ impl View {
         if others > 0 && signal.id.as_str() != id {
             return Err(NotFound::Ambiguous(id.to_owned(), others + 1));
         }
-        Ok(Explanation {
-            signal: signal.clone(),
-            earlier: self.earlier(signal),
-            plans: self.caused_by(&signal.id),
-        })
+        Ok(signal)
     }
 
     fn earlier(&self, signal: &Signal) -> Vec<Signal> {

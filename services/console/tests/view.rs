@@ -84,16 +84,18 @@ fn an_id_may_be_shortened_as_long_as_it_is_clear() {
     let second = signal("web", 60, SignalPhase::Open, 60);
     view.signal(first.clone());
     view.signal(second.clone());
-    let whole = view.explain(second.id.as_str()).unwrap();
+    let whole = view.explain(second.id.as_str(), at(90)).unwrap();
     assert_eq!(whole.signal.id, second.id);
     assert_eq!(whole.earlier.len(), 1);
-    let both = view.explain(first.fingerprint.as_str()).unwrap_err();
+    let both = view
+        .explain(first.fingerprint.as_str(), at(90))
+        .unwrap_err();
     assert!(
         both.to_string()
             .contains("is the beginning of 2 signals' ids"),
         "{both}"
     );
-    let none = view.explain("zzz").unwrap_err();
+    let none = view.explain("zzz", at(90)).unwrap_err();
     assert!(
         none.to_string().contains("`homeostat signals` lists them"),
         "{none}"

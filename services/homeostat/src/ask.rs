@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use console::api::{Explanation, Problem, ServiceStatus, Status};
+use console::api::{ListedSignal, Problem, ServiceStatus, Status};
+use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use units::{Evidence, PlanEntry, Signal};
+use units::PlanEntry;
 
 use crate::cli::Ask;
 use crate::exit::Failure;
+use crate::explain::{judged, opinion, steps};
 use crate::table::{Output, print, print_json, span, with_heading};
 
 /// The console answers from memory; one that takes longer is not well.
@@ -100,14 +102,15 @@ pub(crate) fn signals(ask: &Ask, which: Which) -> Result<(), Failure> {
         Which::Open => "signals",
         Which::All => "signals?all=true",
     };
-    let signals: Vec<Signal> = get(ask, path)?;
+    let signals: Vec<ListedSignal> = get(ask, path)?;
     show(ask, &signals, |signals| {
         if signals.is_empty() {
             return "nothing is out of the ordinary".to_owned();
         }
-        let mut table =
-            with_heading(&["id", "since", "phase", "severity", "kind", "subject", "why"]);
-        for signal in signals {
+        let mut table = with_heading(&[
+            "id", "since", "phase", "severity", "kind", "subject", "said", "why",
+        ]);
+        for ListedSignal { signal, said } in signals {
             table.add_row([
                 signal.id.to_string(),
                 signal.opened_at.to_string(),
@@ -115,6 +118,7 @@ pub(crate) fn signals(ask: &Ask, which: Which) -> Result<(), Failure> {
                 signal.severity.to_string(),
                 signal.kind.to_string(),
                 signal.subject.to_string(),
+                said.as_ref().map_or_else(String::new, opinion),
                 signal.reason.clone(),
             ]);
         }
@@ -144,103 +148,11 @@ pub(crate) fn actions(ask: &Ask) -> Result<(), Failure> {
     })
 }
 
-fn steps(entry: &PlanEntry) -> String {
-    let steps = entry.plan.steps.iter().map(|step| step.action.to_string());
-    steps.collect::<Vec<_>>().join(", ")
-}
-
 fn verdict(entry: &PlanEntry) -> String {
-    entry.verdict.as_ref().map_or_else(String::new, |verdict| {
-        format!("{}: {}", verdict.kind.as_str(), verdict.reason)
-    })
+    entry.verdict.as_ref().map_or_else(String::new, judged)
 }
 
-/// `homeostat explain`.
-pub(crate) fn explain(ask: &Ask, id: &str) -> Result<(), Failure> {
-    let explanation: Explanation = get(ask, &format!("signals/{id}"))?;
-    show(ask, &explanation, explained)
-}
-
-fn explained(explanation: &Explanation) -> String {
-    let signal = &explanation.signal;
-    let mut lines = vec![
-        format!("{} · {} · {}", signal.kind, signal.subject, signal.severity),
-        signal.reason.clone(),
-        String::new(),
-        format!("  id          {}", signal.id),
-        format!("  opened      {}", signal.opened_at),
-        format!("  state       {} at {}", signal.phase.as_str(), signal.at),
-        format!(
-            "  score       {:.3} (confidence {})",
-            signal.score.get(),
-            signal.confidence.as_str()
-        ),
-    ];
-    if !signal.evidence.is_empty() {
-        lines.push("\nevidence".to_owned());
-        lines.extend(signal.evidence.iter().map(evidence));
-    }
-    lines.push("\nwhat was done".to_owned());
-    if explanation.plans.is_empty() {
-        lines.push("  nothing".to_owned());
-    }
-    for entry in &explanation.plans {
-        lines.push(format!(
-            "  {}  {} [{}]",
-            entry.plan.created_at,
-            steps(entry),
-            entry.phase.as_str()
-        ));
-        lines.push(format!("    expected: {}", entry.plan.expected.text));
-        lines.extend(
-            entry
-                .plan
-                .alternatives
-                .iter()
-                .map(|other| format!("    not taken: {other}")),
-        );
-        if entry.verdict.is_some() {
-            lines.push(format!("    verdict: {}", verdict(entry)));
-        }
-    }
-    if !explanation.earlier.is_empty() {
-        lines.push("\nearlier".to_owned());
-        lines.extend(
-            explanation
-                .earlier
-                .iter()
-                .map(|other| format!("  {}  {}", other.opened_at, other.reason)),
-        );
-    }
-    lines.join("\n")
-}
-
-fn evidence(evidence: &Evidence) -> String {
-    format!(
-        "  {:<28} {} {}  expected {} to {}  since {}",
-        evidence.feature,
-        number(evidence.observed),
-        evidence.unit,
-        number(evidence.expected_low),
-        number(evidence.expected_high),
-        evidence.since
-    )
-}
-
-/// Three significant digits are as many as a judgement needs.
-fn number(value: f64) -> String {
-    match value.abs() {
-        0.0 => "0".to_owned(),
-        0.1..10.0 => format!("{value:.2}"),
-        10.0..1_000.0 => format!("{value:.0}"),
-        1_000.0..1e6 => format!("{:.1}k", value / 1e3),
-        1e6..1e9 => format!("{:.1}M", value / 1e6),
-        1e9.. => format!("{:.1}G", value / 1e9),
-        _ => format!("{value:.4}"),
-    }
-}
-
-fn show<T: Serialize>(
+pub(crate) fn show<T: Serialize>(
     ask: &Ask,
     answer: &T,
     table: impl FnOnce(&T) -> String,
@@ -252,7 +164,7 @@ fn show<T: Serialize>(
 }
 
 /// The table without the blanks at the ends of its lines.
-fn trimmed(table: &comfy_table::Table) -> String {
+pub(crate) fn trimmed(table: &comfy_table::Table) -> String {
     table
         .lines()
         .map(|line| line.trim_end().to_owned())
@@ -260,17 +172,40 @@ fn trimmed(table: &comfy_table::Table) -> String {
         .join("\n")
 }
 
-fn get<T: DeserializeOwned>(ask: &Ask, path: &str) -> Result<T, Failure> {
+/// What the console answers to this path under its API.
+pub(crate) fn get<T: DeserializeOwned>(ask: &Ask, path: &str) -> Result<T, Failure> {
+    fetch(ask, path, |client, url| client.get(url))
+}
+
+/// Tells the console something, and gives its answer.
+pub(crate) fn post<T: DeserializeOwned>(
+    ask: &Ask,
+    path: &str,
+    body: &impl Serialize,
+) -> Result<T, Failure> {
+    fetch(ask, path, |client, url| client.post(url).json(body))
+}
+
+fn fetch<T: DeserializeOwned>(
+    ask: &Ask,
+    path: &str,
+    request: impl FnOnce(&Client, &str) -> RequestBuilder,
+) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(fetch(&ask.console, path))
+    let url = format!("{}/api/v1/{path}", ask.console.trim_end_matches('/'));
+    let client = Client::builder().timeout(TIMEOUT).build()?;
+    let request = request(&client, &url);
+    runtime.block_on(answer(&ask.console, &url, request))
 }
 
-async fn fetch<T: DeserializeOwned>(console: &str, path: &str) -> Result<T, Failure> {
-    let url = format!("{}/api/v1/{path}", console.trim_end_matches('/'));
-    let client = reqwest::Client::builder().timeout(TIMEOUT).build()?;
-    let answer = client.get(&url).send().await.map_err(|error| {
+async fn answer<T: DeserializeOwned>(
+    console: &str,
+    url: &str,
+    request: RequestBuilder,
+) -> Result<T, Failure> {
+    let answer = request.send().await.map_err(|error| {
         if error.is_builder() {
             return Failure::Usage(format!("{console:?} is no address of a console; write http://HOST:PORT"));
         }
@@ -280,11 +215,11 @@ async fn fetch<T: DeserializeOwned>(console: &str, path: &str) -> Result<T, Fail
     })?;
     if !answer.status().is_success() {
         let status = answer.status();
-        let text = match answer.json::<Problem>().await {
-            Ok(problem) => problem.error,
-            Err(_) => format!("{url} answers {status}; is that a console?"),
-        };
-        return Err(Failure::Unreachable(text));
+        return Err(match answer.json::<Problem>().await {
+            Ok(problem) if status == StatusCode::BAD_REQUEST => Failure::Usage(problem.error),
+            Ok(problem) => Failure::Unreachable(problem.error),
+            Err(_) => Failure::Unreachable(format!("{url} answers {status}; is that a console?")),
+        });
     }
     answer.json().await.map_err(|_| {
         Failure::Unreachable(format!(

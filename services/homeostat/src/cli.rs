@@ -6,9 +6,10 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use units::Mode;
 
 use crate::exit::Failure;
+use crate::feedback::FeedbackVerb;
 use crate::process::Role;
 use crate::table::{Output, print};
-use crate::{ask, config, demo, evaluate, process, score, templates};
+use crate::{ask, config, demo, evaluate, explain, feedback, process, score, templates};
 
 const AFTER_HELP: &str = "\
 Exit status: 0 done; 1 tried and failed; 2 wrong command line or configuration, nothing was done;
@@ -57,11 +58,11 @@ enum Verb {
     Status(Ask),
     /// Every service: what is allowed, what runs, its load.
     Services(Ask),
-    /// What is out of the ordinary now.
+    /// What is out of the ordinary now; and what you say of it.
     Signals(Signals),
     /// What was done or suggested, why, and whether it helped.
     Actions(Ask),
-    /// One signal in full: evidence, earlier ones, what was done.
+    /// One signal in full: evidence, what was done, and what came of its like.
     Explain(Explain),
     /// Look at log files.
     #[command(subcommand)]
@@ -126,7 +127,10 @@ pub(crate) struct Ask {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Signals {
+    #[command(subcommand)]
+    verb: Option<FeedbackVerb>,
     /// Those that are over too.
     #[arg(long)]
     all: bool,
@@ -181,10 +185,9 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Console => process::run(Role::Console, config::load(sources)?),
         Verb::Status(asked) => ask::status(&asked),
         Verb::Services(asked) => ask::services(&asked),
-        Verb::Signals(asked) if asked.all => ask::signals(&asked.ask, ask::Which::All),
-        Verb::Signals(asked) => ask::signals(&asked.ask, ask::Which::Open),
+        Verb::Signals(asked) => signals(asked),
         Verb::Actions(asked) => ask::actions(&asked),
-        Verb::Explain(asked) => ask::explain(&asked.ask, &asked.signal),
+        Verb::Explain(asked) => explain::explain(&asked.ask, &asked.signal),
         Verb::Logs(LogsVerb::Templates { input }) => templates::templates(&input),
         Verb::Score(options) => score::run(&options),
         Verb::Config(ConfigVerb::Check) => config::check(sources),
@@ -192,6 +195,14 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Completion { shell } => completion(shell),
         Verb::Evaluate(options) => evaluate::run(&options),
         Verb::Demo(options) => demo::run(sources, options),
+    }
+}
+
+fn signals(asked: Signals) -> Result<(), Failure> {
+    match (asked.verb, asked.all) {
+        (Some(verb), _) => feedback::run(verb),
+        (None, true) => ask::signals(&asked.ask, ask::Which::All),
+        (None, false) => ask::signals(&asked.ask, ask::Which::Open),
     }
 }
 
@@ -207,4 +218,42 @@ fn setting(text: &str) -> Result<(String, String), String> {
         format!("{text:?} has no '='; write KEY=VALUE as in collector.interval=2s")
     })?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &str) -> Result<Signals, clap::Error> {
+        let words = ["homeostat", "signals"]
+            .into_iter()
+            .chain(words.split_whitespace());
+        match Cli::try_parse_from(words)?.verb {
+            Verb::Signals(signals) => Ok(signals),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn signals_lists_unless_it_is_given_a_verb() {
+        assert!(parsed("").unwrap().verb.is_none());
+        let all = parsed("--all --console http://c:1 -o json").unwrap();
+        assert!(all.verb.is_none() && all.all);
+        for words in [
+            "ack 0a1b",
+            "dismiss 0a1b --because backup",
+            "dismiss 0a1b --console http://c:1",
+            "feedback -o json",
+        ] {
+            assert!(parsed(words).unwrap().verb.is_some(), "{words}");
+        }
+        for wrong in [
+            "ack",
+            "--all ack 0a1b",
+            "--console http://c:1 feedback",
+            "nod 0a1b",
+        ] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
+    }
 }

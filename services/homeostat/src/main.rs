@@ -3,11 +3,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod ask;
+mod chart;
 mod cli;
 mod config;
 mod demo;
 mod evaluate;
 mod exit;
+mod explain;
+mod feedback;
 mod memory;
 mod process;
 mod score;

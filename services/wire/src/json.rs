@@ -5,7 +5,8 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use units::{
-    Command, ContainerEvent, Forecast, JournalEntry, NodeInventory, Outcome, Signal, Timestamp,
+    Command, ContainerEvent, Feedback, Forecast, JournalEntry, NodeInventory, Outcome, Signal,
+    Timestamp,
 };
 
 use crate::error::DecodeError;
@@ -40,6 +41,7 @@ macro_rules! json {
 
 json!(ContainerEvent, EVENTS, "event", self => self.container.as_str());
 json!(Signal, SIGNALS, "signal", self => self.fingerprint.as_str());
+json!(Feedback, FEEDBACK, "feedback", self => self.fingerprint.as_str());
 json!(Forecast, FORECASTS, "forecast", self => self.service.as_str());
 json!(Command, COMMANDS, "command", self => self.node.as_str());
 json!(Outcome, OUTCOMES, "outcome", self => self.node.as_str());

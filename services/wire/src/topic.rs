@@ -15,6 +15,9 @@ pub const EVENTS: &str = "homeostat.events";
 pub const INVENTORY: &str = "homeostat.inventory";
 /// Keyed by fingerprint; JSON.
 pub const SIGNALS: &str = "homeostat.signals";
+/// Keyed by fingerprint; JSON, what people said of signals. Each dismissal counts, so they are kept by age and not compacted; their
+/// effect has worn off well before they go.
+pub const FEEDBACK: &str = "homeostat.feedback";
 /// Keyed by service; JSON.
 pub const FORECASTS: &str = "homeostat.forecasts";
 /// Keyed by node; JSON, one step of a plan.
@@ -53,6 +56,7 @@ pub fn all(partitions: u32) -> Vec<TopicSpec> {
         delete(EVENTS, 1, 7, GIB),
         compact(INVENTORY),
         delete(SIGNALS, 1, 7, GIB),
+        delete(FEEDBACK, 1, 30, GIB),
         delete(FORECASTS, 1, 1, GIB),
         delete(COMMANDS, 1, 7, GIB),
         delete(OUTCOMES, 1, 7, GIB),

@@ -76,6 +76,7 @@ fn decode_as_everything(record: &Record) {
     check(wire::decode::<ContainerEvent>(record));
     check(wire::decode::<NodeInventory>(record));
     check(wire::decode::<Signal>(record));
+    check(wire::decode::<Feedback>(record));
     check(wire::decode::<Forecast>(record));
     check(wire::decode::<Command>(record));
     check(wire::decode::<Outcome>(record));
@@ -100,7 +101,7 @@ proptest! {
     #[test]
     fn arbitrary_bytes_are_refused_or_read_but_never_panic(
         bytes in proptest::collection::vec(any::<u8>(), 0..512),
-        schema in prop::sample::select(vec!["samples/1", "samples/2", "series/1", "links/1", "logs/1", "logs/2", "event/1", "inventory/1", "signal/1", "forecast/1", "command/1", "outcome/1", "journal/1", "claim/1", "checkpoint/1", "x"]),
+        schema in prop::sample::select(vec!["samples/1", "samples/2", "series/1", "links/1", "logs/1", "logs/2", "event/1", "inventory/1", "signal/1", "feedback/1", "forecast/1", "command/1", "outcome/1", "journal/1", "claim/1", "checkpoint/1", "x"]),
     ) {
         let mut record = delivered(wire::encode(&signal(), &meta()));
         record.value = Bytes::from(bytes);

@@ -47,6 +47,12 @@ fn json_records_are_as_they_were() {
     json(&event());
     json(&inventory());
     json(&signal());
+    json(&Feedback::of(
+        &signal(),
+        Opinion::Dismissed,
+        at(60_000),
+        Some("the nightly backup".to_owned()),
+    ));
     json(&forecast());
     json(&plan().commands().next().unwrap());
     json(&outcome());

@@ -24,6 +24,8 @@ const DISTANCE_CALM: f64 = 2.5;
 const SCORE_MIN: f64 = 0.98;
 /// A deviation that lasts longer than a short job is worth a look.
 const WARNING_AFTER: Duration = Duration::from_secs(120);
+/// Other series that stray at the same time are told with one that does.
+const COMPANY_MAX: usize = 2;
 /// A fall counts when less than this share is left.
 const FALL_LEFT_MAX: f64 = 0.10;
 
@@ -63,10 +65,48 @@ pub(crate) fn read_all(
     usual: &Usual,
     lasting: impl Fn(SignalKind) -> Duration,
 ) -> [(SignalKind, Reading); 4] {
-    watched(memory_metric, now, usual).map(|series| {
-        let reading = read(name, &series, lasting(series.kind));
+    let all = watched(memory_metric, now, usual);
+    std::array::from_fn(|index| {
+        let series = &all[index];
+        let mut reading = read(name, series, lasting(series.kind));
+        if let Reading::Violates(finding) = &mut reading {
+            finding.proofs.extend(company(&all, series.kind));
+        }
         (series.kind, reading)
     })
+}
+
+/// What else strays at the same time, furthest first: it weighs too, and says what kind of work it is.
+fn company(all: &[Watched<'_>], kind: SignalKind) -> Vec<Proof> {
+    let strays = |series: &&Watched<'_>| {
+        series.kind != kind
+            && series.usual.samples() >= HISTORY_MIN
+            && series.distance().is_some_and(|it| it >= DISTANCE_CALM)
+    };
+    let mut others: Vec<&Watched<'_>> = all.iter().filter(strays).collect();
+    others.sort_by(|a, b| {
+        b.distance()
+            .unwrap_or(0.0)
+            .total_cmp(&a.distance().unwrap_or(0.0))
+    });
+    let proofs = others.into_iter().filter_map(Watched::proof);
+    proofs.take(COMPANY_MAX).collect()
+}
+
+impl Watched<'_> {
+    /// How many spreads it is from its usual level, either way.
+    fn distance(&self) -> Option<f64> {
+        self.usual.level()?;
+        Some(self.usual.distance(self.value?).abs())
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        let proof = Proof::derived(self.feature, self.unit, self.value?, self.usual.range());
+        Some(Proof {
+            metric: self.metric,
+            ..proof
+        })
+    }
 }
 
 fn watched<'a>(memory_metric: Metric, now: &Features, usual: &'a Usual) -> [Watched<'a>; 4] {
@@ -173,7 +213,6 @@ fn finding(
     (value, level): (f64, f64),
     lasting: Duration,
 ) -> Finding {
-    let proof = Proof::derived(series.feature, series.unit, value, series.usual.range());
     let severity = if lasting >= WARNING_AFTER {
         Severity::Warning
     } else {
@@ -190,9 +229,6 @@ fn finding(
             duration(lasting),
             (series.show)(level),
         ),
-        proofs: vec![Proof {
-            metric: series.metric,
-            ..proof
-        }],
+        proofs: series.proof().into_iter().collect(),
     }
 }

@@ -7,8 +7,10 @@
 mod kept;
 mod layout;
 mod metrics;
+mod overview;
 mod reader;
 
 pub(crate) use kept::Buffer;
 pub(crate) use layout::{Host, LocateError};
+pub(crate) use overview::Overview;
 pub(crate) use reader::{LimitFiles, Network, Reader};

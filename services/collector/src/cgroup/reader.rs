@@ -9,19 +9,24 @@
 //! does not have: without one, the file that counts how the limit was hit stands still.
 //!
 //! A container that has used no CPU time since the last sample did nothing by itself: only what happens to it all the same is
-//! read then, which is its network and its waiting for I/O, and the rest is said again, for nineteen samples at most. Totals
-//! lose nothing by that: they are told so much later.
+//! looked at then, which is its network and its waiting for I/O, and the rest is said again, for nineteen samples at most. These
+//! two are not read either while the [`Overview`] shows that nothing moved, for as many samples at most. Totals lose nothing by
+//! that: they are told so much later.
 
 use std::path::{Path, PathBuf};
 
-use formats::kernel::{self, CpuStat, IoStat, MemoryEvents, MemoryStat, Operations, Pressure};
+use formats::kernel::{
+    self, CpuStat, IoStat, MemoryEvents, MemoryStat, NetCounters, Operations, Pressure,
+};
 use units::{Metric, MetricRow};
 
 use super::kept::{Buffer, Kept};
 use super::layout::{Host, LocateError, Place, Places};
 use super::metrics;
+use super::overview::{self, Overview};
 
-/// Samples in a row that say again what a container at rest said before: the kernel may take memory from it meanwhile.
+/// Samples in a row that say again what was said before: the kernel may take memory from a container at rest, and let fall packets
+/// that no interface counts as sent.
 const REPEATS_MAX: u32 = 19;
 
 /// Whether the limits are read anew; they change seldom, and reading them costs as much as anything else.
@@ -49,8 +54,9 @@ pub(crate) struct Reader {
     memory: Memory,
     io: Io,
     pids: Pids,
-    pressure: [Kept; 3],
-    net: Kept,
+    pressure: [Kept; 2],
+    waiting: Waiting,
+    net: Net,
     last: Last,
 }
 
@@ -60,6 +66,27 @@ struct Last {
     /// CPU time used by then, in nanoseconds.
     usage_ns: Option<u64>,
     row: MetricRow,
+    repeats: u32,
+}
+
+/// Waiting for I/O.
+#[derive(Debug)]
+struct Waiting {
+    file: Kept,
+    /// Its cgroup on v2.
+    directory: Option<PathBuf>,
+    last: Option<Pressure>,
+    /// How long those under the cgroup above it had waited before `last` was read.
+    above_us: Option<u64>,
+    repeats: u32,
+}
+
+/// The interfaces of its own.
+#[derive(Debug)]
+struct Net {
+    file: Kept,
+    interfaces: Vec<u32>,
+    last: Option<NetCounters>,
     repeats: u32,
 }
 
@@ -133,13 +160,17 @@ impl Reader {
     ) -> Result<Reader, LocateError> {
         let places = host.locate(pid, id)?;
         let net = match network {
-            Network::Own => Kept::open(&host.process_file(pid, "net/dev")),
-            Network::Shared => Kept::none(),
+            Network::Own => Net {
+                file: Kept::open(&host.process_file(pid, "net/dev")),
+                interfaces: overview::interfaces(host, pid),
+                ..Net::none()
+            },
+            Network::Shared => Net::none(),
         };
         Ok(Reader::at(&places, net))
     }
 
-    fn at(places: &Places, net: Kept) -> Reader {
+    fn at(places: &Places, net: Net) -> Reader {
         let unified = |name: &str| match &places.unified {
             Some(directory) => Kept::open(&directory.join(name)),
             None => Kept::none(),
@@ -149,18 +180,27 @@ impl Reader {
             memory: Memory::open(places.memory.as_ref()),
             io: Io::open(places.io.as_ref()),
             pids: Pids::open(places.pids.as_ref()),
-            pressure: [
-                unified("cpu.pressure"),
-                unified("memory.pressure"),
-                unified("io.pressure"),
-            ],
+            pressure: [unified("cpu.pressure"), unified("memory.pressure")],
+            waiting: Waiting {
+                file: unified("io.pressure"),
+                directory: places.unified.clone(),
+                last: None,
+                above_us: None,
+                repeats: 0,
+            },
             net,
             last: Last::default(),
         }
     }
 
     /// Reads everything that can still be read into `row`.
-    pub(crate) fn read(&mut self, limits: LimitFiles, buffer: &mut Buffer, row: &mut MetricRow) {
+    pub(crate) fn read(
+        &mut self,
+        limits: LimitFiles,
+        overview: &mut Overview,
+        buffer: &mut Buffer,
+        row: &mut MetricRow,
+    ) {
         let usage_ns = self.cpu.read_usage(buffer);
         if self.rests(usage_ns, limits) {
             self.last.repeats += 1;
@@ -176,8 +216,10 @@ impl Reader {
             self.read_pressure(buffer, row, Resource::Memory);
             self.last.row.clone_from(row);
         }
-        self.read_pressure(buffer, row, Resource::Io);
-        if let Some(counters) = self.net.read(buffer).and_then(kernel::net_dev) {
+        if let Some(pressure) = self.waiting.read(overview, buffer) {
+            metrics::pressure(pressure, Metric::PsiIoSome, Metric::PsiIoFull, row);
+        }
+        if let Some(counters) = self.net.read(overview, buffer) {
             metrics::network(&counters, row);
         }
     }
@@ -194,7 +236,6 @@ impl Reader {
         let (some, full) = match of {
             Resource::Cpu => (Metric::PsiCpuSome, Metric::PsiCpuFull),
             Resource::Memory => (Metric::PsiMemorySome, Metric::PsiMemoryFull),
-            Resource::Io => (Metric::PsiIoSome, Metric::PsiIoFull),
         };
         if let Some(text) = self.pressure[of as usize].read(buffer) {
             metrics::pressure(Pressure::parse(text), some, full, row);
@@ -207,7 +248,63 @@ impl Reader {
 enum Resource {
     Cpu,
     Memory,
-    Io,
+}
+
+impl Waiting {
+    /// A cgroup cannot have waited while none under the one above it did.
+    fn read(&mut self, overview: &mut Overview, buffer: &mut Buffer) -> Option<Pressure> {
+        self.file.0.as_ref()?;
+        let directory = self.directory.as_deref();
+        let above_us = directory.and_then(|directory| overview.waited_above(directory));
+        let still = above_us.is_some() && above_us == self.above_us;
+        if still && self.repeats < REPEATS_MAX {
+            self.repeats += 1;
+            return self.last;
+        }
+        self.repeats = 0;
+        self.above_us = above_us;
+        self.last = self.file.read(buffer).map(Pressure::parse);
+        self.last
+    }
+}
+
+impl Net {
+    fn none() -> Net {
+        Net {
+            file: Kept::none(),
+            interfaces: Vec::new(),
+            last: None,
+            repeats: 0,
+        }
+    }
+
+    /// Nothing moved while the ends on the host count what these counted last. Were they not its own ends after all, they would
+    /// hardly count the same.
+    fn read(&mut self, overview: &Overview, buffer: &mut Buffer) -> Option<NetCounters> {
+        self.file.0.as_ref()?;
+        let far_ends = overview.network(&self.interfaces);
+        let still = match (&self.last, &far_ends) {
+            (Some(last), Some(far_ends)) => moved(last) == moved(far_ends),
+            (None, _) | (_, None) => false,
+        };
+        if still && self.repeats < REPEATS_MAX {
+            self.repeats += 1;
+            return self.last;
+        }
+        self.repeats = 0;
+        self.last = self.file.read(buffer).and_then(kernel::net_dev);
+        self.last
+    }
+}
+
+/// What both ends of a pair count alike; each counts its own errors and drops.
+fn moved(counters: &NetCounters) -> [u64; 4] {
+    [
+        counters.rx_bytes,
+        counters.rx_packets,
+        counters.tx_bytes,
+        counters.tx_packets,
+    ]
 }
 
 impl Cpu {
@@ -527,8 +624,26 @@ mod tests {
 
     fn read(reader: &mut Reader) -> MetricRow {
         let mut row = MetricRow::default();
-        reader.read(LimitFiles::Read, &mut Buffer::default(), &mut row);
+        let mut overview = blind();
+        let mut buffer = Buffer::default();
+        reader.read(LimitFiles::Read, &mut overview, &mut buffer, &mut row);
         row
+    }
+
+    fn recall(reader: &mut Reader, overview: &mut Overview) -> MetricRow {
+        let mut row = MetricRow::default();
+        let mut buffer = Buffer::default();
+        overview.look(&mut buffer);
+        reader.read(LimitFiles::Recall, overview, &mut buffer, &mut row);
+        row
+    }
+
+    /// Of a host that shows nothing.
+    fn blind() -> Overview {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("proc/1")).unwrap();
+        fs::write(root.path().join("proc/1/mountinfo"), "").unwrap();
+        Overview::new(Host::open(root.path()).unwrap())
     }
 
     fn assert_common(row: &MetricRow) {
@@ -590,7 +705,7 @@ mod tests {
     fn the_same_container_reads_the_same_on_v1_v2_and_hybrid() {
         let v1 = tempfile::tempdir().unwrap();
         write(v1.path(), V1);
-        let row = read(&mut Reader::at(&v1_places(v1.path()), Kept::none()));
+        let row = read(&mut Reader::at(&v1_places(v1.path()), Net::none()));
         assert_common(&row);
         assert_eq!(row.get(Metric::PsiCpuSome), None);
 
@@ -606,7 +721,7 @@ mod tests {
             pids: place,
             unified: Some(v2.path().to_owned()),
         };
-        let row = read(&mut Reader::at(&places, Kept::none()));
+        let row = read(&mut Reader::at(&places, Net::none()));
         assert_common(&row);
         assert_pressure(&row);
 
@@ -618,7 +733,7 @@ mod tests {
             unified: Some(unified.path().to_owned()),
             ..v1_places(v1.path())
         };
-        let row = read(&mut Reader::at(&places, Kept::none()));
+        let row = read(&mut Reader::at(&places, Net::none()));
         assert_common(&row);
         assert_pressure(&row);
     }
@@ -627,7 +742,7 @@ mod tests {
     fn a_reader_sees_new_values_and_recalls_limits() {
         let directory = tempfile::tempdir().unwrap();
         write(directory.path(), V1);
-        let mut reader = Reader::at(&v1_places(directory.path()), Kept::none());
+        let mut reader = Reader::at(&v1_places(directory.path()), Net::none());
         read(&mut reader);
         write(
             directory.path(),
@@ -637,8 +752,7 @@ mod tests {
                 ("cpu.cfs_quota_us", "-1\n"),
             ],
         );
-        let mut row = MetricRow::default();
-        reader.read(LimitFiles::Recall, &mut Buffer::default(), &mut row);
+        let row = recall(&mut reader, &mut blind());
         assert_eq!(row.get(Metric::Pids), Some(9.0));
         assert_eq!(row.get(Metric::CpuLimit), Some(0.5));
         assert_eq!(read(&mut reader).get(Metric::CpuLimit), None);
@@ -648,14 +762,10 @@ mod tests {
     fn a_container_that_rests_is_said_again_for_a_while() {
         let directory = tempfile::tempdir().unwrap();
         write(directory.path(), V1);
-        let mut reader = Reader::at(&v1_places(directory.path()), Kept::none());
+        let mut reader = Reader::at(&v1_places(directory.path()), Net::none());
         read(&mut reader);
         write(directory.path(), &[("pids.current", "9\n")]);
-        let mut pids = || {
-            let mut row = MetricRow::default();
-            reader.read(LimitFiles::Recall, &mut Buffer::default(), &mut row);
-            row.get(Metric::Pids)
-        };
+        let mut pids = || recall(&mut reader, &mut blind()).get(Metric::Pids);
         for _ in 0..REPEATS_MAX {
             assert_eq!(pids(), Some(4.0));
         }
@@ -680,15 +790,11 @@ mod tests {
         let counts = |row: &MetricRow| {
             [Metric::CpuPeriods, Metric::MemoryFailures].map(|metric| row.get(metric))
         };
-        let recall = |reader: &mut Reader| {
-            let mut row = MetricRow::default();
-            reader.read(LimitFiles::Recall, &mut Buffer::default(), &mut row);
-            counts(&row)
-        };
+        let recall = |reader: &mut Reader| counts(&recall(reader, &mut blind()));
 
         let limited = tempfile::tempdir().unwrap();
         write(limited.path(), V1);
-        let mut reader = Reader::at(&v1_places(limited.path()), Kept::none());
+        let mut reader = Reader::at(&v1_places(limited.path()), Net::none());
         read(&mut reader);
         write(limited.path(), &moved);
         assert_eq!(recall(&mut reader), [Some(51.0), Some(4.0)]);
@@ -700,11 +806,61 @@ mod tests {
             ("memory.limit_in_bytes", "9223372036854771712\n"),
         ];
         write(free.path(), &no_limits);
-        let mut reader = Reader::at(&v1_places(free.path()), Kept::none());
+        let mut reader = Reader::at(&v1_places(free.path()), Net::none());
         read(&mut reader);
         // The kernel would not: it is how the test sees whether the files are read.
         write(free.path(), &moved);
         assert_eq!(recall(&mut reader), [Some(50.0), Some(3.0)]);
         assert_eq!(counts(&read(&mut reader)), [Some(51.0), Some(4.0)]);
+    }
+
+    #[test]
+    fn what_the_host_shows_to_stand_still_is_not_read() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let table = |name: &str, rx: u64, tx: u64| {
+            format!(" face |bytes\n{name}: {rx} 1 0 0 0 0 0 0 {tx} 1 0 0 0 0 0 0\n")
+        };
+        let some = |us: u64| format!("some avg10=0.00 avg60=0.00 avg300=0.00 total={us}\n");
+        write("proc/1/mountinfo", "");
+        write("proc/1/net/dev", &table("veth1", 20, 10));
+        write("sys/class/net/veth1/iflink", "12\n");
+        write("sys/class/net/veth1/ifindex", "13\n");
+        write("proc/7/net/dev", &table("eth0", 10, 20));
+        write("above/io.pressure", &some(5_000_000));
+        write("above/mine/io.pressure", &some(1_000_000));
+        let places = Places {
+            unified: Some(root.path().join("above/mine")),
+            ..Places::default()
+        };
+        let host = Host::open(root.path()).unwrap();
+        let net = Net {
+            file: Kept::open(&host.process_file(7, "net/dev")),
+            interfaces: vec![12],
+            ..Net::none()
+        };
+        let mut overview = Overview::new(host);
+        let mut reader = Reader::at(&places, net);
+        let mut seen = || {
+            let row = recall(&mut reader, &mut overview);
+            [Metric::NetRxBytes, Metric::PsiIoSome].map(|metric| row.get(metric))
+        };
+        assert_eq!(seen(), [Some(10.0), Some(1.0)]);
+        assert_eq!(seen(), [Some(10.0), Some(1.0)]);
+        // The kernel would not: it is how the test sees whether the files are read.
+        write("proc/7/net/dev", &table("eth0", 11, 20));
+        write("above/mine/io.pressure", &some(2_000_000));
+        for _ in 0..REPEATS_MAX - 1 {
+            assert_eq!(seen(), [Some(10.0), Some(1.0)]);
+        }
+        assert_eq!(seen()[0], Some(11.0), "said again often enough");
+        write("proc/1/net/dev", &table("veth1", 20, 12));
+        write("proc/7/net/dev", &table("eth0", 12, 20));
+        write("above/io.pressure", &some(6_000_000));
+        assert_eq!(seen(), [Some(12.0), Some(2.0)], "both moved");
     }
 }

@@ -11,7 +11,7 @@ mod process;
 mod text;
 
 pub use cgroup::{CpuStat, IoStat, MemoryEvents, MemoryStat, Operations, cfs_limit, cpu_max};
-pub use net::{Interface, NetCounters, interfaces, net_dev};
+pub use net::{Interface, NetCounters, interfaces, multicast_interfaces, net_dev};
 pub use pressure::Pressure;
 pub use process::process_start_ms;
 pub use text::{find, for_each_pair, limit, number};

@@ -100,6 +100,15 @@ pub fn net_dev(text: &[u8]) -> Option<NetCounters> {
     sum
 }
 
+/// The numbers of the interfaces in `/proc/PID/net/dev_mcast`, a line for each address they hear: number, name, and what is not
+/// looked at here. An interface may be there several times. Lines that do not begin with a number are passed over.
+pub fn multicast_interfaces(text: &[u8]) -> Vec<u32> {
+    lines(text)
+        .filter_map(|line| integer(words(line).next()?))
+        .filter_map(|number| u32::try_from(number).ok())
+        .collect()
+}
+
 /// The two lines above the table.
 #[cfg(test)]
 pub(crate) const NET_DEV_HEAD: &str = "Inter-|   Receive                                                |  Transmit\n face |bytes    \
@@ -109,6 +118,12 @@ pub(crate) const NET_DEV_HEAD: &str = "Inter-|   Receive                        
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn interfaces_are_known_by_the_addresses_they_hear() {
+        let text = b"2    eth0            1     0     333300000001\n2    eth0            1     0     01005e000001\nx y\n\n99999999999 z\n";
+        assert_eq!(multicast_interfaces(text), [2, 2]);
+    }
 
     #[test]
     fn loopback_is_not_traffic() {

@@ -120,6 +120,7 @@ metric_names! {
     Series: Gauge, "homeostat_series" [] None, "Series whose behaviour is being followed";
     SignalsOpen: Gauge, "homeostat_signals_open" [kind, severity] None, "Signals open now";
     Signals: Counter, "homeostat_signals" [kind, phase] None, "Signals published, by phase";
+    BarsRaised: Gauge, "homeostat_signal_bars_raised" [] None, "Kinds of signals of which a subject must show more because somebody dismissed one";
     Forecasts: Counter, "homeostat_forecasts" [] None, "Forecasts published";
     UntrackedContainers: Gauge, "homeostat_untracked_containers" [] None, "Containers given up or not taken in for want of room, since the state began";
     CheckpointTimestamp: Gauge, "homeostat_checkpoint_timestamp_seconds" [] Seconds, "When the state of the detectors was last written to the log";

@@ -1,0 +1,321 @@
+//! What people say of signals: taken over HTTP, written to the log, and shown with the signals it is about.
+#![allow(clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bus::{Bus, From, Tailed};
+use console::View;
+use console::api::{BarStatus, Explanation, Heard, ListedSignal, Problem};
+use kit::Context;
+use reqwest::{Client, Response};
+use tokio_util::sync::CancellationToken;
+use units::*;
+use wire::{Meta, topic};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The opening of an anomaly of this container of the service `web`, so many seconds ago.
+fn signal(container: &str, seconds_ago: u64) -> Signal {
+    let subject = Subject::container(
+        ServiceId::from("web"),
+        NodeId::from("node-a"),
+        ContainerId::from(container),
+        ContainerName::from("web-1"),
+    );
+    let fingerprint = subject.fingerprint(SignalKind::CpuAnomaly);
+    let opened_at = kit::now() - Duration::from_secs(seconds_ago);
+    Signal {
+        id: SignalId::of(&fingerprint, opened_at),
+        fingerprint,
+        phase: SignalPhase::Open,
+        kind: SignalKind::CpuAnomaly,
+        subject,
+        severity: Severity::Info,
+        score: Ratio::saturating(0.99),
+        confidence: Confidence::Low,
+        opened_at,
+        at: opened_at,
+        reason: "busy".to_owned(),
+        evidence: vec![Evidence {
+            feature: "cpu_usage_seconds".to_owned(),
+            metric: Some(Metric::CpuUsage),
+            unit: "cores".to_owned(),
+            observed: 3.0,
+            expected_low: 0.0,
+            expected_high: 1.0,
+            since: opened_at,
+        }],
+        traceparent: None,
+    }
+}
+
+fn resolved(signal: &Signal, after: Duration) -> Signal {
+    Signal {
+        phase: SignalPhase::Resolve,
+        at: signal.opened_at + after,
+        ..signal.clone()
+    }
+}
+
+/// A console over a log that holds these signals.
+struct Rig {
+    bus: Bus,
+    address: SocketAddr,
+    client: Client,
+    shutdown: CancellationToken,
+}
+
+impl Rig {
+    async fn with(signals: &[Signal]) -> Rig {
+        let bus = Bus::memory();
+        bus.ensure_topics(&topic::all(1)).await.unwrap();
+        for signal in signals {
+            let record = wire::encode(signal, &Meta::new("test"));
+            bus.produce(record).await.unwrap();
+        }
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let context = Context::new(bus.clone(), "console", "node-a");
+        let shutdown = context.shutdown.clone();
+        tokio::spawn(console::run(console::Config { listen: address }, context));
+        let rig = Rig {
+            bus,
+            address,
+            client: Client::new(),
+            shutdown,
+        };
+        let wanted = signals.len();
+        rig.until(|listed: &Vec<ListedSignal>| listed.len() == wanted)
+            .await;
+        rig
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}/api/v1/{path}", self.address)
+    }
+
+    async fn until(&self, holds: impl Fn(&Vec<ListedSignal>) -> bool) -> Vec<ListedSignal> {
+        let asked = async {
+            loop {
+                if let Ok(answer) = self.client.get(self.url("signals?all=true")).send().await
+                    && let Ok(listed) = answer.json().await
+                    && holds(&listed)
+                {
+                    return listed;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, asked).await.unwrap()
+    }
+
+    async fn post(&self, path: &str, body: &str) -> Response {
+        let request = self.client.post(self.url(path)).body(body.to_owned());
+        let request = request.header("content-type", "application/json");
+        request.send().await.unwrap()
+    }
+
+    async fn refused(&self, path: &str, body: &str) -> (u16, String) {
+        told(self.post(path, body).await).await
+    }
+
+    async fn written(&self) -> Vec<Feedback> {
+        let mut tail = self
+            .bus
+            .tail(topic::FEEDBACK, From::Beginning)
+            .await
+            .unwrap();
+        let mut written = Vec::new();
+        while let Tailed::Record(record) = tail.next().await.unwrap() {
+            let feedback: Feedback = wire::decode(&record).unwrap();
+            assert_eq!(&record.key[..], feedback.fingerprint.as_str().as_bytes());
+            written.push(feedback);
+        }
+        written
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+async fn told(answer: Response) -> (u16, String) {
+    let status = answer.status().as_u16();
+    let problem: Problem = answer.json().await.unwrap();
+    (status, problem.error)
+}
+
+#[tokio::test]
+async fn a_dismissal_is_written_shown_and_raises_the_bar_once() {
+    let open = signal("c1", 60);
+    let rig = Rig::with(std::slice::from_ref(&open)).await;
+    let id = &open.id.as_str()[..6];
+    let path = format!("signals/{id}/dismiss");
+    for _ in 0..2 {
+        let answer = rig.post(&path, r#"{"because": " nightly "}"#).await;
+        assert_eq!(answer.status(), 200);
+        let heard: Heard = answer.json().await.unwrap();
+        let said = heard.listed.said.unwrap();
+        assert_eq!(said.opinion, Opinion::Dismissed);
+        assert_eq!(said.because.as_deref(), Some("nightly"));
+        assert_eq!(heard.bar.unwrap().dismissed, 1);
+    }
+    let written = rig.written().await;
+    assert_eq!(written.len(), 1, "said twice, it counts once");
+    assert_eq!(written[0].evidence, open.evidence);
+
+    let bars = rig.client.get(rig.url("feedback")).send().await.unwrap();
+    let bars: Vec<BarStatus> = bars.json().await.unwrap();
+    assert_eq!(bars.len(), 1);
+    assert!(bars[0].beyond.is_some_and(|beyond| beyond > 2.9));
+    let explained = rig.client.get(rig.url(&format!("signals/{id}")));
+    let explained: Explanation = explained.send().await.unwrap().json().await.unwrap();
+    assert_eq!(explained.said.unwrap().opinion, Opinion::Dismissed);
+    assert!(explained.bar.is_some() && !explained.confidence_why.is_empty());
+}
+
+#[tokio::test]
+async fn an_acknowledgement_marks_the_open_signal_and_raises_nothing() {
+    let (open, over) = (signal("c1", 60), signal("c2", 600));
+    let over = resolved(&over, Duration::from_secs(5));
+    let rig = Rig::with(&[open.clone(), over.clone()]).await;
+    let answer = rig.post(&format!("signals/{}/ack", open.id), "{}").await;
+    let heard: Heard = answer.json().await.unwrap();
+    assert_eq!(heard.bar, None);
+    let listed = rig
+        .until(|listed| listed.iter().any(|it| it.said.is_some()))
+        .await;
+    let said = listed.iter().find(|it| it.signal.id == open.id).unwrap();
+    assert_eq!(said.said.as_ref().unwrap().opinion, Opinion::Acknowledged);
+
+    let (status, error) = rig.refused(&format!("signals/{}/ack", over.id), "{}").await;
+    assert_eq!(status, 409, "{error}");
+    assert!(error.contains("is over"), "{error}");
+    assert_eq!(rig.written().await.len(), 1);
+}
+
+#[tokio::test]
+async fn ids_and_bodies_that_are_none_are_refused_with_what_to_do() {
+    let (first, second) = (signal("c1", 60), signal("c1", 30));
+    let rig = Rig::with(&[first.clone(), second]).await;
+    let common = first.fingerprint.as_str();
+    let id = first.id.as_str();
+    let long = format!(r#"{{"because": "{}"}}"#, "x".repeat(400));
+    let huge = format!(r#"{{"because": "{}"}}"#, "x".repeat(40_000));
+    for (path, body, status, says) in [
+        ("zzz", "{}", 404, "`homeostat signals` lists them"),
+        (common, "{}", 409, "is the beginning of 2 signals' ids"),
+        ("a%20b", "{}", 400, "is no signal's id"),
+        ("%1b%5b2J", "{}", 400, "is no signal's id"),
+        (id, "", 400, "the body is not"),
+        (id, r#"{"why": "x"}"#, 400, "unknown field"),
+        (id, &long, 400, "more than 300 characters"),
+        (id, r#"{"because": "\u001b[2J"}"#, 400, "that is no text"),
+    ] {
+        let refused = rig.refused(&format!("signals/{path}/dismiss"), body).await;
+        assert_eq!(refused.0, status, "{path} {body}: {refused:?}");
+        assert!(refused.1.contains(says), "{path} {body}: {refused:?}");
+    }
+    let answer = rig.post(&format!("signals/{id}/dismiss"), &huge).await;
+    assert_eq!(answer.status(), 413);
+    let answer = rig.client.get(rig.url(&format!("signals/{id}/dismiss")));
+    assert_eq!(answer.send().await.unwrap().status(), 405);
+    assert_eq!(rig.written().await, []);
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_cannot_say_anything() {
+    let open = signal("c1", 60);
+    let rig = Rig::with(std::slice::from_ref(&open)).await;
+    let url = rig.url(&format!("signals/{}/dismiss", open.id));
+    let host = rig.address.to_string();
+    let json = "application/json";
+    let requests: [(&[(&str, &str)], u16); 5] = [
+        (&[("content-type", "text/plain")], 415),
+        (
+            &[("content-type", json), ("origin", "https://evil.example")],
+            403,
+        ),
+        (
+            &[("content-type", json), ("sec-fetch-site", "cross-site")],
+            403,
+        ),
+        (&[("content-type", json), ("host", "evil.example")], 403),
+        (
+            &[
+                ("content-type", json),
+                ("host", &host),
+                ("sec-fetch-site", "none"),
+            ],
+            200,
+        ),
+    ];
+    for (headers, status) in requests {
+        let mut request = rig.client.post(&url).body("{}");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), status, "{headers:?}");
+    }
+    let preflight = rig.client.request(reqwest::Method::OPTIONS, &url);
+    let answer = preflight.send().await.unwrap();
+    assert_eq!(answer.headers().get("access-control-allow-origin"), None);
+    assert_eq!(rig.written().await.len(), 1);
+}
+
+#[test]
+fn similar_signals_are_of_the_same_kind_and_service_and_say_what_came_of_them() {
+    let mut view = View::default();
+    let earlier = resolved(&signal("c1", 600), Duration::from_secs(65));
+    let other_kind = Signal {
+        id: SignalId::from("other"),
+        kind: SignalKind::IoAnomaly,
+        ..earlier.clone()
+    };
+    let now = signal("c2", 0);
+    view.feedback(Feedback::of(
+        &earlier,
+        Opinion::Dismissed,
+        earlier.at,
+        Some("backup".to_owned()),
+    ));
+    for signal in [&earlier, &other_kind, &now] {
+        view.signal(signal.clone());
+    }
+    let explained = view.explain(now.id.as_str(), now.at).unwrap();
+    assert_eq!(explained.said, None);
+    assert_eq!(explained.bar.unwrap().because.as_deref(), Some("backup"));
+    assert_eq!(explained.similar.len(), 1);
+    let similar = &explained.similar[0];
+    assert_eq!(similar.id, earlier.id);
+    assert_eq!(similar.lasted_ms, Some(65_000));
+    assert_eq!(similar.said.as_ref().unwrap().opinion, Opinion::Dismissed);
+}
+
+#[test]
+fn feedback_is_bounded_and_what_is_older_changes_nothing() {
+    let mut view = View::default();
+    let signal = signal("c1", 60);
+    view.signal(signal.clone());
+    let say = |opinion, at| Feedback::of(&signal, opinion, at, None);
+    view.feedback(say(Opinion::Dismissed, signal.at));
+    view.feedback(say(
+        Opinion::Acknowledged,
+        signal.at + Duration::from_secs(1),
+    ));
+    let listed = view.find(signal.id.as_str()).unwrap();
+    assert_eq!(listed.said.unwrap().opinion, Opinion::Dismissed);
+    for number in 0..5_000u64 {
+        view.feedback(Feedback {
+            signal: SignalId::new(format!("{number}")),
+            ..say(Opinion::Dismissed, signal.at + Duration::from_secs(number))
+        });
+    }
+    assert_eq!(view.find(signal.id.as_str()).unwrap().said, None);
+    assert_eq!(view.bars(kit::now()).len(), 1);
+}
