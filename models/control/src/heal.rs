@@ -1,6 +1,7 @@
 //! Restarting sick containers.
 //!
-//! A restart answers a failed health check, a hang, and a memory runaway that is critical or confirmed. It does not answer a crash
+//! A restart answers a failed health check, a hang, and a memory runaway that is critical or confirmed; memory that climbs far from
+//! any limit is worth knowing and no reason to act. It does not answer a crash
 //! loop: the engine restarts that container already, and each restart more costs its dependants another outage; it is said once and
 //! left to people, and as long as it goes on no other signal gets the container restarted either.
 
@@ -133,6 +134,10 @@ fn actionable<'a>(
         }
         // A health check that fails for want of CPU: more replicas cure that. It is raised once the overload is over.
         if signal.kind == SignalKind::Unhealthy && signal.severity != Severity::Critical {
+            continue;
+        }
+        // It climbs, and no limit is near: a cache that fills looks the same. It is raised when the limit, or the node's end, nears.
+        if signal.kind == SignalKind::MemoryRunaway && signal.severity == Severity::Info {
             continue;
         }
         let confirmed_at = signal.opened_at + state.config.heal.confirm_after;

@@ -233,6 +233,14 @@ fn a_memory_runaway_waits_for_confirmation_unless_critical() {
 }
 
 #[test]
+fn memory_that_climbs_far_from_any_limit_is_no_reason_to_restart() {
+    let mut world = single();
+    world.open(SignalKind::MemoryRunaway, "web-1", Severity::Info);
+    world.pass(secs(900));
+    assert!(world.commands.is_empty());
+}
+
+#[test]
 fn the_last_serving_replica_with_a_runaway_waits_for_the_one_that_starts() {
     let mut world = World::new(acting())
         .with("a", "web-1", "web", policy(None))

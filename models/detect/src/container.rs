@@ -1,5 +1,7 @@
 //! One container: its series, its rules and what is open about it.
 
+mod around;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -13,18 +15,26 @@ use crate::clock::Moment;
 use crate::counters::Counters;
 use crate::features::{Features, Usual};
 use crate::gate::{Finding, Gates, Reading, Scene};
+use crate::logs::{ContainerLogs, Delivery, Traffic, View};
 use crate::rules::crash::{Run, Starts};
-use crate::rules::errors::ErrorRate;
 use crate::rules::lost::Losses;
-use crate::rules::memory::{Growth, Memory};
-use crate::rules::{crash, deviation, errors, hang, health, lost, memory, throttling};
+use crate::rules::memory::Growth;
+use crate::rules::node::NodeStanding;
+use crate::rules::{crash, deviation, hang, health, lost, memory, throttling};
 use crate::settings::Settings;
+use crate::template::LineTemplate;
+use around::Beside;
 
 /// A second of log lines is judged when samples are this much past it: lines travel slower than samples.
 const LOG_LAG: Duration = Duration::from_secs(2);
 /// A line does not close seconds further ahead of the newest sample: where it says so, the time of day stepped and no sample has
 /// told it yet.
 const LOG_AHEAD_MAX: Duration = Duration::from_secs(5);
+
+/// From so many packets a second on a container has traffic …
+const TRAFFIC_MIN: f64 = 1.0;
+/// … and below this share of the usual it has hardly any left.
+const TRAFFIC_FALLEN: f64 = 0.25;
 
 /// Kinds that say what is wrong: where one stirs, deviations are only its symptoms.
 const EXPLAINS: [SignalKind; 5] = [
@@ -58,10 +68,11 @@ pub(crate) struct Container {
     starts: Starts,
     usual: Usual,
     growth: Growth,
-    errors: ErrorRate,
+    logs: ContainerLogs,
     losses: Losses,
     /// Since when a series violates without a break, and is not learnt.
     frozen: BTreeMap<SignalKind, Steady>,
+    pub(crate) beside: Beside,
 }
 
 /// What surrounds a container when it is judged.
@@ -69,6 +80,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) traceparent: Option<&'a str>,
     pub(crate) service: ServiceStanding,
+    pub(crate) node: NodeStanding,
 }
 
 /// Whether the service's load explains what its containers show.
@@ -94,9 +106,10 @@ impl Container {
             starts: Starts::default(),
             usual: sibling.map_or_else(Usual::default, |elder| elder.usual.as_prior()),
             growth: Growth::default(),
-            errors: ErrorRate::default(),
+            logs: sibling.map_or_else(ContainerLogs::default, |elder| elder.logs.as_prior()),
             losses: Losses::default(),
             frozen: BTreeMap::new(),
+            beside: Beside::default(),
         }
     }
 
@@ -145,14 +158,20 @@ impl Container {
         }
     }
 
+    /// When its process was started, as far as that is known at `run`.
+    pub(crate) fn started(&self, run: Steady) -> Option<Steady> {
+        self.starts.uptime(run).map(|uptime| before(run, uptime))
+    }
+
     /// Takes a log line, written at `run`.
     pub(crate) fn line(
         &mut self,
         line: &LogLine,
+        template: Option<&LineTemplate<'_>>,
         run: Steady,
         around: &Surroundings<'_>,
         out: &mut Vec<Signal>,
-    ) {
+    ) -> Delivery {
         let subject = Subject::container(
             line.service.clone(),
             line.node.clone(),
@@ -161,7 +180,7 @@ impl Container {
         );
         let until = run.min(self.last.run + LOG_AHEAD_MAX);
         self.close_seconds(until, around, &subject, out);
-        self.errors.count(line, run);
+        self.logs.count(line, run, template)
     }
 
     /// Resolves everything: the container is not there any more.
@@ -184,11 +203,10 @@ impl Container {
     fn start_over(&mut self, why: &str, scene: &Scene<'_>, out: &mut Vec<Signal>) {
         self.counters.forget();
         self.growth.forget();
+        self.beside.forget();
         self.features = Features::default();
-        let errors = self.frozen.remove(&SignalKind::ErrorLogs);
         self.frozen.clear();
-        self.frozen
-            .extend(errors.map(|since| (SignalKind::ErrorLogs, since)));
+        self.logs.start_over();
         self.gates.resolve_all_but(&OUTLIVES_RUN, why, scene, out);
     }
 
@@ -202,12 +220,13 @@ impl Container {
         let now = scene.now;
         let rates = self.counters.advance(now.run, &sample.metrics);
         let before = std::mem::replace(&mut self.features, Features::of(&rates, &sample.metrics));
+        self.features.io_bytes = self.beside.advance(&self.features, sample, now.run);
         let unhealthy = health::read(&self.name, sample.health, around.service);
         out.extend(
             self.gates
                 .step(SignalKind::Unhealthy, unhealthy, health::CONFIRM, scene),
         );
-        let growing = self.read_memory(sample, now.run);
+        let growing = self.read_memory(sample, now, around);
         out.extend(
             self.gates
                 .step(SignalKind::MemoryRunaway, growing, memory::CONFIRM, scene),
@@ -221,6 +240,7 @@ impl Container {
         }
         let lasting = self.gates.held(SignalKind::Hang, now);
         let hanging = hang::read(&self.name, (&before, &self.features), &self.usual, lasting);
+        let hanging = around.node.explain(hanging);
         out.extend(
             self.gates
                 .step(SignalKind::Hang, hanging, hang::CONFIRM, scene),
@@ -228,6 +248,7 @@ impl Container {
         if around.service == ServiceStanding::Ordinary {
             let lasting = self.gates.held(SignalKind::Throttling, now);
             let waits = throttling::read(&self.name, &self.features, &self.usual, lasting);
+            let waits = around.node.explain(waits);
             let confirm = throttling::CONFIRM;
             out.extend(
                 self.gates
@@ -248,23 +269,6 @@ impl Container {
         out.extend(self.gates.step(kind, reading, lost::CONFIRM, scene));
     }
 
-    fn read_memory(&mut self, sample: &Sample, run: Steady) -> Reading {
-        let features = &self.features;
-        let (Some(bytes), Some(limit_bytes)) = (features.memory_bytes, features.memory_limit_bytes)
-        else {
-            return Reading::Unknown;
-        };
-        self.growth.advance(run, bytes, limit_bytes);
-        self.growth.read(&Memory {
-            name: &self.name,
-            metric: Features::memory_metric(&sample.metrics),
-            bytes,
-            limit_bytes,
-            uptime: self.starts.uptime(run),
-            usual: &self.usual.memory_bytes,
-        })
-    }
-
     /// Compares with the usual, and learns what does not violate it. What violates it for long becomes the usual.
     fn compare(
         &mut self,
@@ -273,8 +277,7 @@ impl Container {
         scene: &Scene<'_>,
         out: &mut Vec<Signal>,
     ) {
-        let explained = around.service == ServiceStanding::Overloaded
-            || EXPLAINS.iter().any(|kind| self.gates.is_stirring(*kind));
+        let overloaded = around.service == ServiceStanding::Overloaded;
         let hanging = self.gates.is_stirring(SignalKind::Hang);
         let gates = &self.gates;
         let readings = deviation::read_all(
@@ -301,6 +304,7 @@ impl Container {
                 self.relearn(kind, scene, out);
                 continue;
             }
+            let explained = overloaded || self.is_explained(kind);
             if !explained || self.gates.is_open(kind) {
                 out.extend(self.gates.step(kind, reading, deviation::CONFIRM, scene));
             }
@@ -360,13 +364,13 @@ impl Container {
                 self.usual.tx_bytes = fresh.tx_bytes;
                 self.usual.rx_packets = fresh.rx_packets;
             }
-            SignalKind::ErrorLogs => self.errors.relearn(),
             SignalKind::Overload
             | SignalKind::Unhealthy
             | SignalKind::CrashLoop
             | SignalKind::Hang
             | SignalKind::MemoryRunaway
             | SignalKind::Throttling
+            | SignalKind::ErrorLogs
             | SignalKind::LogStorm
             | SignalKind::LogNovelty
             | SignalKind::LogSilence
@@ -388,36 +392,29 @@ impl Container {
         subject: &Subject,
         out: &mut Vec<Signal>,
     ) {
-        for second in self.errors.close_until(until) {
-            let scene = Scene {
-                now: self.last.with_run(second.end),
-                subject: subject.clone(),
-                traceparent: around.traceparent,
-                update_every: around.settings.update_every,
-            };
-            let lasting = self.gates.held(SignalKind::ErrorLogs, scene.now);
-            let reading = self.errors.read(&self.name, &second, lasting);
-            let violates = matches!(reading, Reading::Violates(_));
-            if violates {
-                self.frozen
-                    .entry(SignalKind::ErrorLogs)
-                    .or_insert(second.end);
-            } else {
-                self.errors.learn(&second);
-            }
-            if matches!(reading, Reading::Normal) {
-                self.frozen.remove(&SignalKind::ErrorLogs);
-            }
-            let frozen = self.frozen.get(&SignalKind::ErrorLogs);
-            let lasting = frozen.map(|since| second.end.since(*since));
-            if lasting.is_some_and(|lasting| lasting >= around.settings.relearn_after) {
-                self.relearn(SignalKind::ErrorLogs, &scene, out);
-                continue;
-            }
-            let told = self
-                .gates
-                .step(SignalKind::ErrorLogs, reading, errors::CONFIRM, &scene);
-            out.extend(told);
+        let view = View {
+            name: &self.name,
+            last: self.last,
+            subject,
+            around,
+            started: self.started(self.last.run),
+            traffic: self.traffic(),
+        };
+        for errors in self.logs.close_until(until, &view, &mut self.gates, out) {
+            self.beside.recent.errors(errors);
+        }
+    }
+
+    /// Whether it still has the traffic it had.
+    fn traffic(&self) -> Traffic {
+        let usual = self
+            .usual
+            .rx_packets
+            .level()
+            .filter(|usual| *usual >= TRAFFIC_MIN);
+        match (usual, self.features.rx_packets) {
+            (Some(usual), Some(now)) if now < usual * TRAFFIC_FALLEN => Traffic::Fallen,
+            _ => Traffic::Usual,
         }
     }
 }

@@ -8,8 +8,8 @@ use units::{Metric, MetricRow, Steady};
 /// After a longer silence, what happened within it is not spread over it: the rate starts anew.
 const GAP_MAX: Duration = Duration::from_secs(10);
 
-/// The counters rates are taken of.
-const TRACKED: [Metric; 8] = [
+/// The counters rates are taken of; and the page cache, which grows by what is read or written through it.
+const TRACKED: [Metric; 9] = [
     Metric::CpuUsage,
     Metric::CpuPeriods,
     Metric::CpuThrottledPeriods,
@@ -18,6 +18,7 @@ const TRACKED: [Metric; 8] = [
     Metric::NetRxPackets,
     Metric::IoReadBytes,
     Metric::IoWriteBytes,
+    Metric::MemoryCache,
 ];
 
 /// The last values of a container's counters.

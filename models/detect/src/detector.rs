@@ -1,5 +1,8 @@
 //! The detector of one partition: routes records to services and containers, and forgets what is gone.
 
+mod links;
+mod nodes;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,9 +17,11 @@ use crate::container::{self, Container, ServiceStanding, Surroundings};
 use crate::features::Usual;
 use crate::feedback::{Bars, node_of, raise};
 use crate::gate::Scene;
+use crate::rules::node::NodeStanding;
 use crate::service::{Service, ServiceLoad};
 use crate::settings::Settings;
 use crate::telemetry::{self, NODE_FORGOTTEN, Node, NodeWatch, Stream};
+use crate::template::LineTemplate;
 
 /// How often the detector looks for containers that fell silent.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
@@ -102,7 +107,10 @@ impl Detector {
             }
         }
         for (newest, now) in touched.into_values() {
-            let around = surroundings(&self.settings, traceparent, ServiceStanding::Ordinary);
+            let around = Surroundings {
+                node: self.standing_of(&newest.service, now),
+                ..surroundings(&self.settings, traceparent, ServiceStanding::Ordinary)
+            };
             if let Some(service) = self.services.get_mut(&newest.service) {
                 let load = service.evaluate(newest, now, &around, &mut step.signals);
                 step.loads.extend(load);
@@ -114,21 +122,27 @@ impl Detector {
         step
     }
 
-    /// Takes log lines, in their order. Lines of containers without a sample yet are not counted.
+    /// Takes log lines whose templates nobody found, in their order.
     pub fn logs(&mut self, lines: &[LogLine], traceparent: Option<&str>) -> Vec<Signal> {
+        let signals = lines.iter().map(|line| self.log(line, None, traceparent));
+        signals.flatten().collect()
+    }
+
+    /// Takes a log line with its template. Lines of containers without a sample yet are not counted.
+    pub fn log(
+        &mut self,
+        line: &LogLine,
+        template: Option<&LineTemplate<'_>>,
+        traceparent: Option<&str>,
+    ) -> Vec<Signal> {
         let mut signals = Vec::new();
-        for line in lines {
-            let node = self.nodes.get(&line.node);
-            let Some(clock) = node.and_then(|node| node.clock.as_ref()) else {
-                continue;
-            };
-            let run = clock.place_time_of_day(line.at);
-            let service = self.services.get_mut(&line.service);
-            let known = service.and_then(|service| service.containers.get_mut(&line.container));
-            if let Some(container) = known {
-                let around = surroundings(&self.settings, traceparent, ServiceStanding::Ordinary);
-                container.line(line, run, &around, &mut signals);
-            }
+        let node = self.nodes.get(&line.node);
+        let clock = node.and_then(|node| node.clock.as_ref());
+        let service = self.services.get_mut(&line.service);
+        if let (Some(clock), Some(service)) = (clock, service) {
+            let now = clock.now().with_run(clock.place_time_of_day(line.at));
+            let around = surroundings(&self.settings, traceparent, ServiceStanding::Ordinary);
+            service.line(line, template, now, &around, &mut signals);
         }
         signals
     }
@@ -226,7 +240,7 @@ impl Detector {
             node_bars,
             services: self.services.len(),
             containers: self.containers,
-            series: self.containers * (Usual::SERIES + 1) + self.services.len(),
+            series: self.containers * (Usual::SERIES + 2) + self.services.len(),
             evicted: self.evicted,
             open: BTreeMap::new(),
         };
@@ -274,8 +288,12 @@ impl Detector {
             node.containers
                 .insert((sample.service.clone(), sample.container.clone()));
         }
+        let node = self.standing(&sample.node, now);
         let service = self.services.get_mut(&sample.service)?;
-        let around = surroundings(&self.settings, traceparent, service.standing());
+        let around = Surroundings {
+            node,
+            ..surroundings(&self.settings, traceparent, service.standing())
+        };
         let container = service.containers.get_mut(&sample.container)?;
         container.observe(sample, now, &around, signals);
         Some(now)
@@ -389,11 +407,7 @@ impl Detector {
         };
         let containers = std::mem::take(&mut state.containers);
         let scene = telemetry::scene(node, now, &self.settings);
-        signals.extend(
-            state
-                .gates
-                .resolve(SignalKind::TelemetryMissing, why, &scene),
-        );
+        state.gates.resolve_all_but(&[], why, &scene, signals);
         for (service, id) in containers {
             self.remove(&service, &id, now, why, signals);
         }
@@ -446,6 +460,7 @@ fn surroundings<'a>(
         settings,
         traceparent,
         service,
+        node: NodeStanding::default(),
     }
 }
 

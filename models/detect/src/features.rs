@@ -37,11 +37,13 @@ impl Features {
             rx_bytes: rates.get(Metric::NetRxBytes),
             tx_bytes: rates.get(Metric::NetTxBytes),
             rx_packets: rates.get(Metric::NetRxPackets),
+            // What is written through the page cache is charged to nobody in the first version of cgroups, and late in the second.
             io_bytes: io
                 .iter()
                 .flatten()
                 .copied()
-                .reduce(|read, write| read + write),
+                .reduce(|read, write| read + write)
+                .map(|io| io.max(rates.get(Metric::MemoryCache).unwrap_or(0.0))),
         }
     }
 

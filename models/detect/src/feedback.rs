@@ -32,7 +32,7 @@ const FACTOR_STEP: f64 = 0.5;
 const MORE_READINGS: f64 = 5.0;
 /// What lies further out than this many times its bound is not told apart.
 const DISTANCE_MAX: f64 = 1_000.0;
-/// Bars kept; beyond it the one that sank longest goes.
+/// Bars kept; beyond it the one that is gone soonest goes.
 const BARS_MAX: usize = 1_000;
 
 /// What a kind must show more of while its bar is raised.
@@ -240,7 +240,8 @@ impl Scope {
     }
 }
 
-/// The bars that stand, at most [`BARS_MAX`]. It follows from the feedback alone, in its order, however often that is read.
+/// The bars that stand, at most a thousand; beyond it the one that is gone soonest goes. They follow from the feedback alone, in its
+/// order, however often that is read.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Bars(BTreeMap<(Scope, SignalKind), Bar>);
 

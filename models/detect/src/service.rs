@@ -1,5 +1,7 @@
 //! One service: its containers, and whether they carry its load.
 
+mod peers;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use crate::clock::Moment;
 use crate::container::{Container, ServiceStanding, Surroundings};
 use crate::gate::{Confirmation, Finding, Gates, Proof, Reading, Scene};
 use crate::rules::confidence;
+use crate::rules::novelty::Novelties;
 use crate::text::{duration, number, percent};
 
 const CONFIRM: Confirmation = Confirmation {
@@ -56,6 +59,7 @@ pub struct ServiceLoad {
 pub(crate) struct Service {
     pub(crate) containers: BTreeMap<ContainerId, Container>,
     pub(crate) gates: Gates,
+    pub(crate) novelties: Novelties,
     used: Baseline,
     recent: VecDeque<Sum>,
     /// When it was judged last, by the clock of which node.
@@ -67,6 +71,7 @@ impl Default for Service {
         Service {
             containers: BTreeMap::new(),
             gates: Gates::default(),
+            novelties: Novelties::default(),
             used: Baseline::new(0.005),
             recent: VecDeque::new(),
             evaluated: None,
@@ -121,6 +126,7 @@ impl Service {
             }
         }
         self.evaluated = Some((newest.node.clone(), read_at));
+        self.compare_replicas(&newest.service, here, around, out);
         let at = read_at.at;
         let scene = Scene {
             // Its nodes' clocks have only the time of day in common.
@@ -129,6 +135,7 @@ impl Service {
             traceparent: around.traceparent,
             update_every: around.settings.update_every,
         };
+        self.settle_novelties(&scene, out);
         let sum = self.sum(here);
         if sum.replicas == 0 {
             let why = "none of its containers runs";
@@ -140,6 +147,7 @@ impl Service {
         if let (Some(used), false) = (smooth.used(), matches!(reading, Reading::Violates(_))) {
             self.used.learn(used);
         }
+        let reading = around.node.explain(reading);
         out.extend(
             self.gates
                 .step(SignalKind::Overload, reading, CONFIRM, &scene),

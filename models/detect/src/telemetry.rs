@@ -11,6 +11,7 @@ use units::{
 
 use crate::clock::{Moment, NodeClock};
 use crate::gate::{Finding, Gates, Proof, Scene};
+use crate::rules::node::{Load, Shortage};
 use crate::settings::Settings;
 use crate::text::duration;
 
@@ -46,6 +47,13 @@ pub(crate) struct Node {
     pub(crate) beat_at: Option<Timestamp>,
     pub(crate) containers: BTreeSet<(ServiceId, ContainerId)>,
     pub(crate) gates: Gates,
+    /// The clocks at its newest series.
+    pub(crate) series_clock: Option<NodeClock>,
+    pub(crate) load: Load,
+    pub(crate) shortage: Shortage,
+    /// Memory it has, and memory it can still give, in bytes.
+    pub(crate) memory_total: Option<f64>,
+    pub(crate) memory_available: Option<f64>,
 }
 
 impl Node {
@@ -58,6 +66,8 @@ impl Node {
     ) -> Option<Signal> {
         self.heard_at = Some(now);
         self.beat_at = Some(inventory.at);
+        let memory = inventory.capacity.memory.0 as f64;
+        self.memory_total = (memory > 0.0).then_some(memory);
         let scene = scene(&inventory.node, now, settings);
         self.gates
             .resolve(SignalKind::TelemetryMissing, "it is heard again", &scene)

@@ -69,6 +69,11 @@ pub(crate) struct Machine {
     pub(crate) checked_every_s: u32,
     /// What its collector counts.
     pub(crate) lines_lost: f64,
+    /// It writes to disk, all of some seconds at once.
+    pub(crate) write_bytes_per_s: f64,
+    pub(crate) write_every_s: u32,
+    /// What its sockets say.
+    pub(crate) rtt_s: Option<f64>,
     backlog_s: f64,
     totals: MetricRow,
 }
@@ -103,6 +108,9 @@ impl Machine {
             uptime: 3_600.0,
             checked_every_s: 0,
             lines_lost: 0.0,
+            write_bytes_per_s: 0.0,
+            write_every_s: 1,
+            rtt_s: None,
             backlog_s: 0.0,
             totals: MetricRow::default(),
         }
@@ -158,6 +166,12 @@ impl Machine {
         self.state = ContainerState::Running;
     }
 
+    /// So many more segments went out, and so many of them again.
+    pub(crate) fn send_segments(&mut self, sent: f64, again: f64) {
+        self.add(Metric::TcpSegments, sent);
+        self.add(Metric::TcpRetransmits, again);
+    }
+
     fn add(&mut self, metric: Metric, amount: f64) {
         let total = self.totals.get(metric).unwrap_or(0.0) + amount;
         self.totals.set(metric, total);
@@ -189,6 +203,11 @@ impl Machine {
         if self.checked_every_s > 0 && second.is_multiple_of(self.checked_every_s) {
             self.add(Metric::CpuUsage, 0.014 + 0.004 * noise.uniform());
         }
+        let written = match second.is_multiple_of(self.write_every_s) {
+            true => self.write_bytes_per_s * f64::from(self.write_every_s),
+            false => 0.0,
+        };
+        self.add(Metric::IoWriteBytes, written);
         self.memory = (self.memory + self.leak_per_s).min(self.memory_limit);
     }
 
@@ -216,13 +235,17 @@ impl Machine {
         row.set(Metric::LogLinesLost, self.lines_lost);
         row.set_opt(Metric::CpuLimit, self.limit_cores);
         row.set(Metric::MemoryRss, self.memory + 40_960.0 * noise.uniform());
-        row.set(Metric::MemoryLimit, self.memory_limit);
+        row.set_opt(Metric::TcpRttMedian, self.rtt_s);
+        if self.memory_limit.is_finite() {
+            row.set(Metric::MemoryLimit, self.memory_limit);
+        }
         row.set(Metric::Uptime, self.uptime);
         row
     }
 }
 
 /// Simulated time, a host and the detector that watches it.
+#[derive(Clone)]
 pub(crate) struct World {
     pub(crate) at: Timestamp,
     /// The host's clock that never steps.

@@ -8,6 +8,8 @@
 //! from it where two plain words differ: "VM Started" and "VM Paused" are two templates until a position has been seen with so
 //! many words that it must be a value.
 //!
+//! A [`Catalog`] holds a miner for each service and says which templates are new to it.
+//!
 //! Everything is deterministic, in the order of the lines, and of bounded size; the whole state is serialisable, and one that was
 //! written and read back goes on exactly as before.
 //!
@@ -16,6 +18,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod bucket;
+mod catalog;
 mod header;
 mod json;
 mod mask;
@@ -25,6 +28,7 @@ mod shape;
 mod template;
 mod token;
 
+pub use catalog::{Catalog, CatalogCounts, Seen, Standing};
 pub use miner::{Match, Novelty, TemplateMiner};
 pub use settings::Settings;
 pub use template::{Counts, Template, TemplateId};

@@ -360,6 +360,19 @@ impl TemplateMiner {
     }
 }
 
+/// All of the state; the tokens of the last line are none of it.
+impl PartialEq for TemplateMiner {
+    fn eq(&self, other: &Self) -> bool {
+        let of = |miner: &Self| (miner.settings, miner.lines, miner.evicted, miner.merged);
+        of(self) == of(other)
+            && self.templates == other.templates
+            && self.buckets == other.buckets
+            && self.remembered == other.remembered
+            && self.aliases == other.aliases
+            && self.alias_order == other.alias_order
+    }
+}
+
 /// The `count` templates that would be missed least: long unseen, with few lines.
 fn least_useful<'a>(
     templates: impl Iterator<Item = &'a Template>,

@@ -104,8 +104,7 @@ impl Template {
 
     /// Its tokens with one blank between, `<*>` where values stand.
     pub fn text(&self) -> String {
-        let texts: Vec<&str> = self.parts.iter().map(|part| &*part.text).collect();
-        texts.join(" ")
+        self.to_string()
     }
 
     /// How often and when its lines came, those of absorbed templates among them.
@@ -131,6 +130,19 @@ impl Template {
         own.first_seen = own.first_seen.min(other.first_seen);
         own.last_seen = own.last_seen.max(other.last_seen);
         own.severity = own.severity.max(other.severity);
+    }
+}
+
+/// Its tokens with one blank between, `<*>` where values stand.
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, part) in self.parts.iter().enumerate() {
+            if index > 0 {
+                f.write_str(" ")?;
+            }
+            f.write_str(&part.text)?;
+        }
+        Ok(())
     }
 }
 

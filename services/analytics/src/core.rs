@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use detect::{Counts, Detector, NodeWatch, Settings, Stream};
+use detect::{Detector, LineTemplate, NodeWatch, Risers, Settings, Stream, TemplateId};
 use forecast::{Forecaster, Load};
+use logs::{Catalog, CatalogCounts};
 use serde::{Deserialize, Serialize};
 use units::{
-    Feedback, Forecast, LogLine, NodeId, NodeInventory, Sample, ServiceId, Signal, Timestamp,
+    Feedback, Forecast, Link, LogLine, NodeId, NodeInventory, Point, Sample, ServiceId, Signal,
+    Timestamp,
 };
 
 /// All that can happen to a partition.
@@ -22,6 +24,19 @@ pub(crate) enum Event {
         lines: Vec<LogLine>,
         traceparent: Option<String>,
     },
+    /// A record of links.
+    Links {
+        links: Vec<Link>,
+        traceparent: Option<String>,
+    },
+    /// Series of a node itself, and the containers on it whose use rose most.
+    NodePoints {
+        points: Vec<Point>,
+        risers: Risers,
+        traceparent: Option<String>,
+    },
+    /// A signal about a node, told by whoever holds the partition of its series.
+    NodeSignal(Arc<Signal>),
     /// A node's heartbeat, and whether the samples handed over so far are those of now.
     Inventory {
         inventory: Arc<NodeInventory>,
@@ -49,11 +64,19 @@ pub(crate) enum Effect {
     },
 }
 
-/// Detectors and forecasters of the services of one partition.
+/// How much a partition holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) detector: detect::Counts,
+    pub(crate) templates: CatalogCounts,
+}
+
+/// Detectors, log templates and forecasters of the services of one partition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Core {
     detector: Detector,
     forecasters: BTreeMap<ServiceId, Forecaster>,
+    templates: Catalog,
 }
 
 impl Core {
@@ -62,6 +85,7 @@ impl Core {
         Core {
             detector: Detector::new(settings),
             forecasters: BTreeMap::new(),
+            templates: Catalog::default(),
         }
     }
 
@@ -78,9 +102,25 @@ impl Core {
         match event {
             Event::Samples { rows, traceparent } => self.samples(&rows, traceparent),
             Event::Logs { lines, traceparent } => {
-                effects(self.detector.logs(&lines, traceparent.as_deref()))
+                effects(self.logs(&lines, traceparent.as_deref()))
+            }
+            Event::Links { links, traceparent } => {
+                effects(self.detector.links(&links, traceparent.as_deref()))
+            }
+            Event::NodePoints {
+                points,
+                risers,
+                traceparent,
+            } => effects(
+                self.detector
+                    .node_points(&points, &risers, traceparent.as_deref()),
+            ),
+            Event::NodeSignal(signal) => {
+                self.detector.node_signal(&signal);
+                Vec::new()
             }
             Event::Inventory { inventory, stream } => {
+                self.templates.inventory(&inventory);
                 effects(self.detector.inventory(now, &inventory, watch, stream))
             }
             Event::NodeRemoved(node) => effects(self.detector.node_removed(now, &node)),
@@ -95,14 +135,43 @@ impl Core {
             Event::Tick => {
                 self.forecasters
                     .retain(|service, _| self.detector.knows(service));
+                self.templates
+                    .retain(|service| self.detector.knows(service));
                 effects(self.detector.tick(now, |_| watch))
             }
         }
     }
 
+    /// The containers known here whose use rose most on a node.
+    pub(crate) fn risers(&self, node: &NodeId) -> Risers {
+        self.detector.risers(node)
+    }
+
     /// How much it holds.
     pub(crate) fn counts(&self) -> Counts {
-        self.detector.counts()
+        Counts {
+            detector: self.detector.counts(),
+            templates: self.templates.counts(),
+        }
+    }
+
+    /// Each line goes to the detector with the template that its service's miner finds.
+    fn logs(&mut self, lines: &[LogLine], traceparent: Option<&str>) -> Vec<Signal> {
+        let mut signals = Vec::new();
+        for line in lines {
+            let seen = self.templates.observe(line);
+            let template = seen.as_ref().map(|seen| LineTemplate {
+                id: TemplateId(seen.template.id().as_u64()),
+                standing: match seen.standing {
+                    logs::Standing::Known => detect::Standing::Known,
+                    logs::Standing::New => detect::Standing::New,
+                },
+                among: seen.lines,
+                text: seen.template,
+            });
+            signals.extend(self.detector.log(line, template.as_ref(), traceparent));
+        }
+        signals
     }
 
     fn samples(&mut self, rows: &[Sample], traceparent: Option<String>) -> Vec<Effect> {
@@ -131,4 +200,82 @@ impl Core {
 
 fn effects(signals: Vec<Signal>) -> Vec<Effect> {
     signals.into_iter().map(Effect::Signal).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use units::{
+        ContainerId, ContainerName, ContainerState, HealthState, LogSeverity, LogStream, MetricRow,
+        SignalKind, SignalPhase, Steady,
+    };
+
+    use super::*;
+
+    const START_S: i64 = 1_700_000_000;
+
+    fn sample(second: i64) -> Event {
+        let row = Sample {
+            at: Timestamp::from_millis((START_S + second) * 1_000),
+            steady: Steady::from_millis(1_000 * (second as u64 + 90)),
+            node: NodeId::from("node-a"),
+            service: ServiceId::from("web"),
+            container: ContainerId::from("id-of-web"),
+            name: ContainerName::from("web-1"),
+            state: ContainerState::Running,
+            health: HealthState::None,
+            metrics: MetricRow::default(),
+        };
+        Event::Samples {
+            rows: vec![row],
+            traceparent: None,
+        }
+    }
+
+    fn lines(second: i64, count: u64, text: &str) -> Event {
+        let line = |number| LogLine {
+            at: Timestamp::from_millis((START_S + second) * 1_000),
+            node: NodeId::from("node-a"),
+            service: ServiceId::from("web"),
+            container: ContainerId::from("id-of-web"),
+            name: ContainerName::from("web-1"),
+            stream: LogStream::Stdout,
+            severity: LogSeverity::Info,
+            sequence: second as u64 * 1_000 + number,
+            lines: 1,
+            lost_before: 0,
+            limited_before: 0,
+            trace_id: None,
+            text: format!("{text} {number}"),
+            raw: None,
+        };
+        Event::Logs {
+            lines: (0..count).map(line).collect(),
+            traceparent: None,
+        }
+    }
+
+    #[test]
+    fn a_storm_of_lines_is_told_with_the_template_of_its_service() {
+        let mut core = Core::new(Settings::default());
+        let mut told = Vec::new();
+        for second in 0..60 {
+            let at = Timestamp::from_millis((START_S + second) * 1_000);
+            let event = match second < 45 {
+                true => lines(second, 2, "request done after ms"),
+                false => lines(second, 90, "asking again, attempt"),
+            };
+            for event in [event, sample(second)] {
+                told.extend(core.handle(at, NodeWatch::Other, event));
+            }
+        }
+        let storm = told.iter().find_map(|effect| match effect {
+            Effect::Signal(signal) => (signal.kind == SignalKind::LogStorm).then_some(signal),
+            Effect::Forecast { .. } => None,
+        });
+        let storm = storm.expect("a storm was told");
+        assert_eq!(storm.phase, SignalPhase::Open);
+        let named = "\"asking again, attempt <*>\"";
+        assert!(storm.reason.contains(named), "{}", storm.reason);
+        assert_eq!(core.counts().templates.templates, 2);
+    }
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bus::BusError;
-use detect::Counts;
 use kit::boot::chain;
 use kit::metrics::{Counters, Gauges, Histograms, MetricName, Metrics};
 use units::{Feedback, Severity, Signal, SignalKind, SignalPhase, Timestamp};
 
 use crate::checkpoint::Unreadable;
+use crate::core::Counts;
 
 /// The metrics of this role.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub(crate) struct Meters {
     delay: Histograms,
     series: Gauges,
     untracked: Gauges,
+    templates: Gauges,
+    templates_forgotten: Gauges,
     open: Gauges,
     bars: Gauges,
     signals: Counters,
@@ -40,6 +42,8 @@ impl Meters {
             delay: metrics.histogram(MetricName::PipelineDelay),
             series: metrics.gauge(MetricName::Series),
             untracked: metrics.gauge(MetricName::UntrackedContainers),
+            templates: metrics.gauge(MetricName::LogTemplates),
+            templates_forgotten: metrics.gauge(MetricName::LogTemplatesForgotten),
             open: metrics.gauge(MetricName::SignalsOpen),
             bars: metrics.gauge(MetricName::BarsRaised),
             signals: metrics.counter(MetricName::Signals),
@@ -216,17 +220,23 @@ pub(crate) struct Counted {
 
 impl Counted {
     pub(crate) fn emit(self, meters: &Meters) {
-        let series: usize = self.counts.iter().map(|counts| counts.series).sum();
+        let detectors = || self.counts.iter().map(|counts| &counts.detector);
+        let series: usize = detectors().map(|counts| counts.series).sum();
         meters.series.with(&[]).set(series as f64);
-        let evicted: u64 = self.counts.iter().map(|counts| counts.evicted).sum();
+        let evicted: u64 = detectors().map(|counts| counts.evicted).sum();
         meters.untracked.with(&[]).set(evicted as f64);
-        let raised = |counts: &Counts| counts.bars + counts.node_bars;
-        let bars: usize = self.counts.iter().map(raised).sum();
+        let raised = |counts: &detect::Counts| counts.bars + counts.node_bars;
+        let bars: usize = detectors().map(raised).sum();
         meters.bars.with(&[]).set(bars as f64);
+        let catalogs = || self.counts.iter().map(|counts| &counts.templates);
+        let templates: usize = catalogs().map(|counts| counts.templates).sum();
+        meters.templates.with(&[]).set(templates as f64);
+        let forgotten: u64 = catalogs().map(|counts| counts.evicted).sum();
+        meters.templates_forgotten.with(&[]).set(forgotten as f64);
         for kind in SignalKind::ALL {
             for severity in [Severity::Info, Severity::Warning, Severity::Critical] {
-                let of = |counts: &Counts| counts.open.get(&(kind, severity)).copied();
-                let open: usize = self.counts.iter().filter_map(of).sum();
+                let of = |counts: &detect::Counts| counts.open.get(&(kind, severity)).copied();
+                let open: usize = detectors().filter_map(of).sum();
                 let labels = [("kind", kind.as_str()), ("severity", severity.as_str())];
                 meters.open.with(&labels).set(open as f64);
             }
@@ -284,8 +294,8 @@ impl Resumed {
     pub(crate) fn emit(self) {
         tracing::info!(
             partition = self.partition,
-            containers = self.counts.containers,
-            open_signals = self.counts.open.values().sum::<usize>(),
+            containers = self.counts.detector.containers,
+            open_signals = self.counts.detector.open.values().sum::<usize>(),
             "resumed from the checkpoint"
         );
     }

@@ -1,4 +1,4 @@
-//! The analytics role: samples and log lines in, signals and forecasts out.
+//! The analytics role: samples, log lines, links and series of nodes in, signals and forecasts out.
 //!
 //! Instances share the partitions of samples and logs through a consumer group. Each partition has a pure core (`detect` and
 //! `forecast` behind one closed set of events and effects); this crate feeds it in the order of the log, writes what it
@@ -6,7 +6,8 @@
 //! positions are committed only after their checkpoint; whatever moment a process is ended at, the next one resumes from the
 //! checkpoint and tells what was not told, under the same ids. Inventory is followed without a group: it is the nodes'
 //! heartbeat, and says when a container is gone. Feedback is followed the same way, by every instance: a dismissal raises the bar in
-//! whichever partition its subject is.
+//! whichever partition its subject is. So are signals about nodes, which explain what
+//! containers show elsewhere.
 //!
 //! What this crate does not do: it decides nothing about actions, and groups no signals into incidents. Delivery is at least
 //! once: a signal may be told twice, and is recognised by its id, phase and time.

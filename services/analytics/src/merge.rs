@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bus::Record;
 use tokio::time::Instant;
-use units::{LogLine, Sample, Timestamp};
+use units::{Link, LogLine, Point, Sample, Timestamp};
 use wire::{DecodeError, Telemetry};
 
 /// A record waits at most this long for an older one on the other topic: more than what one fetch takes.
@@ -43,7 +43,10 @@ pub(crate) struct Pending {
 pub(crate) enum Content {
     Samples(Vec<Sample>),
     Logs(Vec<LogLine>),
-    /// It is of the topic of samples and holds none: series of applications and nodes, or links.
+    Links(Vec<Link>),
+    /// Series of a node itself.
+    NodePoints(Vec<Point>),
+    /// It is of the topic of samples and holds series of applications, which are not followed.
     PassedOver {
         schema: &'static str,
     },
@@ -91,16 +94,23 @@ impl Pending {
 
 /// The newest time in a record of the topic of samples, what it takes in memory, and what is followed of it.
 fn telemetry(record: &Record) -> Result<(Option<Timestamp>, usize, Content), DecodeError> {
-    let passed_over = |at, schema| (at, 0, Content::PassedOver { schema });
     Ok(match wire::decode_telemetry(record)? {
         Telemetry::Samples(rows) => {
             let at = rows.iter().map(|row| row.at).max();
             (at, rows.len() * ROW_BYTES, Content::Samples(rows))
         }
-        Telemetry::Series(points) => {
-            passed_over(points.iter().map(|point| point.at).max(), "series")
+        Telemetry::Series(mut points) => {
+            let at = points.iter().map(|point| point.at).max();
+            points.retain(|point| point.service.is_none());
+            match points.is_empty() {
+                true => (at, 0, Content::PassedOver { schema: "series" }),
+                false => (at, points.len() * LINE_BYTES, Content::NodePoints(points)),
+            }
         }
-        Telemetry::Links(links) => passed_over(links.iter().map(|link| link.at).max(), "links"),
+        Telemetry::Links(links) => {
+            let at = links.iter().map(|link| link.at).max();
+            (at, links.len() * LINE_BYTES, Content::Links(links))
+        }
     })
 }
 

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use bus::{Position, Record};
-use detect::{Counts, NodeWatch, Stream};
+use detect::{NodeWatch, Risers, Stream};
 use tokio::time::Instant;
-use units::Timestamp;
+use units::{NodeId, Timestamp};
 use wire::Checkpoint;
 
 use crate::checkpoint::{self, Positions, Restored, Slot};
-use crate::core::{Core, Effect, Event};
+use crate::core::{Core, Counts, Effect, Event};
 use crate::merge::{Merge, Pending, Source};
 
 /// Samples are those of now when the newest record handled is at most this old …
@@ -60,15 +60,17 @@ impl Partition {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        let counts = self.core.counts();
-        match self.number {
-            NODES_PARTITION => counts,
+        let mut counts = self.core.counts();
+        if self.number != NODES_PARTITION {
             // Every partition has them; one counts them.
-            _ => Counts {
-                node_bars: 0,
-                ..counts
-            },
+            counts.detector.node_bars = 0;
         }
+        counts
+    }
+
+    /// The containers known here whose use rose most on a node.
+    pub(crate) fn risers(&self, node: &NodeId) -> Risers {
+        self.core.risers(node)
     }
 
     /// Takes a record that was read. One that the state already covers is passed over.
@@ -113,7 +115,13 @@ impl Partition {
         let elsewhere = match &event {
             Event::Inventory { .. } | Event::NodeRemoved(_) => watch == NodeWatch::Owner,
             Event::Feedback(_) => true,
-            Event::Samples { .. } | Event::Logs { .. } | Event::Resumed | Event::Tick => false,
+            Event::Samples { .. }
+            | Event::Logs { .. }
+            | Event::Links { .. }
+            | Event::NodePoints { .. }
+            | Event::NodeSignal(_)
+            | Event::Resumed
+            | Event::Tick => false,
         };
         let effects = self.core.handle(now, watch, event);
         self.unrecorded |= elsewhere || !effects.is_empty();

@@ -1,24 +1,24 @@
 //! The loop: records in, through the partitions' cores, signals and forecasts out, checkpoints and commits in between.
 
+mod tailed;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{BusError, Fetched, Record, Subscription, Tailed, TopicPartition};
+use bus::{BusError, Fetched, Record, Subscription, TopicPartition};
 use kit::backoff::{Backoff, seed_of};
 use kit::health::Dependency;
 use kit::{Context, EvenClock};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::Instrument as _;
-use units::{Feedback, NodeId, NodeInventory};
 use wire::{Checkpoint, Meta, topic};
 
 use crate::checkpoint;
 use crate::core::{Core, Effect, Event};
 use crate::events::{
-    CheckpointUnreadable, CheckpointWritten, Counted, FeedbackHeard, ForecastTold, LogTrouble,
-    Meters, News, PartitionsAssigned, PartitionsRevoked, RecordPassedOver, RecordRead,
-    RecordUnreadable, Resumed, SamplesHandled, SignalTold,
+    CheckpointUnreadable, CheckpointWritten, Counted, ForecastTold, LogTrouble, Meters, News,
+    PartitionsAssigned, PartitionsRevoked, RecordPassedOver, RecordRead, RecordUnreadable, Resumed,
+    SamplesHandled, SignalTold,
 };
 use crate::feedback::Heard;
 use crate::merge::{Content, Pending, Source};
@@ -118,7 +118,7 @@ impl Shell {
                 Some(Err(error @ BusError::Closed)) => return Err(Error::Log(error)),
                 Some(Err(error)) => {
                     LogTrouble {
-                        doing: "read samples, logs, inventory and feedback",
+                        doing: "read samples, logs, inventory, feedback and signals",
                         error: &error,
                     }
                     .emit(&self.log);
@@ -329,6 +329,8 @@ impl Shell {
                 .emit(&self.meters);
             }
             Content::Logs(lines) => self.handle(number, Event::Logs { lines, traceparent }),
+            Content::Links(links) => self.handle(number, Event::Links { links, traceparent }),
+            Content::NodePoints(points) => self.node_points(number, points, traceparent),
             Content::PassedOver { schema } => RecordPassedOver {
                 topic: topic::SAMPLES,
                 schema,
@@ -358,64 +360,6 @@ impl Shell {
                 }
             };
             self.outbox.push(record);
-        }
-    }
-
-    fn tailed(&mut self, tailed: Tailed) {
-        let Tailed::Record(record) = tailed else {
-            return;
-        };
-        RecordRead {
-            topic: &record.position.topic,
-        }
-        .emit(&self.meters);
-        match &*record.position.topic {
-            topic::FEEDBACK => self.feedback(&record),
-            _ => self.inventory(&record),
-        }
-    }
-
-    fn feedback(&mut self, record: &Record) {
-        match wire::decode::<Feedback>(record) {
-            Ok(feedback) => {
-                let feedback = Arc::new(feedback);
-                FeedbackHeard {
-                    feedback: &feedback,
-                }
-                .emit();
-                self.feedback.push(&feedback);
-                let numbers: Vec<u32> = self.partitions.keys().copied().collect();
-                for number in numbers {
-                    self.handle(number, Event::Feedback(Arc::clone(&feedback)));
-                }
-            }
-            Err(error) => self.unreadable(&error),
-        }
-    }
-
-    fn inventory(&mut self, record: &Record) {
-        let numbers: Vec<u32> = self.partitions.keys().copied().collect();
-        if wire::is_tombstone(record) {
-            if let Ok(node) = std::str::from_utf8(&record.key) {
-                for number in numbers {
-                    self.handle(number, Event::NodeRemoved(NodeId::from(node)));
-                }
-            }
-            return;
-        }
-        match wire::decode::<NodeInventory>(record) {
-            Ok(inventory) => {
-                let inventory = Arc::new(inventory);
-                let (now, instant) = (self.clock.now(), Instant::now());
-                for number in numbers {
-                    if let Some(partition) = self.partitions.get(&number) {
-                        let stream = partition.stream(now, instant);
-                        let inventory = Arc::clone(&inventory);
-                        self.handle(number, Event::Inventory { inventory, stream });
-                    }
-                }
-            }
-            Err(error) => self.unreadable(&error),
         }
     }
 

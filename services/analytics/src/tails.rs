@@ -1,12 +1,14 @@
-//! What is followed without a group, each from its beginning.
+//! What is followed without a group.
 
 use bus::{Bus, BusError, From, Tail, Tailed};
 use wire::topic;
 
-/// The nodes' heartbeats, and what people say of signals.
+/// The nodes' heartbeats and what people say of signals, from the beginning; and new signals, since a service's partition need
+/// not be that of its node. Those are told again while they last.
 pub(crate) struct Tails {
     inventory: Tail,
     feedback: Tail,
+    signals: Tail,
 }
 
 impl Tails {
@@ -14,14 +16,16 @@ impl Tails {
         Ok(Tails {
             inventory: bus.tail(topic::INVENTORY, From::Beginning).await?,
             feedback: bus.tail(topic::FEEDBACK, From::Beginning).await?,
+            signals: bus.tail(topic::SIGNALS, From::End).await?,
         })
     }
 
-    /// The next record of either. Nothing is lost when the call is dropped.
+    /// The next record of any. Nothing is lost when the call is dropped.
     pub(crate) async fn next(&mut self) -> Result<Tailed, BusError> {
         tokio::select! {
             tailed = self.inventory.next() => tailed,
             tailed = self.feedback.next() => tailed,
+            tailed = self.signals.next() => tailed,
         }
     }
 }

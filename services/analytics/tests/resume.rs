@@ -374,10 +374,10 @@ fn point() -> Point {
     }
 }
 
-fn link() -> Link {
+fn link(at: Timestamp, rtt_ms: f64) -> Link {
     Link {
-        at: at(0),
-        steady: Steady::from_time_of_day(at(0)),
+        at,
+        steady: Steady::from_time_of_day(at),
         node: NodeId::from("node-a"),
         service: ServiceId::from("web"),
         container: ContainerId::from("id-of-web"),
@@ -385,21 +385,21 @@ fn link() -> Link {
         peer_service: None,
         direction: Direction::Outbound,
         port: 5432,
-        connections: 1,
-        rtt_median: Duration::from_micros(300),
+        connections: 4,
+        rtt_median: Duration::from_secs_f64(rtt_ms / 1e3),
         retransmits: 0,
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn series_and_links_are_counted_and_passed_over() {
+async fn series_of_applications_are_counted_and_passed_over() {
     let (expected, _) = undisturbed().await;
     let bus = bus_with_topics().await;
     for partition in 0..PARTITIONS {
         let meta = Meta::new("test");
         for record in [
             wire::encode_series(&[point()], partition, &meta).unwrap(),
-            wire::encode_links(&[link()], partition, &meta).unwrap(),
+            wire::encode_links(&[link(at(0), 0.3)], partition, &meta).unwrap(),
         ] {
             bus.produce(record).await.unwrap();
         }
@@ -408,26 +408,71 @@ async fn series_and_links_are_counted_and_passed_over() {
     let context = Context::new(bus.clone(), "analytics", "test");
     let (shutdown, metrics) = (context.shutdown.clone(), context.metrics.clone());
     let role = tokio::spawn(analytics::run(config(), context));
-    let counted = ["series", "links"].map(|schema| {
-        format!(
-            "homeostat_records_passed_over_total{{topic=\"homeostat.samples\",schema=\"{schema}\"}} 2\n"
-        )
-    });
+    let counted =
+        "homeostat_records_passed_over_total{topic=\"homeostat.samples\",schema=\"series\"} 2\n";
     let wait = async {
-        while !counted.iter().all(|line| metrics.encode().contains(line)) {
+        while !metrics.encode().contains(counted) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(DEADLINE, wait).await.unwrap();
-    assert!(
-        !metrics
-            .encode()
-            .contains("homeostat_decode_failures_total{topic")
-    );
+    let metrics = metrics.encode();
+    assert!(!metrics.contains("homeostat_decode_failures_total{topic"));
+    assert!(!metrics.contains("schema=\"links\""), "links are followed");
     shutdown.cancel();
     role.await.unwrap().unwrap();
     run_to_the_end(&bus).await;
     assert_eq!(told(&bus).await, expected);
+}
+
+/// Of every ten seconds: the links of the service, and the page of its node, which is led elsewhere.
+async fn tell_of_links_and_node(bus: &Bus, second: i64) {
+    let meta = Meta::new("test");
+    let faulty = second >= 80;
+    let web = bus::partition_of(b"web", PARTITIONS);
+    let link = link(at(second), if faulty { 100.3 } else { 0.3 });
+    let record = wire::encode_links(&[link], web, &meta).unwrap();
+    bus.produce(record).await.unwrap();
+    let rows = [
+        ("node_memory_total_bytes", 1e9),
+        (
+            "node_memory_available_bytes",
+            if faulty { 1e7 } else { 5e8 },
+        ),
+    ];
+    let points = rows.map(|(name, value)| Point {
+        at: at(second),
+        steady: Steady::from_time_of_day(at(second)),
+        service: None,
+        container: None,
+        name: name.to_owned(),
+        kind: SeriesKind::Gauge,
+        value,
+        ..point()
+    });
+    let node = bus::partition_of(b"node-a", PARTITIONS);
+    let record = wire::encode_series(&points, node, &meta).unwrap();
+    bus.produce(record).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_and_series_of_nodes_lead_to_signals() {
+    let bus = bus_with_topics().await;
+    let mut actors = actors();
+    for second in (0..SECONDS).step_by(10) {
+        tell_part(&bus, &mut actors, second..second + 10).await;
+        tell_of_links_and_node(&bus, second + 9).await;
+    }
+    run_to_the_end(&bus).await;
+    let mut tail = bus.tail(topic::SIGNALS, From::Beginning).await.unwrap();
+    let mut wanted = BTreeSet::from([SignalKind::NetworkDelay, SignalKind::NodePressure]);
+    while !wanted.is_empty() {
+        let signal = next_signal(&mut tail).await;
+        if wanted.remove(&signal.kind) {
+            assert_eq!(signal.phase, SignalPhase::Open);
+            assert!(signal.opened_at <= at(110), "{signal:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -507,10 +552,7 @@ async fn what_was_dismissed_must_last_longer_and_the_bar_is_counted() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         tell_story(&bus).await;
-        while !metrics
-            .encode()
-            .contains("homeostat_signal_bars_raised 1")
-        {
+        while !metrics.encode().contains("homeostat_signal_bars_raised 1") {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

@@ -1,5 +1,6 @@
 //! The answers of the HTTP API, as the command line reads them. All under `/api/v1`.
 
+use incidents::{Incident, IncidentId};
 use serde::{Deserialize, Serialize};
 use units::{
     BreakerEntry, LabelProblem, Mode, NodeId, PlanEntry, ScalePolicy, ServiceId, Signal, Timestamp,
@@ -89,6 +90,33 @@ pub struct Explanation {
     /// Earlier openings of the same kind and subject, newest first.
     pub earlier: Vec<Signal>,
     /// Plans it caused, oldest first.
+    pub plans: Vec<PlanEntry>,
+    /// The incident it belongs to. Absent when that is forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<IncidentOf>,
+}
+
+/// The incident a signal belongs to, in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncidentOf {
+    /// Its id.
+    pub id: IncidentId,
+    /// How many signals it has.
+    pub signals: usize,
+    /// The sentence of its likeliest cause. Absent when none can be named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+}
+
+/// `GET /incidents/{id}`: an incident with its signals and what was done about them. `GET /incidents` answers the incidents alone,
+/// newest first: those that are open, and with `?all=true` those of the last day that are over too.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IncidentDetail {
+    /// The incident with its causes.
+    pub incident: Incident,
+    /// Its signals in their newest state, in the order they opened.
+    pub signals: Vec<Signal>,
+    /// Plans they caused, oldest first.
     pub plans: Vec<PlanEntry>,
 }
 

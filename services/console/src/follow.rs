@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use bus::{Bus, From, Record, Tailed};
+use incidents::Event;
 use kit::Context;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use units::{Feedback, Forecast, JournalEntry, NodeId, NodeInventory, Signal};
-use wire::{DecodeError, topic};
+use units::{ContainerEvent, Feedback, Forecast, JournalEntry, NodeId, NodeInventory, Signal};
+use wire::{DecodeError, DecodeProblem, topic};
 
 use crate::http::{self, Shared};
 use crate::say::Desk;
@@ -19,6 +20,10 @@ use crate::{Config, Error};
 const SIGNALS_BACK: Duration = Duration::from_secs(24 * 60 * 60);
 /// Forecasts are told every second; the last minute is plenty.
 const FORECASTS_BACK: Duration = Duration::from_secs(60);
+/// As far as signals, since it is them that events explain.
+const EVENTS_BACK: Duration = SIGNALS_BACK;
+/// Who talks to whom is told every few seconds; the last minutes are plenty.
+const LINKS_BACK: Duration = Duration::from_secs(5 * 60);
 
 /// Runs the console until shutdown.
 ///
@@ -43,6 +48,8 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
             topic::FORECASTS,
             From::Time((now - FORECASTS_BACK).as_millis()),
         ),
+        (topic::EVENTS, From::Time((now - EVENTS_BACK).as_millis())),
+        (topic::SAMPLES, From::Time((now - LINKS_BACK).as_millis())),
     ] {
         tasks.spawn(follow(
             context.bus.clone(),
@@ -110,19 +117,24 @@ fn apply(view: &Shared, record: &Record) -> Result<(), DecodeError> {
     match &*record.position.topic {
         topic::INVENTORY if wire::is_tombstone(record) => {
             if let Ok(node) = std::str::from_utf8(&record.key) {
-                view.change(|view| view.node_removed(&NodeId::from(node)));
+                let node = NodeId::from(node);
+                view.tell(Event::NodeRemoved(&node));
+                view.change(|view| view.node_removed(&node));
             }
         }
         topic::INVENTORY => {
             let inventory: NodeInventory = wire::decode(record)?;
+            view.tell(Event::Inventory(&inventory));
             view.change(|view| view.inventory(inventory));
         }
         topic::SIGNALS => {
             let signal: Signal = wire::decode(record)?;
+            view.tell(Event::Signal(&signal));
             view.change(|view| view.signal(signal));
         }
         topic::JOURNAL => {
             let entry: JournalEntry = wire::decode(record)?;
+            view.tell(Event::Journal(&entry));
             view.change(|view| view.journal(entry));
         }
         topic::FEEDBACK => {
@@ -133,7 +145,25 @@ fn apply(view: &Shared, record: &Record) -> Result<(), DecodeError> {
             let forecast: Forecast = wire::decode(record)?;
             view.change(|view| view.forecast(forecast));
         }
+        topic::EVENTS => {
+            let event: ContainerEvent = wire::decode(record)?;
+            view.tell(Event::Container(&event));
+        }
+        topic::SAMPLES => match wire::decode_links(record) {
+            Ok(links) => view.tell(Event::Links(&links)),
+            // Links share the topic with samples and series, which are known by their header and not decoded.
+            Err(error) if is_of_others(&error) => {}
+            Err(error) => return Err(error),
+        },
         other => tracing::debug!(topic = other, "not followed"),
     }
     Ok(())
+}
+
+/// The record is no batch of links, of whatever version.
+fn is_of_others(error: &DecodeError) -> bool {
+    match error.problem {
+        DecodeProblem::UnknownVersion { .. } => !error.schema.starts_with("links/"),
+        DecodeProblem::NoSchema | DecodeProblem::Malformed(_) => false,
+    }
 }

@@ -1,42 +1,54 @@
 //! The HTTP side: the page and the JSON API.
 
-use std::sync::{Arc, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use incidents::{Event, Incident, Incidents};
 use serde::Deserialize;
 
 use crate::View;
-use crate::api::Problem;
+use crate::api::{IncidentDetail, IncidentOf, Problem};
 use crate::view::Which;
 
-/// The view, shared between the followers that write it and the handlers that read it.
+/// What is shown, shared between the followers that write it and the handlers that read it. The view and the incidents have a lock
+/// each: working incidents out takes longer than anything the view answers.
 #[derive(Clone, Default)]
-pub(crate) struct Shared(Arc<RwLock<View>>);
+pub(crate) struct Shared {
+    view: Arc<RwLock<View>>,
+    incidents: Arc<RwLock<Incidents>>,
+}
 
 impl Shared {
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, View> {
-        self.0
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.view.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn change(&self, change: impl FnOnce(&mut View)) {
-        change(
-            &mut self
-                .0
-                .write()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        );
+        change(&mut self.view.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(crate) fn incidents(&self) -> RwLockReadGuard<'_, Incidents> {
+        self.incidents
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the incidents what happened.
+    pub(crate) fn tell(&self, event: Event<'_>) {
+        self.incidents
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .handle(kit::now(), event);
     }
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SignalQuery {
+struct ListQuery {
     #[serde(default)]
     all: bool,
 }
@@ -55,6 +67,8 @@ pub(crate) fn router(view: Shared) -> Router {
         )
         .route("/api/v1/signals", get(signals))
         .route("/api/v1/signals/{id}", get(explain))
+        .route("/api/v1/incidents", get(incidents))
+        .route("/api/v1/incidents/{id}", get(incident))
         .route(
             "/api/v1/feedback",
             get(|State(view): State<Shared>| async move { Json(view.read().bars(kit::now())) }),
@@ -74,20 +88,58 @@ async fn script() -> impl IntoResponse {
     )
 }
 
-async fn signals(State(view): State<Shared>, Query(query): Query<SignalQuery>) -> Response {
+async fn signals(State(view): State<Shared>, Query(query): Query<ListQuery>) -> Response {
     let which = if query.all { Which::All } else { Which::Open };
     Json(view.read().listed(which)).into_response()
 }
 
 async fn explain(State(view): State<Shared>, Path(id): Path<String>) -> Response {
-    match view.read().explain(&id, kit::now()) {
-        Ok(explanation) => Json(explanation).into_response(),
+    let explanation = view.read().explain(&id, kit::now());
+    match explanation {
+        Ok(mut explanation) => {
+            explanation.incident = view
+                .incidents()
+                .of_signal(&explanation.signal.id)
+                .map(in_short);
+            Json(explanation).into_response()
+        }
+        Err(error) => problem(StatusCode::NOT_FOUND, error.to_string()),
+    }
+}
+
+fn in_short(incident: &Incident) -> IncidentOf {
+    IncidentOf {
+        id: incident.id.clone(),
+        signals: incident.signals.len(),
+        cause: incident.causes.first().map(|it| it.sentence.clone()),
+    }
+}
+
+async fn incidents(State(view): State<Shared>, Query(query): Query<ListQuery>) -> Response {
+    let incidents = view.incidents();
+    let listed = incidents.all().iter();
+    let listed = listed.filter(|incident| query.all || incident.is_open());
+    Json(listed.collect::<Vec<_>>()).into_response()
+}
+
+async fn incident(State(view): State<Shared>, Path(id): Path<String>) -> Response {
+    let incidents = view.incidents();
+    match incidents.find(&id) {
+        Ok(incident) => {
+            let ids = incident.signals.iter();
+            let detail = IncidentDetail {
+                incident: incident.clone(),
+                signals: ids.filter_map(|id| incidents.signal(id)).cloned().collect(),
+                plans: view.read().caused_by(&incident.signals),
+            };
+            Json(detail).into_response()
+        }
         Err(error) => problem(StatusCode::NOT_FOUND, error.to_string()),
     }
 }
 
 async fn unknown() -> Response {
-    let error = "no such address; the page is on /, the API under /api/v1: status, services, signals, actions, feedback";
+    let error = "no such address; the page is on /, the API under /api/v1: status, services, signals, incidents, actions, feedback";
     problem(StatusCode::NOT_FOUND, error.to_owned())
 }
 

@@ -1,7 +1,8 @@
 //! The console: what the loop sees and does, for people.
 //!
 //! It follows the topics without a group, keeps a bounded picture of them in memory ([`View`]), and shows it as a page on `/`
-//! and as JSON under `/api/v1`, which the command line reads. It decides nothing and never speaks to an engine; stopping it changes
+//! and as JSON under `/api/v1`, which the command line reads. Which signals belong
+//! together, and what probably caused them, is `models/incidents`' word. It decides nothing and never speaks to an engine; stopping it changes
 //! nothing for the loop. The one thing it writes is what people say of signals, to `homeostat.feedback`.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -4,6 +4,8 @@
 
 const PERIOD_MS = 2000;
 const ACTIONS_SHOWN = 50;
+const INCIDENTS_SHOWN = 10;
+const SUBJECTS_SHOWN = 3;
 
 function cell(text, className) {
   const td = document.createElement("td");
@@ -42,8 +44,7 @@ function fill(id, rows, empty, columns) {
   }));
 }
 
-function subject(signal) {
-  const s = signal.subject;
+function subject(s) {
   return s.name || s.service || (s.node ? "node " + s.node : "everything");
 }
 
@@ -56,7 +57,15 @@ function signalRow(signal) {
     said.textContent = signal.said.opinion + " at " + time(signal.said.at) + because;
     why.append(said);
   }
-  return [cell(time(signal.opened_at), "number"), mark(signal.severity), cell(signal.kind.replaceAll("_", " ")), cell(subject(signal)), why];
+  return [cell(time(signal.opened_at), "number"), mark(signal.severity), cell(signal.kind.replaceAll("_", " ")), cell(subject(signal.subject)), why];
+}
+
+function incidentRow(incident) {
+  const cause = incident.causes[0];
+  const more = incident.subjects.length - SUBJECTS_SHOWN;
+  const sick = incident.subjects.slice(0, SUBJECTS_SHOWN).map(subject).join(", ") + (more > 0 ? " and " + more + " more" : "");
+  return [cell(time(incident.began_at), "number"), mark(incident.severity), cell(sick), cell(incident.signals.length, "number"),
+    cell(cause ? cause.origin : ""), cell(cause ? cause.sentence : "")];
 }
 
 function stepText(step) {
@@ -95,11 +104,12 @@ function banner(text) {
 
 async function refresh() {
   try {
-    const [status, signals, actions, services] = await Promise.all(["status", "signals", "actions", "services"].map(ask));
+    const [status, incidents, signals, actions, services] = await Promise.all(["status", "incidents", "signals", "actions", "services"].map(ask));
     document.getElementById("nodes").textContent = status.nodes.length;
     document.getElementById("running").textContent = status.containers_running;
     document.getElementById("open").textContent = status.signals_open;
     document.getElementById("plans").textContent = status.plans_running;
+    fill("incidents", incidents.slice(0, INCIDENTS_SHOWN).map(incidentRow), "No incident.", 6);
     fill("signals", signals.map(signalRow), "Nothing is out of the ordinary.", 5);
     fill("actions", actions.slice(0, ACTIONS_SHOWN).map(actionRow), "Nothing has been done.", 6);
     fill("services", services.map(serviceRow), "No container seen yet.", 6);

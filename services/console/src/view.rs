@@ -217,7 +217,7 @@ impl View {
     /// When none or several begin so.
     pub fn explain(&self, id: &str, now: Timestamp) -> Result<Explanation, NotFound> {
         let signal = self.lookup(id)?;
-        let caused_by = |signal: &SignalId| self.caused_by(signal);
+        let caused_by = |signal: &SignalId| self.caused_by(std::slice::from_ref(signal));
         Ok(Explanation {
             signal: signal.clone(),
             said: self.opinions.of(&signal.id),
@@ -225,7 +225,9 @@ impl View {
             bar: self.opinions.bar(signal.kind, &signal.subject, now),
             similar: explain::similar(signal, self.signals.values(), caused_by, &self.opinions),
             earlier: self.earlier(signal),
-            plans: self.caused_by(&signal.id),
+            plans: self.caused_by(std::slice::from_ref(&signal.id)),
+            // Incidents are kept beside the view.
+            incident: None,
         })
     }
 
@@ -259,11 +261,15 @@ impl View {
         earlier
     }
 
-    fn caused_by(&self, signal: &SignalId) -> Vec<PlanEntry> {
+    /// Plans that any of the signals caused, oldest first.
+    pub fn caused_by(&self, signals: &[SignalId]) -> Vec<PlanEntry> {
         let mut plans: Vec<PlanEntry> = self
             .plans
             .values()
-            .filter(|entry| entry.plan.cause.signals.contains(signal))
+            .filter(|entry| {
+                let causes = &entry.plan.cause.signals;
+                causes.iter().any(|cause| signals.contains(cause))
+            })
             .cloned()
             .collect();
         plans.sort_by_key(|entry| entry.plan.created_at);

@@ -65,6 +65,24 @@ fn inventory(service: &str, state: ContainerState) -> NodeInventory {
     }
 }
 
+/// `caller` holds connections to `callee`.
+fn link(caller: &str, callee: &str, at: Timestamp) -> Link {
+    Link {
+        at,
+        steady: Steady::from_millis(0),
+        node: NodeId::from("node-a"),
+        service: ServiceId::from(caller),
+        container: ContainerId::from("c1"),
+        peer: [10, 0, 0, 2].into(),
+        peer_service: Some(ServiceId::from(callee)),
+        direction: Direction::Outbound,
+        port: 5432,
+        connections: 1,
+        rtt_median: Duration::from_micros(100),
+        retransmits: 0,
+    }
+}
+
 #[test]
 fn a_signal_is_open_until_it_resolves_and_a_repeated_record_does_not_open_it_again() {
     let mut view = View::default();
@@ -140,6 +158,19 @@ async fn the_api_answers_from_the_topics() {
     open.opened_at = opened;
     open.at = opened;
     bus.produce(wire::encode(&open, &meta)).await.unwrap();
+    // The database hangs, and web calls it.
+    let database = Subject::service(ServiceId::from("db"));
+    let mut hang = signal("db", 0, SignalPhase::Open, 0);
+    hang.kind = SignalKind::Hang;
+    hang.fingerprint = database.fingerprint(SignalKind::Hang);
+    hang.opened_at = opened;
+    hang.at = opened;
+    hang.id = SignalId::of(&hang.fingerprint, opened);
+    bus.produce(wire::encode(&hang, &meta)).await.unwrap();
+    let link = link("web", "db", opened);
+    bus.produce(wire::encode_links(&[link], 0, &meta).unwrap())
+        .await
+        .unwrap();
 
     let port = free_port();
     let config = console::Config {
@@ -161,6 +192,34 @@ async fn the_api_answers_from_the_topics() {
     })
     .await;
     assert_eq!(services[0].service, ServiceId::from("web"));
+
+    let incidents = until(|| async {
+        let answer = reqwest::get(format!("{base}/api/v1/incidents"))
+            .await
+            .ok()?;
+        let incidents: Vec<incidents::Incident> = answer.json().await.ok()?;
+        (incidents.len() == 1 && incidents[0].signals.len() == 2).then_some(incidents)
+    })
+    .await;
+    assert_eq!(incidents[0].causes[0].subject, database);
+    let id = &incidents[0].id;
+    let detail = reqwest::get(format!("{base}/api/v1/incidents/{id}"))
+        .await
+        .unwrap();
+    let detail: console::api::IncidentDetail = detail.json().await.unwrap();
+    assert_eq!(detail.incident, incidents[0]);
+    assert_eq!(detail.signals.len(), 2);
+    let explained = reqwest::get(format!("{base}/api/v1/signals/{}", hang.id))
+        .await
+        .unwrap();
+    let explained: console::api::Explanation = explained.json().await.unwrap();
+    assert_eq!(&explained.incident.unwrap().id, id);
+    let missing = reqwest::get(format!("{base}/api/v1/incidents/nope"))
+        .await
+        .unwrap();
+    assert_eq!(missing.status(), 404);
+    let missing: console::api::Problem = missing.json().await.unwrap();
+    assert!(missing.error.contains("`homeostat incidents --all`"));
 
     let page = reqwest::get(&base).await.unwrap().text().await.unwrap();
     assert!(page.contains("<title>Homeostat</title>"));

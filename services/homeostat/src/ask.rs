@@ -152,6 +152,7 @@ fn verdict(entry: &PlanEntry) -> String {
     entry.verdict.as_ref().map_or_else(String::new, judged)
 }
 
+/// Writes an answer as it was asked for.
 pub(crate) fn show<T: Serialize>(
     ask: &Ask,
     answer: &T,

@@ -9,7 +9,10 @@ use crate::exit::Failure;
 use crate::feedback::FeedbackVerb;
 use crate::process::Role;
 use crate::table::{Output, print};
-use crate::{ask, config, demo, evaluate, explain, feedback, process, score, templates};
+use crate::{
+    ask, ask_incidents, config, demo, evaluate, explain, feedback, models, process, score,
+    templates, train,
+};
 
 const AFTER_HELP: &str = "\
 Exit status: 0 done; 1 tried and failed; 2 wrong command line or configuration, nothing was done;
@@ -60,6 +63,8 @@ enum Verb {
     Services(Ask),
     /// What is out of the ordinary now; and what you say of it.
     Signals(Signals),
+    /// Signals that belong together, each incident with its probable causes.
+    Incidents(Incidents),
     /// What was done or suggested, why, and whether it helped.
     Actions(Ask),
     /// One signal in full: evidence, what was done, and what came of its like.
@@ -69,6 +74,10 @@ enum Verb {
     Logs(LogsVerb),
     /// Score series in files with the detector for arbitrary series, to measure it.
     Score(score::Options),
+    /// Train the model of a service on its history.
+    Train(train::Options),
+    /// The trained models that are in the log.
+    Models(models::Options),
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -139,6 +148,39 @@ pub(crate) struct Signals {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Incidents {
+    #[command(subcommand)]
+    verb: Option<IncidentsVerb>,
+    /// Those that are over too.
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    ask: Ask,
+}
+
+#[derive(Debug, Subcommand)]
+enum IncidentsVerb {
+    /// One incident in full: every cause with its evidence, its signals, what was done.
+    Show {
+        /// The incident's id or that of one of its signals, or enough of its beginning to tell it from others.
+        id: String,
+        #[command(flatten)]
+        ask: Ask,
+    },
+}
+
+impl Incidents {
+    fn run(&self) -> Result<(), Failure> {
+        match &self.verb {
+            Some(IncidentsVerb::Show { id, ask }) => ask_incidents::one(ask, id),
+            None if self.all => ask_incidents::list(&self.ask, ask::Which::All),
+            None => ask_incidents::list(&self.ask, ask::Which::Open),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Explain {
     /// The signal's id, or enough of its beginning to tell it from others.
     signal: String,
@@ -186,10 +228,13 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Status(asked) => ask::status(&asked),
         Verb::Services(asked) => ask::services(&asked),
         Verb::Signals(asked) => signals(asked),
+        Verb::Incidents(asked) => asked.run(),
         Verb::Actions(asked) => ask::actions(&asked),
         Verb::Explain(asked) => explain::explain(&asked.ask, &asked.signal),
         Verb::Logs(LogsVerb::Templates { input }) => templates::templates(&input),
         Verb::Score(options) => score::run(&options),
+        Verb::Train(options) => train::run(&options, sources),
+        Verb::Models(options) => models::run(&options, sources),
         Verb::Config(ConfigVerb::Check) => config::check(sources),
         Verb::Config(ConfigVerb::Show { output }) => config::show(sources, output),
         Verb::Completion { shell } => completion(shell),

@@ -7,6 +7,7 @@ use console::api::{BarStatus, Done, Explanation, Said, Similar};
 use units::{Evidence, Phase, PlanEntry, Verdict};
 
 use crate::ask::{get, show};
+use crate::ask_incidents;
 use crate::chart::{self, Ink, number};
 use crate::cli::Ask;
 use crate::exit::Failure;
@@ -46,6 +47,7 @@ fn explained(explanation: &Explanation, columns: usize, ink: Ink) -> String {
             explanation.confidence_why
         ),
     ];
+    lines.extend(explanation.incident.as_ref().map(ask_incidents::mention));
     let said = explanation.said.as_ref();
     lines.extend(said.map(|said| format!("  feedback    {}", said_at(said))));
     let bar = explanation.bar.as_ref();
@@ -244,6 +246,7 @@ mod tests {
                 until: at(900),
             }),
             earlier: Vec::new(),
+            incident: None,
             similar: vec![Similar {
                 id: SignalId::from("x"),
                 subject: signal().subject,

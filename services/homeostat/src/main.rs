@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod ask;
+mod ask_incidents;
 mod chart;
 mod cli;
 mod config;
@@ -12,10 +13,12 @@ mod exit;
 mod explain;
 mod feedback;
 mod memory;
+mod models;
 mod process;
 mod score;
 mod table;
 mod templates;
+mod train;
 
 use std::process::ExitCode;
 

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use units::{
-    Command, ContainerEvent, Feedback, Forecast, JournalEntry, NodeInventory, Outcome, Signal,
-    Timestamp,
+    Command, ContainerEvent, Feedback, Forecast, JournalEntry, NodeInventory, Outcome, ServiceId,
+    Signal, Timestamp,
 };
 
 use crate::error::DecodeError;
@@ -51,6 +51,7 @@ json!(JournalEntry, JOURNAL, "journal", self => match self {
 });
 json!(Claim, ELECTION, "claim", self => &self.candidate);
 json!(Checkpoint, CHECKPOINTS, "checkpoint", self => &self.partition_key);
+json!(TrainedModel, MODELS, "model", self => self.service.as_str());
 
 impl<C: Serialize + DeserializeOwned> Json for NodeInventory<C> {
     const TOPIC: &'static str = topic::INVENTORY;
@@ -86,6 +87,21 @@ pub struct Checkpoint {
     pub state_version: u32,
     /// The state, as its owner encodes it, in base 64.
     pub state: String,
+}
+
+/// The model of a service, trained on its own history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainedModel {
+    /// Whose it is: the key.
+    pub service: ServiceId,
+    /// When it was trained.
+    pub trained_at: Timestamp,
+    /// The model's version: a digest of what the artefact holds.
+    pub digest: String,
+    /// Version of the artefact's own encoding; another one is not read.
+    pub artefact_version: u32,
+    /// The model and where it came from, as its owner encodes them.
+    pub artefact: serde_json::Value,
 }
 
 /// Writes a value for its topic.

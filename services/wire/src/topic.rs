@@ -28,6 +28,8 @@ pub const OUTCOMES: &str = "homeostat.outcomes";
 pub const JOURNAL: &str = "homeostat.journal";
 /// Keyed by partition of the samples; binary detector state.
 pub const CHECKPOINTS: &str = "homeostat.checkpoints";
+/// Keyed by service; JSON, the model trained on its history.
+pub const MODELS: &str = "homeostat.models";
 /// One partition: who is assigned it leads the controllers, and the offset of the claim it writes is the generation.
 pub const ELECTION: &str = "homeostat.election";
 
@@ -62,6 +64,7 @@ pub fn all(partitions: u32) -> Vec<TopicSpec> {
         delete(OUTCOMES, 1, 7, GIB),
         delete(JOURNAL, 1, 30, GIB),
         compact(CHECKPOINTS),
+        compact(MODELS),
         delete(ELECTION, 1, 30, GIB),
     ]
 }

@@ -83,6 +83,7 @@ fn decode_as_everything(record: &Record) {
     check(wire::decode::<JournalEntry>(record));
     check(wire::decode::<wire::Checkpoint>(record));
     check(wire::decode::<wire::Claim>(record));
+    check(wire::decode::<wire::TrainedModel>(record));
 }
 
 proptest! {
@@ -101,7 +102,7 @@ proptest! {
     #[test]
     fn arbitrary_bytes_are_refused_or_read_but_never_panic(
         bytes in proptest::collection::vec(any::<u8>(), 0..512),
-        schema in prop::sample::select(vec!["samples/1", "samples/2", "series/1", "links/1", "logs/1", "logs/2", "event/1", "inventory/1", "signal/1", "feedback/1", "forecast/1", "command/1", "outcome/1", "journal/1", "claim/1", "checkpoint/1", "x"]),
+        schema in prop::sample::select(vec!["samples/1", "samples/2", "series/1", "links/1", "logs/1", "logs/2", "event/1", "inventory/1", "signal/1", "feedback/1", "forecast/1", "command/1", "outcome/1", "journal/1", "claim/1", "checkpoint/1", "model/1", "x"]),
     ) {
         let mut record = delivered(wire::encode(&signal(), &meta()));
         record.value = Bytes::from(bytes);

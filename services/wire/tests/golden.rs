@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use common::*;
 use units::*;
-use wire::{Checkpoint, Claim, Json, Meta};
+use wire::{Checkpoint, Claim, Json, Meta, TrainedModel};
 
 fn file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -78,6 +78,13 @@ fn json_records_are_as_they_were() {
         at: at(0),
         state_version: 1,
         state: "AAEC".to_owned(),
+    });
+    json(&TrainedModel {
+        service: ServiceId::from("shop/web"),
+        trained_at: at(0),
+        digest: "ab12".to_owned(),
+        artefact_version: 1,
+        artefact: serde_json::json!({ "digest": "ab12", "content": { "schema": 1 } }),
     });
 }
 

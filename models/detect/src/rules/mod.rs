@@ -5,8 +5,16 @@ pub(crate) mod deviation;
 pub(crate) mod errors;
 pub(crate) mod hang;
 pub(crate) mod health;
+pub(crate) mod leak;
+pub(crate) mod links;
 pub(crate) mod lost;
 pub(crate) mod memory;
+pub(crate) mod node;
+pub(crate) mod novelty;
+pub(crate) mod page;
+pub(crate) mod peers;
+pub(crate) mod silence;
+pub(crate) mod storm;
 pub(crate) mod throttling;
 
 use units::Confidence;

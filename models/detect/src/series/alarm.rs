@@ -11,7 +11,7 @@ pub enum Alert {
     Opened,
     /// It began a few values ago and is confirmed.
     Confirmed,
-    /// It is much worse than when it was last told.
+    /// It is worse than when it was last told.
     Worse,
     /// It lasts and has been told; there is nothing new to say.
     Lasting,
@@ -42,8 +42,9 @@ pub struct AlarmSettings {
     pub worse_at: f32,
     /// How much harder each told alert makes the next: the budget of false alarms.
     pub dearer_by: f32,
-    /// Time after which this is forgotten to a third, in seconds.
-    pub forgiven_after_seconds: f64,
+    /// Rows after which this is forgotten to a third. Rows and not seconds: what people call an incident comes about as often per
+    /// row whatever the step, but per day up to 25 times as often.
+    pub forgiven_after_rows: f32,
 }
 
 /// The state of the decision about one subject.
@@ -67,14 +68,8 @@ impl Alarm {
         }
     }
 
-    pub(super) fn observe(
-        &mut self,
-        settings: &AlarmSettings,
-        evidence: f32,
-        step_seconds: f64,
-    ) -> Alert {
-        let values = (settings.forgiven_after_seconds / step_seconds).max(FORGIVEN_VALUES_MIN);
-        self.dearer -= self.dearer / values as f32;
+    pub(super) fn observe(&mut self, settings: &AlarmSettings, evidence: f32) -> Alert {
+        self.dearer -= self.dearer / settings.forgiven_after_rows.max(FORGIVEN_ROWS_MIN);
         let opens = evidence >= settings.open_at + self.dearer;
         match self.phase {
             Phase::Calm if opens => {
@@ -121,8 +116,8 @@ impl Alarm {
     }
 }
 
-/// Forgiveness takes at least so many values, however far apart they are.
-const FORGIVEN_VALUES_MIN: f64 = 10.0;
+/// Forgiveness takes at least so many rows, so that no setting makes it a growth.
+const FORGIVEN_ROWS_MIN: f32 = 10.0;
 
 #[cfg(test)]
 mod tests {
@@ -135,14 +130,14 @@ mod tests {
         told_values: 2,
         worse_at: 1.5,
         dearer_by: 0.5,
-        forgiven_after_seconds: 6_000.0,
+        forgiven_after_rows: 100.0,
     };
 
     fn run(evidence: &[f32]) -> Vec<Alert> {
         let mut alarm = Alarm::new();
         evidence
             .iter()
-            .map(|&one| alarm.observe(&SETTINGS, one, 60.0))
+            .map(|&one| alarm.observe(&SETTINGS, one))
             .collect()
     }
 

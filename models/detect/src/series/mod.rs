@@ -2,7 +2,7 @@
 //!
 //! It knows nothing of what the metrics are and is told nothing but the values and their time. Per metric it keeps what is usual
 //! (level, spread, range, roughness, daily and weekly habits) and judges each value in several [`Way`]s, each in decades of
-//! rareness. Per subject it pools the metrics, swiftly for spikes and steadily for what lasts, and compares both with their own
+//! rareness. Per subject it pools the metrics, swiftly for spikes and slowly for what lasts, and compares each with its own
 //! history, so that the same evidence is equally rare for every subject. The [`Alert`] is told once per incident.
 //!
 //! Everything is strictly online: a verdict follows from that row and those before it. State is of fixed size: some
@@ -12,7 +12,9 @@
 //! evidence.
 
 mod alarm;
+mod evidence;
 mod metric;
+mod ranking;
 mod season;
 mod settings;
 mod subject;

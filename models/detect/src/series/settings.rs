@@ -9,10 +9,9 @@ use super::alarm::AlarmSettings;
 pub struct SeriesSettings {
     /// Rows before the first alert: less history supports no claim.
     pub warm_up_rows: u32,
-    /// Gain of the steady evidence: a mean over some of the last rows, so that one spike is not enough.
-    pub steady_gain: f32,
-    /// What a spike counts against what lasts.
-    pub swift_weight: f32,
+    /// Share of its own history in the evidence, 0 to 1; the rest is the figure itself, so that a quiet subject's trifles stay
+    /// trifles.
+    pub history_share: f32,
     /// When evidence becomes an alert.
     pub alarm: AlarmSettings,
 }
@@ -23,16 +22,15 @@ impl Default for SeriesSettings {
     fn default() -> Self {
         SeriesSettings {
             warm_up_rows: 90,
-            steady_gain: 0.5,
-            swift_weight: 0.7,
+            history_share: 0.9,
             alarm: AlarmSettings {
-                open_at: 2.6,
-                calm_below: 0.8,
-                calm_values: 5,
+                open_at: 2.62,
+                calm_below: 0.67,
+                calm_values: 2,
                 told_values: 1,
-                worse_at: 1.5,
-                dearer_by: 0.7,
-                forgiven_after_seconds: 43_200.0,
+                worse_at: 1.0,
+                dearer_by: 0.13,
+                forgiven_after_rows: 1_200.0,
             },
         }
     }

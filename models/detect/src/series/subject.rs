@@ -4,63 +4,25 @@ use serde::{Deserialize, Serialize};
 use units::Timestamp;
 
 use super::alarm::{Alarm, Alert};
+use super::evidence::Evidence;
 use super::metric::{Metric, Surprise, WAYS, Way};
+use super::ranking::Ranking;
 use super::settings::SeriesSettings;
-use super::tail::{Scale, Shape, Tail};
-use super::view::{self, Mix, Pool, View};
+use super::view::{Mix, Pool, View};
 
 /// Metrics a verdict names at most.
 const NAMED_MAX: usize = 3;
-/// Rows before evidence is compared with its own history.
-const FIRST_ROWS: u64 = 20;
 /// The usual step follows what is seen at this gain, and gaps count as so many steps at most.
 const STEP_GAIN: f64 = 0.05;
 const GAP_STEPS_MAX: f64 = 4.0;
-/// Share of its own history in the evidence; the rest is the figure itself, so that a quiet subject's trifles stay trifles.
-const HISTORY_SHARE: f32 = 0.75;
-/// Decades at which the score is 0.9; twice as many are 0.99.
-const SCORE_DECADES: f32 = 4.0;
-
-/// What a spike is seen by.
-const SWIFT: [View; 2] = [
-    view(Mix::Farthest, 0.5, Pool::Square),
-    view(Mix::Only(Way::Spread), 0.5, Pool::Top),
-];
-/// What lasts is seen by.
-const STEADY: [View; 3] = [
-    view(Mix::Value, 0.5, Pool::Top),
-    view(Mix::Farthest, 1.0, Pool::Top),
-    view(Mix::Farthest, 1.0, Pool::Square),
-];
-/// What the score is made of: ways that rank all rows of a subject well, alert or not.
-const RANKING: [View; 2] = [
-    view(Mix::Both, 0.0, Pool::Top),
-    view(Mix::Farthest, 1.0, Pool::Top),
-];
 /// By what the metrics to blame are ranked.
-const BLAME: View = view(Mix::Both, 0.5, Pool::Top);
-
-const SHAPE: Shape = Shape {
-    scale: Scale::Linear,
-    low: 0.0,
-    width: 0.05,
-    bins: 200,
-    share: 0.05,
-    prior_excess: 0.45,
-    prior_weight: 40.0,
-    memory: f32::INFINITY,
-    learn_up_to: 2.5,
-    excess_min: 0.02,
-};
-
-const fn view(mix: Mix, size: f32, pool: Pool) -> View {
-    View { mix, size, pool }
-}
+const BLAME: View = View::of(Mix::Both, 0.5, Pool::Top(1));
 
 /// What the detector says of one row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Verdict {
-    /// 0 (as ever) to 1: one minus a tenth to the power of a quarter of the decades of rareness, so 0.9 is four decades.
+    /// 0 (as ever) to 1: one minus a tenth to the power of a quarter of the decades of rareness, so 0.9 is four decades, as a mean
+    /// over several views of which some look at the last few rows.
     pub score: f32,
     /// What the detector decides.
     pub alert: Alert,
@@ -90,34 +52,6 @@ pub struct Contribution {
     pub surprise: f32,
 }
 
-/// Evidence of one kind with its own history.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Evidence {
-    mean: f32,
-    tail: Tail,
-}
-
-impl Evidence {
-    fn new() -> Self {
-        Evidence {
-            mean: 0.0,
-            tail: Tail::new(&SHAPE),
-        }
-    }
-
-    /// The figure smoothed at `gain` and weighed with how rare it has been, in decades.
-    fn observe(&mut self, figure: f32, gain: f32, rows: u64) -> f32 {
-        self.mean += gain * (figure - self.mean);
-        let rare = if rows > FIRST_ROWS {
-            self.tail.surprise(&SHAPE, self.mean)
-        } else {
-            0.0
-        };
-        self.tail.learn(&SHAPE, self.mean);
-        (1.0 - HISTORY_SHARE) * self.mean + HISTORY_SHARE * rare
-    }
-}
-
 /// The detector for one subject's series. Deterministic; its state does not grow and can be written and read back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SeriesDetector {
@@ -126,8 +60,8 @@ pub struct SeriesDetector {
     rows: u64,
     last_seconds: i64,
     step_seconds: f64,
-    swift: Evidence,
-    steady: Evidence,
+    evidence: Evidence,
+    ranking: Ranking,
     alarm: Alarm,
     #[serde(skip)]
     room: Room,
@@ -155,8 +89,8 @@ impl SeriesDetector {
             rows: 0,
             last_seconds: 0,
             step_seconds: 1.0,
-            swift: Evidence::new(),
-            steady: Evidence::new(),
+            evidence: Evidence::new(),
+            ranking: Ranking::default(),
             alarm: Alarm::new(),
             room: Room::default(),
         }
@@ -170,21 +104,18 @@ impl SeriesDetector {
         self.judge_metrics(seconds, values);
         let room = &mut self.room.figures;
         let surprises = &self.room.surprises;
-        let swift = view::mean(&SWIFT, surprises, room);
-        let steady = view::mean(&STEADY, surprises, room);
-        let ranking = view::mean(&RANKING, surprises, room);
-        let swift = self.swift.observe(swift, 1.0, self.rows);
-        let gain = self.settings.steady_gain;
-        let steady = self.steady.observe(steady, gain, self.rows);
-        let evidence = steady.max(self.settings.swift_weight * swift);
+        let score = self.ranking.observe(surprises, room);
+        let history_share = self.settings.history_share;
+        let evidence = self
+            .evidence
+            .observe(surprises, self.rows, history_share, room);
         let alert = if self.rows > u64::from(self.settings.warm_up_rows) {
-            self.alarm
-                .observe(&self.settings.alarm, evidence, self.step_seconds)
+            self.alarm.observe(&self.settings.alarm, evidence)
         } else {
             Alert::Calm
         };
         Verdict {
-            score: (1.0 - 10_f32.powf(-ranking.max(0.0) / SCORE_DECADES)).clamp(0.0, 1.0),
+            score,
             alert,
             blame: self.blame(values),
         }

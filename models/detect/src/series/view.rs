@@ -2,16 +2,13 @@
 
 use super::metric::{Surprise, WAYS, Way};
 
-/// Metrics that a figure is the mean of: a fault moves several metrics at once, a freak of one metric does not.
-const TOP: usize = 6;
-
 /// How the ways of one metric become one figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mix {
     /// The largest of level, jump and spread: how far the value itself is out.
     Farthest,
-    /// The mean of those three.
-    Value,
+    /// The largest of all ways.
+    Most,
     /// The mean of all ways and the largest but spread, half and half.
     Both,
     /// One way alone.
@@ -21,10 +18,12 @@ pub(super) enum Mix {
 /// How the metrics become one figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pool {
-    /// Mean of the few largest.
-    Top,
+    /// Mean of so many largest: a fault moves several metrics at once, a freak of one metric does not.
+    Top(usize),
     /// Root of the mean square over all.
     Square,
+    /// Mean over all.
+    Mean,
 }
 
 /// One figure of a subject.
@@ -37,8 +36,12 @@ pub(super) struct View {
 }
 
 impl View {
+    pub(super) const fn of(mix: Mix, size: f32, pool: Pool) -> View {
+        View { mix, size, pool }
+    }
+
     /// The figure of these metrics, in decades. `room` is overwritten; it saves an allocation per value.
-    pub(super) fn of(self, metrics: &[[Surprise; WAYS]], room: &mut Vec<f32>) -> f32 {
+    pub(super) fn figure(self, metrics: &[[Surprise; WAYS]], room: &mut Vec<f32>) -> f32 {
         if metrics.is_empty() {
             return 0.0;
         }
@@ -49,8 +52,9 @@ impl View {
                 let sum: f32 = room.iter().map(|one| one * one).sum();
                 (sum / room.len() as f32).sqrt()
             }
-            Pool::Top => {
-                let top = room.len().min(TOP);
+            Pool::Mean => room.iter().sum::<f32>() / room.len() as f32,
+            Pool::Top(top) => {
+                let top = room.len().min(top);
                 if top < room.len() {
                     room.select_nth_unstable_by(top - 1, |a, b| b.total_cmp(a));
                     // The order within the few depends on the others; the sum should not.
@@ -67,7 +71,7 @@ impl View {
         match self.mix {
             Mix::Only(way) => of(way),
             Mix::Farthest => of(Way::Level).max(of(Way::Jump)).max(of(Way::Spread)),
-            Mix::Value => (of(Way::Level) + of(Way::Jump) + of(Way::Spread)) / 3.0,
+            Mix::Most => Way::ALL.into_iter().map(of).fold(0.0, f32::max),
             Mix::Both => {
                 let most = of(Way::Level)
                     .max(of(Way::Jump))
@@ -82,6 +86,6 @@ impl View {
 
 /// The mean of several figures.
 pub(super) fn mean(views: &[View], metrics: &[[Surprise; WAYS]], room: &mut Vec<f32>) -> f32 {
-    let sum: f32 = views.iter().map(|view| view.of(metrics, room)).sum();
+    let sum: f32 = views.iter().map(|view| view.figure(metrics, room)).sum();
     sum / views.len().max(1) as f32
 }

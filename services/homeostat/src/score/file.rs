@@ -33,13 +33,18 @@ pub(super) fn score(series: &Series, output: &Path) -> anyhow::Result<u64> {
     Ok(rows)
 }
 
-fn score_into(series: &Series, target: &Path) -> anyhow::Result<u64> {
+/// Opens a series at its first row.
+pub(crate) fn open(series: &Series) -> anyhow::Result<Rows<impl BufRead>> {
     let file = File::open(&series.path).context("cannot be opened")?;
     let bytes: Box<dyn Read> = match series.packing {
         Packing::Plain => Box::new(file),
         Packing::Gzip => Box::new(MultiGzDecoder::new(BufReader::new(file))),
     };
-    let mut rows = Rows::open(BufReader::new(bytes))?;
+    Rows::open(BufReader::new(bytes))
+}
+
+fn score_into(series: &Series, target: &Path) -> anyhow::Result<u64> {
+    let mut rows = open(series)?;
     if let Some(folder) = target.parent() {
         fs::create_dir_all(folder)
             .with_context(|| format!("{} cannot be made", folder.display()))?;
@@ -67,13 +72,13 @@ fn row(out: &mut impl Write, seconds: i64, verdict: &Verdict) -> std::io::Result
 }
 
 /// Reads rows one by one; the last one read is in its fields.
-struct Rows<R> {
+pub(crate) struct Rows<R> {
     input: R,
-    metrics: Vec<String>,
+    pub(crate) metrics: Vec<String>,
     line: String,
     number: u64,
-    seconds: i64,
-    values: Vec<Option<f64>>,
+    pub(crate) seconds: i64,
+    pub(crate) values: Vec<Option<f64>>,
 }
 
 impl<R: BufRead> Rows<R> {
@@ -95,7 +100,7 @@ impl<R: BufRead> Rows<R> {
     }
 
     /// Reads the next row; false at the end of the file. Empty lines are passed over.
-    fn next(&mut self) -> anyhow::Result<bool> {
+    pub(crate) fn next(&mut self) -> anyhow::Result<bool> {
         while self.read_line()? {
             if self.line.is_empty() {
                 continue;

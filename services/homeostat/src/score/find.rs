@@ -11,22 +11,22 @@ const DEPTH_MAX: usize = 8;
 
 /// A series to score.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Series {
+pub(crate) struct Series {
     /// Its path below `series` without the ending, such as `day/pod`.
-    pub(super) name: String,
-    pub(super) path: PathBuf,
-    pub(super) packing: Packing,
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    pub(crate) packing: Packing,
 }
 
 /// How a file is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Packing {
+pub(crate) enum Packing {
     Plain,
     Gzip,
 }
 
 /// Every series below `input/series`, by name.
-pub(super) fn series(input: &Path) -> anyhow::Result<Vec<Series>> {
+pub(crate) fn series(input: &Path) -> anyhow::Result<Vec<Series>> {
     let folder = input.join("series");
     let mut found = BTreeMap::new();
     walk(&folder, "", 0, &mut found)?;

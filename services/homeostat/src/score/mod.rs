@@ -19,6 +19,9 @@ use clap::Args;
 use crate::exit::Failure;
 use crate::table::print;
 
+pub(crate) use file::open;
+pub(crate) use find::{Series, series};
+
 /// Errors that are told one by one; of more, only how many.
 const ERRORS_TOLD: usize = 20;
 

@@ -123,6 +123,8 @@ metric_names! {
     BarsRaised: Gauge, "homeostat_signal_bars_raised" [] None, "Kinds of signals of which a subject must show more because somebody dismissed one";
     Forecasts: Counter, "homeostat_forecasts" [] None, "Forecasts published";
     UntrackedContainers: Gauge, "homeostat_untracked_containers" [] None, "Containers given up or not taken in for want of room, since the state began";
+    LogTemplates: Gauge, "homeostat_log_templates" [] None, "Templates of log lines that are known, of all services";
+    LogTemplatesForgotten: Gauge, "homeostat_log_templates_forgotten" [] None, "Templates of log lines forgotten for want of room, by the services there are";
     CheckpointTimestamp: Gauge, "homeostat_checkpoint_timestamp_seconds" [] Seconds, "When the state of the detectors was last written to the log";
     CheckpointSize: Gauge, "homeostat_checkpoint_size_bytes" [] Bytes, "Size of the states written with the last checkpoint";
 

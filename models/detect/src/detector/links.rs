@@ -1,0 +1,35 @@
+//! What is told of connections.
+
+use std::collections::BTreeMap;
+
+use units::{ContainerId, Link, ServiceId, Signal};
+
+use super::{Detector, surroundings};
+use crate::container::ServiceStanding;
+
+impl Detector {
+    /// Takes the links of a record: what one or more containers' sockets said. Those of containers without a sample yet are
+    /// passed over.
+    pub fn links(&mut self, links: &[Link], traceparent: Option<&str>) -> Vec<Signal> {
+        let mut reads: BTreeMap<(&ServiceId, &ContainerId), Vec<&Link>> = BTreeMap::new();
+        for link in links {
+            let read = reads.entry((&link.service, &link.container)).or_default();
+            read.push(link);
+        }
+        let mut signals = Vec::new();
+        for ((service, container), read) in reads {
+            let Some(first) = read.first() else { continue };
+            let node = self.nodes.get(&first.node);
+            let Some(clock) = node.and_then(|node| node.clock.as_ref()) else {
+                continue;
+            };
+            let now = clock.place(first.at, Some(first.steady));
+            let around = surroundings(&self.settings, traceparent, ServiceStanding::Ordinary);
+            let known = self.services.get_mut(service);
+            if let Some(known) = known.and_then(|known| known.containers.get_mut(container)) {
+                signals.extend(known.links(service, container, &read, now, &around));
+            }
+        }
+        signals
+    }
+}

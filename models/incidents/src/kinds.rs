@@ -1,0 +1,146 @@
+//! What each kind of signal says about causes.
+
+use units::{Signal, SignalKind};
+
+/// What containers of a node compete for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Resource {
+    Cpu,
+    Memory,
+    Disk,
+}
+
+impl Resource {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Resource::Cpu => "CPU",
+            Resource::Memory => "memory",
+            Resource::Disk => "disk",
+        }
+    }
+}
+
+/// How much a kind says of what broke, from 0 to 1. Kinds that name a mechanism explain; those that say that something is not as usual
+/// are symptoms as often as not.
+pub(crate) const fn specificity(kind: SignalKind) -> f64 {
+    match kind {
+        SignalKind::CrashLoop
+        | SignalKind::MemoryRunaway
+        | SignalKind::Hang
+        | SignalKind::NodePressure => 1.0,
+        SignalKind::Throttling => 0.9,
+        SignalKind::NetworkDelay | SignalKind::TelemetryMissing => 0.8,
+        SignalKind::Unhealthy | SignalKind::OddReplica => 0.6,
+        SignalKind::CpuAnomaly
+        | SignalKind::MemoryAnomaly
+        | SignalKind::IoAnomaly
+        | SignalKind::LogStorm
+        | SignalKind::LogNovelty
+        | SignalKind::LogSilence => 0.5,
+        SignalKind::Overload
+        | SignalKind::NetworkAnomaly
+        | SignalKind::ErrorLogs
+        | SignalKind::UnusualPattern => 0.3,
+        SignalKind::TelemetryLost => 0.1,
+    }
+}
+
+/// Whether a shortage of the host can show itself like this. The rest needs another relation than a node to be joined.
+pub(crate) const fn feels_host(kind: SignalKind) -> bool {
+    match kind {
+        SignalKind::Overload
+        | SignalKind::Unhealthy
+        | SignalKind::Hang
+        | SignalKind::MemoryRunaway
+        | SignalKind::Throttling
+        | SignalKind::CpuAnomaly
+        | SignalKind::MemoryAnomaly
+        | SignalKind::IoAnomaly
+        | SignalKind::LogStorm
+        | SignalKind::LogSilence
+        | SignalKind::OddReplica
+        | SignalKind::NetworkDelay
+        | SignalKind::NodePressure
+        | SignalKind::UnusualPattern => true,
+        SignalKind::CrashLoop
+        | SignalKind::NetworkAnomaly
+        | SignalKind::ErrorLogs
+        | SignalKind::LogNovelty
+        | SignalKind::TelemetryMissing
+        | SignalKind::TelemetryLost => false,
+    }
+}
+
+/// What the subject takes more of than it did; nothing where its numbers do not say that it is more.
+pub(crate) fn consumes(signal: &Signal) -> Option<Resource> {
+    let rose = signal
+        .evidence
+        .first()
+        .is_some_and(|lead| lead.observed > lead.expected_high);
+    match signal.kind {
+        SignalKind::CpuAnomaly if rose => Some(Resource::Cpu),
+        SignalKind::MemoryAnomaly if rose => Some(Resource::Memory),
+        SignalKind::IoAnomaly if rose => Some(Resource::Disk),
+        SignalKind::MemoryRunaway => Some(Resource::Memory),
+        SignalKind::LogStorm => Some(Resource::Disk),
+        SignalKind::CpuAnomaly
+        | SignalKind::MemoryAnomaly
+        | SignalKind::IoAnomaly
+        | SignalKind::Overload
+        | SignalKind::Unhealthy
+        | SignalKind::CrashLoop
+        | SignalKind::Hang
+        | SignalKind::Throttling
+        | SignalKind::NetworkAnomaly
+        | SignalKind::ErrorLogs
+        | SignalKind::LogNovelty
+        | SignalKind::LogSilence
+        | SignalKind::OddReplica
+        | SignalKind::NetworkDelay
+        | SignalKind::NodePressure
+        | SignalKind::UnusualPattern
+        | SignalKind::TelemetryMissing
+        | SignalKind::TelemetryLost => None,
+    }
+}
+
+/// What a node is short of, by the name of the feature its signal leads with; nothing where that does not say.
+pub(crate) fn short_of(signal: &Signal) -> Option<Resource> {
+    let feature = signal.evidence.first()?.feature.to_ascii_lowercase();
+    let named = |words: &[&str]| feature.split('_').any(|word| words.contains(&word));
+    if named(&["memory", "swap", "oom"]) {
+        Some(Resource::Memory)
+    } else if named(&["cpu", "load", "steal"]) {
+        Some(Resource::Cpu)
+    } else if named(&["disk", "io", "filesystem"]) {
+        Some(Resource::Disk)
+    } else {
+        None
+    }
+}
+
+/// The kind as what the subject does.
+pub(crate) const fn phrase(kind: SignalKind) -> &'static str {
+    match kind {
+        SignalKind::Overload => "is too busy for its load",
+        SignalKind::Unhealthy => "fails its health check",
+        SignalKind::CrashLoop => "keeps ending and being started again",
+        SignalKind::Hang => "gets requests and does no work",
+        SignalKind::MemoryRunaway => "fills its memory towards the limit",
+        SignalKind::Throttling => "waits for its CPU limit",
+        SignalKind::CpuAnomaly => "uses CPU as it never did",
+        SignalKind::MemoryAnomaly => "uses memory as it never did",
+        SignalKind::NetworkAnomaly => "has traffic as it never had",
+        SignalKind::IoAnomaly => "uses the disk as it never did",
+        SignalKind::ErrorLogs => "logs errors",
+        SignalKind::LogStorm => "logs far more than it used to",
+        SignalKind::LogNovelty => "logs what it never logged before",
+        SignalKind::LogSilence => "stopped logging",
+        SignalKind::OddReplica => "does not behave as its fellow replicas do",
+        SignalKind::NetworkDelay => "has slow connections",
+        SignalKind::NodePressure => "is short of what its containers share",
+        SignalKind::UnusualPattern => "behaves as a whole as it never did",
+        SignalKind::TelemetryMissing => "tells nothing any more",
+        SignalKind::TelemetryLost => "lost some of its telemetry on the way",
+    }
+}

@@ -1,0 +1,4 @@
+//! Stories: what happened, and which cause comes first.
+
+mod bounds;
+mod stories;
