@@ -9,10 +9,11 @@ mod watch;
 
 use std::time::{Duration, Instant};
 
-use e2e::faults::cause::{Cause, first_cause};
+use e2e::faults::cause::first_cause;
 use e2e::faults::stack::SERVICES;
 use e2e::faults::{Fault, FaultStack};
 use e2e::homeostat::Homeostat;
+use incidents::Cause;
 use units::Signal;
 
 pub(crate) use self::ordinary::run as ordinary;
