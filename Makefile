@@ -35,7 +35,7 @@ image: need-build need-docker
 	@deploy/demo/image.sh
 
 .PHONY: test
-test: need-docker need-kafka need-tests build image ## Run every test, on a real engine and a real Kafka
+test: need-docker need-kafka need-tests need-faults build image ## Run every test, on a real engine and a real Kafka
 	@$(SETUP)/fuzz.sh
 	@$(RUNNER) cargo test --workspace --no-fail-fast $(LOCKED)
 
@@ -66,11 +66,21 @@ bench-detect: need-build ## Measure how fast the models read the stream
 	@cargo build --release $(LOCKED) -p bench
 	@$(TARGET)/release/bench detect
 
+.PHONY: bench-faults
+bench-faults: need-docker need-faults build image ## Put faults into a live stack: which are found, when, and their causes (FAULTS="cpu-hog ..." for some)
+	@cargo build --release $(LOCKED) -p bench
+	@$(AS_ROOT) $(TARGET)/release/bench faults $(FAULTS)
+
+.PHONY: bench-ordinary
+bench-ordinary: need-docker build image ## Count the false signals of an hour of ordinary life (SECONDS_OF_LIFE=600 for less)
+	@cargo build --release $(LOCKED) -p bench
+	@$(AS_ROOT) $(TARGET)/release/bench ordinary $(if $(SECONDS_OF_LIFE),--seconds $(SECONDS_OF_LIFE))
+
 .PHONY: clean
 clean: ## Remove what was built, the demo's containers and its image
 	@if command -v docker >/dev/null; then deploy/demo/stack.sh down demo --image; fi
 	@cargo clean
 
-.PHONY: need-build need-docker need-kafka need-tests need-netdata
-need-build need-docker need-kafka need-tests need-netdata:
+.PHONY: need-build need-docker need-kafka need-tests need-netdata need-faults
+need-build need-docker need-kafka need-tests need-netdata need-faults:
 	@$(SETUP)/$@.sh

@@ -1,5 +1,6 @@
 //! The application that the demonstration and the end-to-end tests keep healthy: one static binary that plays a web
-//! service, a worker, a service that can be told to fall ill, and the traffic that reaches them.
+//! service, a worker, a service that can be told to fall ill, a store with its callers, jobs, and the traffic that reaches
+//! them.
 //!
 //! It stands on the standard library alone, so that it runs by itself in an image made from one file. It is no part
 //! of Homeostat: nothing in it knows of the loop, and it reports nothing but its HTTP answers and its log lines.
@@ -9,9 +10,12 @@
 mod args;
 mod client;
 mod dns;
+mod illness;
+mod job;
 mod patient;
 mod server;
 mod stats;
+mod store;
 #[allow(
     unsafe_code,
     reason = "the standard library offers neither signal handlers nor the processor time of a thread"
@@ -32,13 +36,19 @@ usage: demo-app COMMAND [OPTIONS]
 
   web      [--listen ADDR] [--burn-ms MS]   HTTP service that burns processor time for each request
   worker                                    steady 5 % of a core and 20 MB, a log line each 2 s
-  patient  [--listen ADDR]                  HTTP service that falls ill when told:
-                                            POST /hang, /leak?mb_per_s=8, /leak/stop, /errors?per_s=20, /errors/stop
+  patient  [--listen ADDR] [--crash-if FILE]
+                                            HTTP service that falls ill when told: POST /hang, /leak?mb_per_s=8,
+                                            /errors?per_s=20, /lines?per_s=500, /burn?millicores=900, /write?mb_per_s=50,
+                                            /slow?ms=30; /leak/stop and so on. Crashes while FILE is there
+  store    [--listen ADDR]                  answers questions over connections that stay open
+  caller   --target HOST:PORT=RPS           asks a store at a fixed rate
+  job      [--seconds N] [--burn-millicores N] [--write-mb-per-s N]
+                                            works for some seconds and ends well
   traffic  --target HOST:PORT=RPS ... [--control ADDR]
                                             sends requests at fixed rates; POST /rate?target=HOST&rps=N, GET /stats
   health   [--listen ADDR]                  exits 0 when GET /health answers on this container, else 1
 
-ADDR is [IP]:PORT, by default :8080 (traffic: :9000).";
+ADDR is [IP]:PORT, by default :8080 (traffic: :9000, store: :7000).";
 
 /// Why the process ends with an error: the caller's mistake, or the world's.
 #[derive(Debug)]
@@ -88,7 +98,13 @@ fn run(command: &str, words: &[String]) -> Result<ExitCode, Failure> {
             Options::parse(words, &[])?;
             worker::run();
         }
-        "patient" => patient::run(&Options::parse(words, &["listen"])?)?,
+        "patient" => patient::run(&Options::parse(words, &["listen", "crash-if"])?)?,
+        "store" => store::run(&Options::parse(words, &["listen"])?)?,
+        "caller" => store::call(&Options::parse(words, &["target"])?)?,
+        "job" => job::run(&Options::parse(
+            words,
+            &["seconds", "burn-millicores", "write-mb-per-s"],
+        )?)?,
         "traffic" => traffic::run(&Options::parse(words, &["target", "control"])?)?,
         "health" => return client::health(&Options::parse(words, &["listen"])?),
         "help" | "--help" | "-h" => println!("{USAGE}"),

@@ -1,5 +1,7 @@
-//! The patient: a web service that falls ill when told. Every illness lives in memory, so a restart cures it.
+//! The patient: a web service that falls ill when told. Every illness lives in memory, so a restart cures it, but for the
+//! crash: it lasts as long as a file is there.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -7,28 +9,35 @@ use std::time::Duration;
 
 use crate::Failure;
 use crate::args::Options;
+use crate::illness::{self, MAX_BURN_MILLICORES, MAX_WRITE_MB_PER_S, STEP, Steps};
 use crate::server::{self, Handler, Reply, Request};
 use crate::sys;
 
 /// Processor time of one request.
 const BURN: Duration = Duration::from_micros(1500);
 const PAGE_BYTES: usize = 1024;
-/// How often the illnesses take their next step.
-const STEP: Duration = Duration::from_millis(100);
-const STEPS_PER_S: u64 = 10;
 /// Highest rate of a leak: the whole memory of a small host within seconds.
 const MAX_LEAK_MB_PER_S: u64 = 1024;
 /// Highest rate of error lines: beyond it the log driver, not the loop, would be what is tested.
 const MAX_ERRORS_PER_S: u64 = 10_000;
+/// Most that a request can be slowed by: beyond it clients give up, and the service hangs rather than being slow.
+const MAX_SLOW_MS: u64 = 1000;
+/// Where the disk hog writes.
+const DATA_FILE: &str = "/patient.data";
 const REQUESTS_PER_LOG_LINE: u64 = 100;
 
 /// Runs the patient until TERM.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let listener = server::listen(options.address("listen", 8080)?)?;
-    let patient = Arc::new(Patient::default());
+    let patient = Arc::new(Patient {
+        crash_if: options.all("crash-if").last().map(PathBuf::from),
+        ..Patient::default()
+    });
+    println!("INFO patient started");
+    illness::burn(&patient.burn_millicores);
+    illness::write(&patient.write_mb_per_s, PathBuf::from(DATA_FILE));
     let ill = Arc::clone(&patient);
     thread::spawn(move || ill.suffer());
-    println!("INFO patient started");
     server::serve(&listener, patient)?;
     println!("INFO patient ended");
     Ok(())
@@ -40,6 +49,13 @@ struct Patient {
     hangs: AtomicBool,
     leak_mb_per_s: AtomicU64,
     errors_per_s: AtomicU64,
+    lines_per_s: AtomicU64,
+    burn_millicores: Arc<AtomicU64>,
+    write_mb_per_s: Arc<AtomicU64>,
+    /// Processor time that each request costs on top of its own.
+    slow_ms: AtomicU64,
+    /// While this file is there, the patient crashes.
+    crash_if: Option<PathBuf>,
     served: AtomicU64,
 }
 
@@ -49,8 +65,11 @@ impl Patient {
         let mut leaked: Vec<Vec<u8>> = Vec::new();
         let mut errors = Steps::default();
         let mut megabytes = Steps::default();
+        let mut lines = Steps::default();
         let mut error_number = 0;
+        let mut line_number = 0;
         loop {
+            self.crash();
             thread::sleep(STEP);
             if self.hangs.load(Ordering::Relaxed) {
                 continue;
@@ -62,11 +81,25 @@ impl Patient {
                 error_number += 1;
                 eprintln!("{}", error_line(error_number));
             }
+            for _ in 0..lines.due(self.lines_per_s.load(Ordering::Relaxed)) {
+                line_number += 1;
+                println!("{}", chatter(line_number));
+            }
+        }
+    }
+
+    fn crash(&self) {
+        if let Some(file) = self.crash_if.as_ref().filter(|file| file.exists()) {
+            eprintln!(
+                "FATAL cannot load {}: the format is unknown",
+                file.display()
+            );
+            std::process::exit(1);
         }
     }
 
     fn page(&self) -> Reply {
-        sys::burn(BURN);
+        sys::burn(BURN + Duration::from_millis(self.slow_ms.load(Ordering::Relaxed)));
         let served = self.served.fetch_add(1, Ordering::Relaxed) + 1;
         if served.is_multiple_of(REQUESTS_PER_LOG_LINE) {
             println!("INFO served {served} requests");
@@ -89,8 +122,26 @@ impl Handler for Patient {
             }
             "POST /leak" => set(&self.leak_mb_per_s, request, "mb_per_s", MAX_LEAK_MB_PER_S),
             "POST /errors" => set(&self.errors_per_s, request, "per_s", MAX_ERRORS_PER_S),
+            "POST /lines" => set(&self.lines_per_s, request, "per_s", MAX_ERRORS_PER_S),
+            "POST /burn" => set(
+                &self.burn_millicores,
+                request,
+                "millicores",
+                MAX_BURN_MILLICORES,
+            ),
+            "POST /write" => set(
+                &self.write_mb_per_s,
+                request,
+                "mb_per_s",
+                MAX_WRITE_MB_PER_S,
+            ),
+            "POST /slow" => set(&self.slow_ms, request, "ms", MAX_SLOW_MS),
             "POST /leak/stop" => stop(&self.leak_mb_per_s),
             "POST /errors/stop" => stop(&self.errors_per_s),
+            "POST /lines/stop" => stop(&self.lines_per_s),
+            "POST /burn/stop" => stop(&self.burn_millicores),
+            "POST /write/stop" => stop(&self.write_mb_per_s),
+            "POST /slow/stop" => stop(&self.slow_ms),
             _ => Reply::NotFound,
         }
     }
@@ -114,22 +165,6 @@ fn stop(rate: &AtomicU64) -> Reply {
     Reply::Text("stopped".to_owned())
 }
 
-/// Spreads a rate evenly over the steps of a second.
-#[derive(Default)]
-struct Steps {
-    owed: u64,
-}
-
-impl Steps {
-    /// How much is due in this step, at `per_s` a second.
-    fn due(&mut self, per_s: u64) -> u64 {
-        self.owed += per_s;
-        let due = self.owed / STEPS_PER_S;
-        self.owed %= STEPS_PER_S;
-        due
-    }
-}
-
 /// One failing order: the same words each time, other numbers.
 fn error_line(number: u64) -> String {
     let order = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
@@ -140,22 +175,18 @@ fn error_line(number: u64) -> String {
     )
 }
 
+/// One of the lines that somebody left at debug level.
+pub(crate) fn chatter(number: u64) -> String {
+    let key = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 44;
+    format!(
+        "INFO cache miss for key {key:05x}, read from the store in {} ms",
+        1 + key % 20
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_rate_is_spread_over_the_steps_and_loses_nothing() {
-        for per_s in [0, 1, 8, 10, 25] {
-            let mut steps = Steps::default();
-            let second: Vec<u64> = (0..STEPS_PER_S).map(|_| steps.due(per_s)).collect();
-            assert_eq!(second.iter().sum::<u64>(), per_s, "{second:?}");
-            assert!(
-                second.iter().max().unwrap() - second.iter().min().unwrap() <= 1,
-                "{second:?}"
-            );
-        }
-    }
 
     #[test]
     fn error_lines_share_their_words_and_differ_in_their_numbers() {

@@ -3,6 +3,7 @@
 //!
 //! `make bench` runs `reaction` and `idle`; `bench reaction` or `bench idle` one part. `make bench-collector` runs
 //! `bench collector`; parts of that are named after it. `make bench-detect` runs `bench detect`, which needs no containers.
+//! `make bench-faults` runs `bench faults`, of which some can be named, and `make bench-ordinary` an hour of `bench ordinary`.
 #![allow(
     clippy::unwrap_used,
     reason = "a measurement that cannot be taken ends the run"
@@ -11,13 +12,19 @@
 mod collector;
 mod detect;
 mod engine;
+mod faults;
 mod idle;
 mod process;
 mod reaction;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
+use e2e::faults::Fault;
 use tokio::runtime::Builder;
+
+/// Ordinary life lasts an hour.
+const ORDINARY: Duration = Duration::from_secs(3600);
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -39,15 +46,34 @@ fn main() -> ExitCode {
             Ok(parts) => return runtime.block_on(collector::run(&parts)),
             Err(unknown) => return usage(unknown),
         },
+        ["faults", names @ ..] => match named(names) {
+            Ok(faults) => runtime.block_on(faults::run(&faults)),
+            Err(unknown) => return usage(unknown),
+        },
+        ["ordinary"] => runtime.block_on(faults::ordinary(ORDINARY)),
+        ["ordinary", "--seconds", text] => match text.parse() {
+            Ok(seconds) => runtime.block_on(faults::ordinary(Duration::from_secs(seconds))),
+            Err(_) => return usage(text),
+        },
         [other, ..] => return usage(other),
     }
     ExitCode::SUCCESS
 }
 
+/// The faults of these names; all of them for none. The error is the first name that is no fault's.
+fn named<'a>(names: &[&'a str]) -> Result<Vec<Fault>, &'a str> {
+    if names.is_empty() {
+        return Ok(Fault::ALL.to_vec());
+    }
+    let named = names.iter().map(|name| Fault::named(name).ok_or(*name));
+    named.collect()
+}
+
 fn usage(unknown: &str) -> ExitCode {
     eprintln!(
-        "bench: there is no part {unknown:?}; write reaction, idle, detect, or collector [{}]...",
-        collector::Part::NAMES.join("|")
+        "bench: there is no part {unknown:?}; write reaction, idle, detect, collector [{}]..., faults [{}]..., or ordinary [--seconds N]",
+        collector::Part::NAMES.join("|"),
+        Fault::ALL.map(Fault::name).join("|")
     );
     ExitCode::from(2)
 }

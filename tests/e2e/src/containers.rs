@@ -121,13 +121,14 @@ impl Drop for Containers {
     }
 }
 
-fn output(command: &mut Command) -> Output {
+/// What it says, however it ends.
+pub(crate) fn output(command: &mut Command) -> Output {
     let output = command.stdin(Stdio::null()).output();
     output.unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
 /// What it prints; panics with what it says when it fails.
-fn complete(command: &mut Command) -> String {
+pub(crate) fn complete(command: &mut Command) -> String {
     let output = output(command);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {errors}");

@@ -9,6 +9,7 @@ pub mod containers;
 pub mod docker_proxy;
 pub mod engine_v2;
 pub mod fake_time;
+pub mod faults;
 pub mod homeostat;
 pub mod prometheus;
 pub mod stack;

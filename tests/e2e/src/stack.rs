@@ -69,7 +69,7 @@ impl Drop for Stack {
     }
 }
 
-async fn post(url: &str) {
+pub(crate) async fn post(url: &str) {
     let client = reqwest::Client::builder()
         .timeout(std::time::Duration::from_secs(5))
         .build()
