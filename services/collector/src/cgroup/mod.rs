@@ -9,6 +9,7 @@ mod layout;
 mod metrics;
 mod overview;
 mod reader;
+mod still;
 
 pub(crate) use kept::Buffer;
 pub(crate) use layout::{Host, LocateError};

@@ -15,19 +15,18 @@
 
 use std::path::{Path, PathBuf};
 
-use formats::kernel::{
-    self, CpuStat, IoStat, MemoryEvents, MemoryStat, NetCounters, Operations, Pressure,
-};
+use formats::kernel::{self, CpuStat, IoStat, MemoryEvents, MemoryStat, Operations, Pressure};
 use units::{Metric, MetricRow};
 
 use super::kept::{Buffer, Kept};
 use super::layout::{Host, LocateError, Place, Places};
 use super::metrics;
 use super::overview::{self, Overview};
+use super::still::{Net, Waiting};
 
 /// Samples in a row that say again what was said before: the kernel may take memory from a container at rest, and let fall packets
 /// that no interface counts as sent.
-const REPEATS_MAX: u32 = 19;
+pub(super) const REPEATS_MAX: u32 = 19;
 
 /// Whether the limits are read anew; they change seldom, and reading them costs as much as anything else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,24 +65,6 @@ struct Last {
     /// CPU time used by then, in nanoseconds.
     usage_ns: Option<u64>,
     row: MetricRow,
-    repeats: u32,
-}
-
-/// Waiting for I/O.
-#[derive(Debug)]
-struct Waiting {
-    file: Kept,
-    last: Option<Pressure>,
-    /// It stood still over a time in which the container did not run: nobody waits, and nobody can begin to without running.
-    is_over: bool,
-}
-
-/// The interfaces of its own.
-#[derive(Debug)]
-struct Net {
-    file: Kept,
-    interfaces: Vec<u32>,
-    last: Option<NetCounters>,
     repeats: u32,
 }
 
@@ -157,11 +138,10 @@ impl Reader {
     ) -> Result<Reader, LocateError> {
         let places = host.locate(pid, id)?;
         let net = match network {
-            Network::Own => Net {
-                file: Kept::open(&host.process_file(pid, "net/dev")),
-                interfaces: overview::interfaces(host, pid),
-                ..Net::none()
-            },
+            Network::Own => Net::of(
+                Kept::open(&host.process_file(pid, "net/dev")),
+                overview::interfaces(host, pid),
+            ),
             Network::Shared => Net::none(),
         };
         Ok(Reader::at(&places, net))
@@ -178,11 +158,7 @@ impl Reader {
             io: Io::open(places.io.as_ref()),
             pids: Pids::open(places.pids.as_ref()),
             pressure: [unified("cpu.pressure"), unified("memory.pressure")],
-            waiting: Waiting {
-                file: unified("io.pressure"),
-                last: None,
-                is_over: false,
-            },
+            waiting: Waiting::of(unified("io.pressure")),
             net,
             last: Last::default(),
         }
@@ -248,65 +224,6 @@ impl Reader {
 enum Resource {
     Cpu,
     Memory,
-}
-
-impl Waiting {
-    fn at_rest(&mut self, buffer: &mut Buffer) -> Option<Pressure> {
-        if !self.is_over {
-            let before = self.last;
-            self.is_over = self.read(buffer) == before;
-        }
-        self.last
-    }
-
-    fn after_work(&mut self, buffer: &mut Buffer) -> Option<Pressure> {
-        self.is_over = false;
-        self.read(buffer)
-    }
-
-    fn read(&mut self, buffer: &mut Buffer) -> Option<Pressure> {
-        self.last = self.file.read(buffer).map(Pressure::parse);
-        self.last
-    }
-}
-
-impl Net {
-    fn none() -> Net {
-        Net {
-            file: Kept::none(),
-            interfaces: Vec::new(),
-            last: None,
-            repeats: 0,
-        }
-    }
-
-    /// Nothing moved while the ends on the host count what these counted last. Were they not its own ends after all, they would
-    /// hardly count the same.
-    fn read(&mut self, overview: &Overview, buffer: &mut Buffer) -> Option<NetCounters> {
-        self.file.0.as_ref()?;
-        let far_ends = overview.network(&self.interfaces);
-        let still = match (&self.last, &far_ends) {
-            (Some(last), Some(far_ends)) => moved(last) == moved(far_ends),
-            (None, _) | (_, None) => false,
-        };
-        if still && self.repeats < REPEATS_MAX {
-            self.repeats += 1;
-            return self.last;
-        }
-        self.repeats = 0;
-        self.last = self.file.read(buffer).and_then(kernel::net_dev);
-        self.last
-    }
-}
-
-/// What both ends of a pair count alike; each counts its own errors and drops.
-fn moved(counters: &NetCounters) -> [u64; 4] {
-    [
-        counters.rx_bytes,
-        counters.rx_packets,
-        counters.tx_bytes,
-        counters.tx_packets,
-    ]
 }
 
 impl Cpu {
@@ -831,11 +748,7 @@ mod tests {
         write("sys/class/net/veth1/ifindex", "13\n");
         write("proc/7/net/dev", &table("eth0", 10, 20));
         let host = Host::open(root.path()).unwrap();
-        let net = Net {
-            file: Kept::open(&host.process_file(7, "net/dev")),
-            interfaces: vec![12],
-            ..Net::none()
-        };
+        let net = Net::of(Kept::open(&host.process_file(7, "net/dev")), vec![12]);
         let mut overview = Overview::new(host);
         let mut reader = Reader::at(&Places::default(), net);
         let mut seen = || recall(&mut reader, &mut overview).get(Metric::NetRxBytes);
