@@ -1,6 +1,7 @@
 //! How fast the models are that read the stream. Processor time of the measuring thread, so that neighbours do not count.
 
 mod logs;
+mod points;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ pub(crate) fn run() {
         "\n  {:<40} {:>10} {:>10}",
         "on one core", "measured", "to reach"
     );
+    points::run();
     logs::run();
 }
 
