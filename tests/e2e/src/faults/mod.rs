@@ -120,7 +120,8 @@ impl Fault {
         match self {
             Fault::CpuHog => &[SignalKind::CpuAnomaly],
             Fault::MemoryLeak => &[SignalKind::MemoryRunaway, SignalKind::MemoryAnomaly],
-            Fault::Throttling => &[SignalKind::Throttling],
+            // A service all of whose replicas wait for their limits is told as overloaded, and why.
+            Fault::Throttling => &[SignalKind::Throttling, SignalKind::Overload],
             Fault::DiskHog => &[SignalKind::IoAnomaly],
             Fault::NetworkDelay => &[SignalKind::NetworkDelay],
             Fault::PeerHangs => &[SignalKind::Hang],
