@@ -92,6 +92,12 @@ fn containers() {
             detector.samples(&batch, None);
         }
     });
+    let counts = detector.counts();
+    assert_eq!(
+        (counts.services, counts.containers),
+        (SERVICES, SERVICES * REPLICAS),
+        "it follows all of them"
+    );
     let points = TICKS * SERVICES * REPLICAS * (GAINS.len() + LEVELS.len());
     print(
         &format!("samples of {} containers", SERVICES * REPLICAS),
