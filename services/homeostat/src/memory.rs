@@ -29,8 +29,8 @@ pub(crate) async fn tend(shutdown: CancellationToken) -> Result<(), Infallible> 
 mod program {
     use rustix::mm::{Advice, madvise};
 
-    /// Takes the program's instructions out of this process's memory. Those in use come back from the page cache when they are
-    /// called next, with what lies around them; those that only the start needed do not. A collector holds some 2 MB less for it.
+    /// Takes the program's instructions and constants out of this process's memory. Those in use come back from the page cache when
+    /// they are needed next, with what lies around them; those that only the start needed do not.
     pub(super) fn let_go() {
         let Ok(own) = std::env::current_exe() else {
             return;
@@ -38,19 +38,21 @@ mod program {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
         for range in maps
             .lines()
-            .filter_map(|line| instructions(line, &own.to_string_lossy()))
+            .filter_map(|line| unwritten(line, &own.to_string_lossy()))
         {
             forget(&range);
         }
     }
 
-    /// The addresses of a mapping, a line of `/proc/self/maps`, when it is of the instructions of this file, which nothing writes.
-    fn instructions(line: &str, own: &str) -> Option<std::ops::Range<usize>> {
+    /// The addresses of a mapping, a line of `/proc/self/maps`, when it is of what nothing ever writes of this file: its
+    /// instructions, and the constants at its beginning. Constants further behind hold addresses, which the loader wrote.
+    fn unwritten(line: &str, own: &str) -> Option<std::ops::Range<usize>> {
         let mut fields = line.split_ascii_whitespace();
         let (start, end) = fields.next()?.split_once('-')?;
-        let instructions = fields.next()? == "r-xp" && line.ends_with(own);
+        let (rights, offset) = (fields.next()?, fields.next()?);
         let address = |text| usize::from_str_radix(text, 16).ok();
-        instructions.then_some(address(start)?..address(end)?)
+        let unwritten = rights == "r-xp" || (rights == "r--p" && address(offset)? == 0);
+        (unwritten && line.ends_with(own)).then_some(address(start)?..address(end)?)
     }
 
     #[expect(unsafe_code, reason = "there is no other way to tell the kernel")]
@@ -66,15 +68,17 @@ mod program {
         use super::*;
 
         #[test]
-        fn only_instructions_of_the_program_are_let_go() {
-            let line =
-                |rights, path| format!("55d0a000-55d0c000 {rights} 00001000 fd:00 131 {path}");
-            let range = 0x55d0_a000..0x55d0_c000;
-            let of = |line: String| instructions(&line, "/usr/bin/homeostat");
-            assert_eq!(of(line("r-xp", "/usr/bin/homeostat")), Some(range));
-            assert_eq!(of(line("r--p", "/usr/bin/homeostat")), None);
-            assert_eq!(of(line("rw-p", "/usr/bin/homeostat")), None);
-            assert_eq!(of(line("r-xp", "/usr/lib/libc.so.6")), None);
+        fn only_what_nothing_writes_of_the_program_is_let_go() {
+            let of = |rights: &str, offset: &str, path: &str| {
+                let line = format!("55d0a000-55d0c000 {rights} {offset} fd:00 131 {path}");
+                unwritten(&line, "/usr/bin/homeostat")
+            };
+            let range = Some(0x55d0_a000..0x55d0_c000);
+            assert_eq!(of("r-xp", "00001000", "/usr/bin/homeostat"), range);
+            assert_eq!(of("r--p", "00000000", "/usr/bin/homeostat"), range);
+            assert_eq!(of("r--p", "01e77000", "/usr/bin/homeostat"), None);
+            assert_eq!(of("rw-p", "00000000", "/usr/bin/homeostat"), None);
+            assert_eq!(of("r-xp", "00001000", "/usr/lib/libc.so.6"), None);
         }
 
         #[test]
@@ -87,11 +91,8 @@ mod program {
             let own = std::env::current_exe().expect("it has a name");
             let found = maps
                 .lines()
-                .filter_map(|line| instructions(line, &own.to_string_lossy()));
-            assert!(
-                found.count() > 0,
-                "its own instructions were not found: {maps}"
-            );
+                .filter_map(|line| unwritten(line, &own.to_string_lossy()));
+            assert!(found.count() > 0, "its own file was not found: {maps}");
         }
     }
 }
