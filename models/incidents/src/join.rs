@@ -227,7 +227,9 @@ fn share_a_node(first: &Entry, second: &Entry) -> bool {
     if second.is_of_node() {
         return lag <= JOIN_WINDOW || feels_host(first.kind());
     }
-    lag <= NODE_WINDOW && feels_host(first.kind()) && feels_host(second.kind())
+    // What is over when the next begins was felt by one, not by several.
+    let at_once = first.known.end().is_none_or(|end| second.onset() <= end);
+    at_once && lag <= NODE_WINDOW && feels_host(first.kind()) && feels_host(second.kind())
 }
 
 fn same<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {

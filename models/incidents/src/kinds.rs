@@ -51,20 +51,21 @@ pub(crate) const fn feels_host(kind: SignalKind) -> bool {
         SignalKind::Overload
         | SignalKind::Unhealthy
         | SignalKind::Hang
-        | SignalKind::MemoryRunaway
         | SignalKind::Throttling
         | SignalKind::CpuAnomaly
         | SignalKind::MemoryAnomaly
         | SignalKind::IoAnomaly
-        | SignalKind::LogStorm
         | SignalKind::LogSilence
         | SignalKind::OddReplica
         | SignalKind::NetworkDelay
         | SignalKind::NodePressure
         | SignalKind::UnusualPattern => true,
+        // What it keeps and what it says is its own doing, however the host stands.
         SignalKind::CrashLoop
+        | SignalKind::MemoryRunaway
         | SignalKind::NetworkAnomaly
         | SignalKind::ErrorLogs
+        | SignalKind::LogStorm
         | SignalKind::LogNovelty
         | SignalKind::TelemetryMissing
         | SignalKind::TelemetryLost => false,

@@ -298,6 +298,34 @@ fn several_services_sick_at_once_on_one_node_point_to_it() {
 }
 
 #[test]
+fn troubles_one_after_the_other_on_one_node_do_not_point_to_it() {
+    let hog = signal(SignalKind::CpuAnomaly, replica("batch", "node-a"), 0);
+    let later = signal(SignalKind::OddReplica, replica("web", "node-a"), 50);
+    let at_once = told(
+        at(60),
+        &[Told::Signal(hog.clone()), Told::Signal(later.clone())],
+    );
+    assert_eq!(at_once.all().len(), 1);
+    let story = [
+        Told::Signal(hog.clone()),
+        Told::Signal(over(hog, 30)),
+        Told::Signal(later),
+    ];
+    assert_eq!(told(at(60), &story).all().len(), 2);
+}
+
+#[test]
+fn what_a_container_keeps_and_says_is_its_own_doing() {
+    let leak = signal(SignalKind::MemoryRunaway, replica("cache", "node-a"), 0);
+    let storm = signal(SignalKind::LogStorm, replica("chat", "node-a"), 20);
+    let incidents = told(at(30), &[Told::Signal(leak), Told::Signal(storm)]);
+    assert_eq!(incidents.all().len(), 2);
+    for incident in incidents.all() {
+        assert_eq!(first(incident).0, CauseKind::Workload);
+    }
+}
+
+#[test]
 fn homeostats_own_action_is_named() {
     let story = [
         limits_lowered("web", 0, &[]),
