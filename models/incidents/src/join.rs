@@ -221,15 +221,18 @@ fn share_a_node(first: &Entry, second: &Entry) -> bool {
         return false;
     }
     let lag = second.onset().since(first.onset());
+    // What was over when the next began did not bring it about by the host alone.
+    let end = first.known.end();
+    if end.is_some_and(|end| second.onset() > end + ONSET_TOLERANCE) {
+        return false;
+    }
     if first.is_of_node() {
         return true;
     }
     if second.is_of_node() {
         return lag <= JOIN_WINDOW || feels_host(first.kind());
     }
-    // What is over when the next begins was felt by one, not by several.
-    let at_once = first.known.end().is_none_or(|end| second.onset() <= end);
-    at_once && lag <= NODE_WINDOW && feels_host(first.kind()) && feels_host(second.kind())
+    lag <= NODE_WINDOW && feels_host(first.kind()) && feels_host(second.kind())
 }
 
 fn same<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {

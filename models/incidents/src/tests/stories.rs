@@ -300,7 +300,7 @@ fn several_services_sick_at_once_on_one_node_point_to_it() {
 #[test]
 fn troubles_one_after_the_other_on_one_node_do_not_point_to_it() {
     let hog = signal(SignalKind::CpuAnomaly, replica("batch", "node-a"), 0);
-    let later = signal(SignalKind::OddReplica, replica("web", "node-a"), 50);
+    let later = signal(SignalKind::OddReplica, replica("web", "node-a"), 55);
     let at_once = told(
         at(60),
         &[Told::Signal(hog.clone()), Told::Signal(later.clone())],
