@@ -13,8 +13,8 @@ use tempfile::TempDir;
 const BINARY: &str = "/usr/sbin/netdata";
 /// There where the unified hierarchy is the only one.
 const UNIFIED: &str = "/sys/fs/cgroup/cgroup.controllers";
-/// It asks the engine for each name by a script, one after the other.
-const FIND: Duration = Duration::from_secs(120);
+/// It asks the engine for each name by a script, one after the other, and tries again later where that failed.
+const FIND: Duration = Duration::from_secs(400);
 /// Of its log, shown when the run fails.
 const LOG_LINES: usize = 30;
 
@@ -56,7 +56,8 @@ impl Netdata {
         self.child.id()
     }
 
-    /// Waits until it has a chart of the processor time of so many containers, and gives how many there are.
+    /// Waits until it has charts of so many containers, and gives of how many there are. One that has used less than a tick of
+    /// processor time is read each second all the same, and has no chart of that.
     pub(crate) async fn finds(&self, containers: usize) -> usize {
         let what = format!("netdata charts {containers} containers");
         until(&what, FIND, || async {
@@ -71,8 +72,7 @@ impl Netdata {
         let answer: Value = reqwest::get(url).await.ok()?.json().await.ok()?;
         let ids = answer["charts"].as_object()?.keys();
         let groups: BTreeSet<&str> = ids
-            .filter_map(|id| id.strip_prefix("cgroup_")?.rsplit_once(".cpu"))
-            .filter(|(_, rest)| rest.is_empty())
+            .filter_map(|id| id.strip_prefix("cgroup_")?.split_once('.'))
             .map(|(name, _)| name)
             .collect();
         Some(groups.len())
@@ -109,6 +109,7 @@ impl Drop for Netdata {
 
 fn settings(dir: &Path, port: u16) -> String {
     let dir = dir.display();
+    // Of other groups there may be hundreds, and it asks for the name of each by a script before it charts the next.
     // By itself it takes the unified hierarchy of a hybrid host, which holds no controllers there, and so reads next to nothing.
     let unified = if Path::new(UNIFIED).exists() {
         "yes"
@@ -159,6 +160,7 @@ fn settings(dir: &Path, port: u16) -> String {
 [plugin:cgroups]
     update every = 1
     enable systemd services = no
+    enable by default cgroups matching = *docker* !*
     use unified cgroups = {unified}
 [health]
     enabled = no
