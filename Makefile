@@ -66,6 +66,11 @@ bench-detect: need-build ## Measure how fast the models read the stream
 	@cargo build --release $(LOCKED) -p bench
 	@$(TARGET)/release/bench detect
 
+.PHONY: bench-control
+bench-control: need-build ## Measure what a decision over a whole fleet costs, by its size
+	@cargo build --release $(LOCKED) -p bench
+	@$(TARGET)/release/bench control
+
 .PHONY: bench-faults
 bench-faults: need-docker need-faults build image ## Put faults into a live stack: which are found, when, and their causes (FAULTS="cpu-hog ..." for some)
 	@cargo build --release $(LOCKED) -p bench

@@ -2,7 +2,8 @@
 //! figures to reach stand beside what was measured.
 //!
 //! `make bench` runs `reaction` and `idle`; `bench reaction` or `bench idle` one part. `make bench-collector` runs
-//! `bench collector`; parts of that are named after it. `make bench-detect` runs `bench detect`, which needs no containers.
+//! `bench collector`; parts of that are named after it. `make bench-detect` runs `bench detect`, which needs no containers,
+//! and `make bench-control` runs `bench control`, which needs none either.
 //! `make bench-faults` runs `bench faults`, of which some can be named, and `make bench-ordinary` an hour of `bench ordinary`.
 #![allow(
     clippy::unwrap_used,
@@ -10,6 +11,7 @@
 )]
 
 mod collector;
+mod control;
 mod detect;
 mod engine;
 mod faults;
@@ -42,6 +44,11 @@ fn main() -> ExitCode {
         ["reaction"] => runtime.block_on(reaction::run()),
         ["idle"] => runtime.block_on(idle::run()),
         ["detect"] => detect::run(),
+        ["control"] => control::run(),
+        ["control", "--nodes", text] => match text.parse() {
+            Ok(nodes) => control::one(nodes),
+            Err(_) => return usage(text),
+        },
         ["collector", parts @ ..] => match collector::Part::all_of(parts) {
             Ok(parts) => return runtime.block_on(collector::run(&parts)),
             Err(unknown) => return usage(unknown),
@@ -71,7 +78,7 @@ fn named<'a>(names: &[&'a str]) -> Result<Vec<Fault>, &'a str> {
 
 fn usage(unknown: &str) -> ExitCode {
     eprintln!(
-        "bench: there is no part {unknown:?}; write reaction, idle, detect, collector [{}]..., faults [{}]..., or ordinary [--seconds N]",
+        "bench: there is no part {unknown:?}; write reaction, idle, detect, control, collector [{}]..., faults [{}]..., or ordinary [--seconds N]",
         collector::Part::NAMES.join("|"),
         Fault::ALL.map(Fault::name).join("|")
     );

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// A thread that ends takes its count with it; looking this often loses nothing that matters, as pools keep idle threads longer.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -59,6 +61,12 @@ impl Meter {
 pub(crate) fn run_time(schedstat: &Path) -> Option<u64> {
     let text = std::fs::read_to_string(schedstat).ok()?;
     text.split_whitespace().next()?.parse().ok()
+}
+
+/// Processor time of this thread so far.
+pub(crate) fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
 /// Resident memory now and at its peak, in MB of 1,000,000 bytes.

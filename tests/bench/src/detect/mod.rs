@@ -5,7 +5,7 @@ mod points;
 
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
+use crate::process::thread_time;
 
 /// Each measurement runs for so much processor time.
 const MEASURE: Duration = Duration::from_secs(5);
@@ -22,19 +22,14 @@ pub(crate) fn run() {
 /// How often `round` ran in a second of processor time. Once more before, unmeasured.
 fn per_second(mut round: impl FnMut()) -> f64 {
     round();
-    let begun = processor_time();
+    let begun = thread_time();
     let mut rounds = 0_u32;
     loop {
         round();
         rounds += 1;
-        let taken = processor_time().saturating_sub(begun);
+        let taken = thread_time().saturating_sub(begun);
         if taken >= MEASURE {
             return f64::from(rounds) / taken.as_secs_f64();
         }
     }
-}
-
-fn processor_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
