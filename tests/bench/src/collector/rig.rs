@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bus::testing::KafkaBroker;
 use bus::{Bus, From, Record, Tailed};
-use e2e::homeostat::Homeostat;
+use e2e::homeostat::{Homeostat, Launch};
 use tokio::task::JoinHandle;
 
 use crate::engine::now;
@@ -14,6 +14,9 @@ use crate::engine::now;
 const PARTITIONS: u32 = 12;
 /// More settings for every collector, `key=value` with blanks between.
 const MORE_SETTINGS: &str = "BENCH_SET";
+
+/// As the systemd unit and the compose file set it.
+const TUNABLES: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.tcache_max=128");
 
 /// One broker for all parts.
 pub(crate) struct Rig {
@@ -46,7 +49,12 @@ impl Rig {
         ];
         all.extend_from_slice(settings);
         all.extend(more);
-        let collector = Homeostat::start(&["collector"], dir, &all);
+        let (name, value) = TUNABLES;
+        let launch = Launch {
+            environment: vec![(name.to_owned(), value.to_owned())],
+            ..Launch::default()
+        };
+        let collector = Homeostat::start_as(&launch, &["collector"], dir, &all);
         collector.ready().await;
         collector
     }
