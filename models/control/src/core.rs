@@ -21,6 +21,7 @@ use crate::scale::{self, Wanted};
 use crate::state::State;
 use crate::status::{self, Status};
 use crate::undo;
+use crate::why_not::{self, Reason};
 
 /// What is over is forgotten this often.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
@@ -127,6 +128,12 @@ impl Core {
     pub fn status(&self) -> Status {
         let leading = self.leading.map(|leadership| leadership.generation);
         status::of(&self.state, leading, &self.wanted, self.now)
+    }
+
+    /// Why nothing more is done about a service than is done: what stands before each kind of action, general reasons first. An
+    /// empty list: something is about to be done. Nothing where no container of the service is known.
+    pub fn why_not(&self, service: &ServiceId, now: Timestamp) -> Option<Vec<Reason>> {
+        why_not::why_not(&self.state, service, now)
     }
 
     fn forecast(&mut self, forecast: units::Forecast) {

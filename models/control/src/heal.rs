@@ -48,7 +48,7 @@ pub(crate) fn decide(state: &State, service: &ServiceId, now: Timestamp) -> Vec<
     decisions
 }
 
-fn is_ours(kind: SignalKind) -> bool {
+pub(crate) fn is_ours(kind: SignalKind) -> bool {
     match kind {
         SignalKind::Unhealthy
         | SignalKind::Hang
@@ -115,7 +115,7 @@ fn about(
 }
 
 /// Signals a restart answers now, and when one that is not confirmed yet would be.
-fn actionable<'a>(
+pub(crate) fn actionable<'a>(
     state: &State,
     replica: &Replica<'_>,
     signals: &[&'a Signal],
@@ -152,7 +152,8 @@ fn actionable<'a>(
     (ready, later)
 }
 
-enum Obstacle {
+/// What keeps a restart that is called for from being done.
+pub(crate) enum Obstacle {
     None,
     /// A plan of the service runs; its end is an event.
     Busy,
@@ -160,7 +161,7 @@ enum Obstacle {
     Said(String, Timestamp),
 }
 
-fn obstacle(
+pub(crate) fn obstacle(
     state: &State,
     service: &ServiceId,
     replica: &Replica<'_>,

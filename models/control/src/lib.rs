@@ -35,8 +35,10 @@ mod signals;
 mod state;
 mod status;
 mod undo;
+mod why_not;
 
 pub use config::Config;
 pub use core::Core;
 pub use event::{Effect, Event};
 pub use status::{FleetStatus, ServiceCount, Status};
+pub use why_not::Reason;

@@ -111,7 +111,7 @@ pub(crate) fn removal(replica: &Replica<'_>, config: &config::Scale) -> Step {
 }
 
 /// When a removal was last found to have made things worse.
-fn last_worse(state: &State, service: &ServiceId) -> Option<Timestamp> {
+pub(crate) fn last_worse(state: &State, service: &ServiceId) -> Option<Timestamp> {
     let removals = state
         .plans
         .acted(service)
@@ -124,7 +124,11 @@ fn last_worse(state: &State, service: &ServiceId) -> Option<Timestamp> {
 }
 
 /// The newest container of ours that can go without falling below the promise.
-fn removable<'a>(state: &State, group: &'a Group<'_>, now: Timestamp) -> Option<&'a Replica<'a>> {
+pub(crate) fn removable<'a>(
+    state: &State,
+    group: &'a Group<'_>,
+    now: Timestamp,
+) -> Option<&'a Replica<'a>> {
     let serving = group
         .replicas
         .iter()

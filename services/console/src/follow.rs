@@ -8,7 +8,9 @@ use kit::Context;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use units::{ContainerEvent, Feedback, Forecast, JournalEntry, NodeId, NodeInventory, Signal};
+use units::{
+    ContainerEvent, Feedback, Forecast, JournalEntry, NodeId, NodeInventory, Outcome, Signal,
+};
 use wire::{DecodeError, DecodeProblem, topic};
 
 use crate::http::{self, Shared};
@@ -18,19 +20,22 @@ use crate::{Config, Error};
 
 /// How far back signals are read when the console starts: what is older and still open is told again by its updates.
 const SIGNALS_BACK: Duration = Duration::from_secs(24 * 60 * 60);
-/// Forecasts are told every second; the last minute is plenty.
-const FORECASTS_BACK: Duration = Duration::from_secs(60);
+/// Forecasts are told every second; what is older than removals look back by this much says nothing more.
+const FORECASTS_MORE: Duration = Duration::from_secs(60);
+/// Plans are over within minutes, and the journal holds the outcomes of those that are.
+const OUTCOMES_BACK: Duration = Duration::from_secs(2 * 60 * 60);
 /// As far as signals, since it is them that events explain.
 const EVENTS_BACK: Duration = SIGNALS_BACK;
 /// Who talks to whom is told every few seconds; the last minutes are plenty.
 const LINKS_BACK: Duration = Duration::from_secs(5 * 60);
 
-/// Runs the console until shutdown.
+/// Runs the console until shutdown. `policy` is what the controllers decide by: it is asked why nothing is done.
 ///
 /// # Errors
 /// When its address cannot be had, or a topic cannot be followed any more.
-pub async fn run(config: Config, context: Context) -> Result<(), Error> {
-    let view = Shared::default();
+pub async fn run(config: Config, policy: control::Config, context: Context) -> Result<(), Error> {
+    let forecasts_back = policy.scale.down_window + FORECASTS_MORE;
+    let view = Shared::new(policy);
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|source| Error::Listen {
@@ -46,7 +51,11 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
         (topic::FEEDBACK, From::Beginning),
         (
             topic::FORECASTS,
-            From::Time((now - FORECASTS_BACK).as_millis()),
+            From::Time((now - forecasts_back).as_millis()),
+        ),
+        (
+            topic::OUTCOMES,
+            From::Time((now - OUTCOMES_BACK).as_millis()),
         ),
         (topic::EVENTS, From::Time((now - EVENTS_BACK).as_millis())),
         (topic::SAMPLES, From::Time((now - LINKS_BACK).as_millis())),
@@ -125,16 +134,19 @@ fn apply(view: &Shared, record: &Record) -> Result<(), DecodeError> {
         topic::INVENTORY => {
             let inventory: NodeInventory = wire::decode(record)?;
             view.tell(Event::Inventory(&inventory));
+            view.hear(control::Event::Inventory(Box::new(inventory.clone())));
             view.change(|view| view.inventory(inventory));
         }
         topic::SIGNALS => {
             let signal: Signal = wire::decode(record)?;
             view.tell(Event::Signal(&signal));
+            view.hear(control::Event::Signal(Box::new(signal.clone())));
             view.change(|view| view.signal(signal));
         }
         topic::JOURNAL => {
             let entry: JournalEntry = wire::decode(record)?;
             view.tell(Event::Journal(&entry));
+            view.hear(control::Event::Journal(Box::new(entry.clone())));
             view.change(|view| view.journal(entry));
         }
         topic::FEEDBACK => {
@@ -143,11 +155,17 @@ fn apply(view: &Shared, record: &Record) -> Result<(), DecodeError> {
         }
         topic::FORECASTS => {
             let forecast: Forecast = wire::decode(record)?;
+            view.hear(control::Event::Forecast(Box::new(forecast.clone())));
             view.change(|view| view.forecast(forecast));
         }
         topic::EVENTS => {
             let event: ContainerEvent = wire::decode(record)?;
             view.tell(Event::Container(&event));
+            view.hear(control::Event::Container(Box::new(event)));
+        }
+        topic::OUTCOMES => {
+            let outcome: Outcome = wire::decode(record)?;
+            view.hear(control::Event::Outcome(Box::new(outcome)));
         }
         topic::SAMPLES => match wire::decode_links(record) {
             Ok(links) => view.tell(Event::Links(&links)),

@@ -7,22 +7,35 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use control::Core;
 use incidents::{Event, Incident, Incidents};
 use serde::Deserialize;
+use units::ServiceId;
 
 use crate::View;
 use crate::api::{IncidentDetail, IncidentOf, Problem};
 use crate::view::Which;
 
-/// What is shown, shared between the followers that write it and the handlers that read it. The view and the incidents have a lock
-/// each: working incidents out takes longer than anything the view answers.
-#[derive(Clone, Default)]
+/// What is shown, shared between the followers that write it and the handlers that read it. Each part has a lock of its own: working
+/// incidents out takes longer than anything the view answers.
+#[derive(Clone)]
 pub(crate) struct Shared {
     view: Arc<RwLock<View>>,
     incidents: Arc<RwLock<Incidents>>,
+    /// It hears what the controllers hear, and never leads.
+    core: Arc<RwLock<Core>>,
 }
 
 impl Shared {
+    /// Nothing is known yet; `policy` is what the controllers decide by.
+    pub(crate) fn new(policy: control::Config) -> Self {
+        Shared {
+            view: Arc::default(),
+            incidents: Arc::default(),
+            core: Arc::new(RwLock::new(Core::new(policy))),
+        }
+    }
+
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, View> {
         self.view.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -43,6 +56,16 @@ impl Shared {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .handle(kit::now(), event);
+    }
+
+    /// Tells the core what happened. It asks for nothing, since it does not lead.
+    pub(crate) fn hear(&self, event: control::Event) {
+        let mut core = self.core.write().unwrap_or_else(PoisonError::into_inner);
+        core.handle(kit::now(), event);
+    }
+
+    fn core(&self) -> RwLockReadGuard<'_, Core> {
+        self.core.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -65,6 +88,7 @@ pub(crate) fn router(view: Shared) -> Router {
             "/api/v1/services",
             get(|State(view): State<Shared>| async move { Json(view.read().services()) }),
         )
+        .route("/api/v1/services/{name}/why-not", get(why_not))
         .route("/api/v1/signals", get(signals))
         .route("/api/v1/signals/{id}", get(explain))
         .route("/api/v1/incidents", get(incidents))
@@ -115,6 +139,19 @@ fn in_short(incident: &Incident) -> IncidentOf {
     }
 }
 
+async fn why_not(State(view): State<Shared>, Path(name): Path<String>) -> Response {
+    let service = ServiceId::from(name.as_str());
+    match view.core().why_not(&service, kit::now()) {
+        Some(reasons) => Json(reasons).into_response(),
+        None => {
+            let error = format!(
+                "no container of a service {name:?} is known; `homeostat services` lists them"
+            );
+            problem(StatusCode::NOT_FOUND, error)
+        }
+    }
+}
+
 async fn incidents(State(view): State<Shared>, Query(query): Query<ListQuery>) -> Response {
     let incidents = view.incidents();
     let listed = incidents.all().iter();
@@ -139,7 +176,7 @@ async fn incident(State(view): State<Shared>, Path(id): Path<String>) -> Respons
 }
 
 async fn unknown() -> Response {
-    let error = "no such address; the page is on /, the API under /api/v1: status, services, signals, incidents, actions, feedback";
+    let error = "no such address; the page is on /, the API under /api/v1: status, services, services/NAME/why-not, signals, incidents, actions, feedback";
     problem(StatusCode::NOT_FOUND, error.to_owned())
 }
 

@@ -2,7 +2,8 @@
 //!
 //! It follows the topics without a group, keeps a bounded picture of them in memory ([`View`]), and shows it as a page on `/`
 //! and as JSON under `/api/v1`, which the command line reads. Which signals belong
-//! together, and what probably caused them, is `models/incidents`' word. It decides nothing and never speaks to an engine; stopping it changes
+//! together, and what probably caused them, is `models/incidents`' word; why nothing is done about a service is `models/control`'s, told
+//! by a core of its own that hears all and never leads. It decides nothing and never speaks to an engine; stopping it changes
 //! nothing for the loop. The one thing it writes is what people say of signals, to `homeostat.feedback`.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

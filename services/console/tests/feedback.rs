@@ -79,7 +79,8 @@ impl Rig {
         drop(free);
         let context = Context::new(bus.clone(), "console", "node-a");
         let shutdown = context.shutdown.clone();
-        tokio::spawn(console::run(console::Config { listen: address }, context));
+        let config = console::Config { listen: address };
+        tokio::spawn(console::run(config, control::Config::default(), context));
         let rig = Rig {
             bus,
             address,

@@ -179,7 +179,7 @@ async fn the_api_answers_from_the_topics() {
     let mut context = kit::Context::new(bus, "console", "node-a");
     context.shutdown = CancellationToken::new();
     let shutdown = context.shutdown.clone();
-    let running = tokio::spawn(console::run(config, context));
+    let running = tokio::spawn(console::run(config, control::Config::default(), context));
 
     let base = format!("http://127.0.0.1:{port}");
     let services = until(|| async {
@@ -221,6 +221,19 @@ async fn the_api_answers_from_the_topics() {
     let missing: console::api::Problem = missing.json().await.unwrap();
     assert!(missing.error.contains("`homeostat incidents --all`"));
 
+    let reasons = reqwest::get(format!("{base}/api/v1/services/web/why-not"))
+        .await
+        .unwrap();
+    let reasons: Vec<control::Reason> = reasons.json().await.unwrap();
+    let ceiling = reasons
+        .iter()
+        .any(|reason| reason.action.is_none() && reason.text.contains("so it is only watched"));
+    assert!(ceiling, "{reasons:?}");
+    let missing = reqwest::get(format!("{base}/api/v1/services/nope/why-not"))
+        .await
+        .unwrap();
+    assert_eq!(missing.status(), 404);
+
     let page = reqwest::get(&base).await.unwrap().text().await.unwrap();
     assert!(page.contains("<title>Homeostat</title>"));
     let missing = reqwest::get(format!("{base}/api/v1/signals/nope"))
@@ -237,9 +250,13 @@ async fn a_taken_port_is_named_with_the_key_to_change() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = taken.local_addr().unwrap();
     let context = kit::Context::new(Bus::memory(), "console", "node-a");
-    let error = console::run(console::Config { listen }, context)
-        .await
-        .unwrap_err();
+    let error = console::run(
+        console::Config { listen },
+        control::Config::default(),
+        context,
+    )
+    .await
+    .unwrap_err();
     assert_eq!(
         error.to_string(),
         format!("console cannot listen on {listen}; set console.listen to a free address")

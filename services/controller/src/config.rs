@@ -178,7 +178,7 @@ impl Default for People {
 
 impl Config {
     /// What the core decides by.
-    pub(crate) fn core(&self) -> control::Config {
+    pub fn core(&self) -> control::Config {
         control::Config {
             max_mode: self.max_mode,
             telemetry_stale: self.telemetry_stale.get(),

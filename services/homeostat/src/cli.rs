@@ -11,7 +11,7 @@ use crate::process::Role;
 use crate::table::{Output, print};
 use crate::{
     ask, ask_incidents, config, demo, evaluate, explain, feedback, models, process, score,
-    templates, train,
+    templates, train, why_not,
 };
 
 const AFTER_HELP: &str = "\
@@ -67,6 +67,8 @@ enum Verb {
     Incidents(Incidents),
     /// What was done or suggested, why, and whether it helped.
     Actions(Ask),
+    /// Why nothing more is done about a service: every lock, wait and budget before an action.
+    WhyNot(WhyNot),
     /// One signal in full: evidence, what was done, and what came of its like.
     Explain(Explain),
     /// Look at log files.
@@ -181,6 +183,14 @@ impl Incidents {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct WhyNot {
+    /// The service's name, as `homeostat services` lists it.
+    service: String,
+    #[command(flatten)]
+    ask: Ask,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Explain {
     /// The signal's id, or enough of its beginning to tell it from others.
     signal: String,
@@ -230,6 +240,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Signals(asked) => signals(asked),
         Verb::Incidents(asked) => asked.run(),
         Verb::Actions(asked) => ask::actions(&asked),
+        Verb::WhyNot(asked) => why_not::why_not(&asked.ask, &asked.service),
         Verb::Explain(asked) => explain::explain(&asked.ask, &asked.signal),
         Verb::Logs(LogsVerb::Templates { input }) => templates::templates(&input),
         Verb::Score(options) => score::run(&options),

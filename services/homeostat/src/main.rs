@@ -19,6 +19,7 @@ mod score;
 mod table;
 mod templates;
 mod train;
+mod why_not;
 
 use std::process::ExitCode;
 

@@ -136,7 +136,7 @@ async fn connected(role: Role, config: Config, context: Context) -> anyhow::Resu
         Role::Controller => controller::run(config.controller, context).await?,
         Role::Actuator => actuator::run(config.actuator, context).await?,
         Role::Notifier => notifier::run(config.notifier, context).await?,
-        Role::Console => console::run(config.console, context).await?,
+        Role::Console => console::run(config.console, config.controller.core(), context).await?,
     }
     Ok(())
 }

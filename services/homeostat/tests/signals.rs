@@ -76,7 +76,11 @@ async fn what_is_said_of_a_signal_is_seen_wherever_it_is_shown() {
     drop(free);
     let context = Context::new(bus, "console", "node-a");
     let shutdown = context.shutdown.clone();
-    let role = tokio::spawn(console::run(console::Config { listen }, context));
+    let role = tokio::spawn(console::run(
+        console::Config { listen },
+        control::Config::default(),
+        context,
+    ));
     let ready = async {
         while !text(&homeostat(listen, &["signals"]).await.stdout).contains("overload") {
             tokio::time::sleep(Duration::from_millis(20)).await;

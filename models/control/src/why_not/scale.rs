@@ -1,0 +1,125 @@
+//! Why a service has the replicas it has.
+
+use units::{ActionKind, Forecast, ServiceId, Timestamp};
+
+use crate::grow::additions;
+use crate::loads::{Load, load_ahead};
+use crate::scale::{Group, need, overloads, wants_more};
+use crate::shrink::{Less, last_worse, removable, wants_less};
+use crate::state::State;
+
+use super::Reason;
+
+const MORE: ActionKind = ActionKind::CreateReplica;
+const LESS: ActionKind = ActionKind::RemoveReplica;
+
+pub(super) fn reasons(state: &State, service: &ServiceId, now: Timestamp) -> Vec<Reason> {
+    let both = |text: String| {
+        [MORE, LESS]
+            .map(|kind| Reason::of(kind, text.clone()))
+            .to_vec()
+    };
+    let Some(group) = Group::of(state, service) else {
+        return both("no running container of it has the label io.homeostat.scale".to_owned());
+    };
+    let known = state.loads.get(service);
+    let Some((load, forecast)) = known.and_then(|load| Some((load, load.newest()?))) else {
+        return both("its load is not known: no forecast of it has come".to_owned());
+    };
+    if forecast.at + state.config.telemetry_stale < now {
+        let age_s = now.since(forecast.at).as_secs();
+        return both(format!(
+            "its load is not known: the newest forecast is {age_s} s old"
+        ));
+    }
+    let mut reasons = more(state, &group, load, forecast, now);
+    reasons.extend(less(state, &group, load, forecast, now));
+    reasons
+}
+
+fn more(
+    state: &State,
+    group: &Group<'_>,
+    load: &Load,
+    forecast: &Forecast,
+    now: Timestamp,
+) -> Vec<Reason> {
+    let config = &state.config.scale;
+    if let Some(desired) = wants_more(state, group, load, now) {
+        let added = desired.saturating_sub(group.current);
+        let held = additions(state, group, added, now).err();
+        return held.map(|why| Reason::of(MORE, why)).into_iter().collect();
+    }
+    if group.current >= group.policy.max {
+        let text = format!(
+            "it has {} replicas, the most its label io.homeostat.scale allows",
+            group.current
+        );
+        return vec![Reason::of(MORE, text)];
+    }
+    let carried = f64::from(group.current) * group.carries(forecast.replica_capacity);
+    let ahead = load_ahead(forecast, config.startup);
+    let text = if need(forecast, group, config) > group.current {
+        format!(
+            "the newest forecast asks for more; {} in a row must (controller.scale.up_confirmations)",
+            config.up_confirmations
+        )
+    } else {
+        format!(
+            "{} replicas carry {carried:.0}m of CPU at its target, and {ahead:.0}m are expected; {:.0}% more than they carry is let pass",
+            group.current,
+            config.tolerance * 100.0
+        )
+    };
+    vec![Reason::of(MORE, text)]
+}
+
+fn less(
+    state: &State,
+    group: &Group<'_>,
+    load: &Load,
+    forecast: &Forecast,
+    now: Timestamp,
+) -> Option<Reason> {
+    let config = &state.config.scale;
+    if group.current <= group.policy.min {
+        let text = format!(
+            "it has {} replicas, the fewest its label io.homeostat.scale allows",
+            group.current
+        );
+        return Some(Reason::of(LESS, text));
+    }
+    match wants_less(state, group, load, forecast) {
+        Less::Until(until) => {
+            let text = format!(
+                "its load has not been known for {} s without a gap yet",
+                config.down_window.as_secs()
+            );
+            Some(Reason::of(LESS, text).until(until))
+        }
+        Less::No if !overloads(state, group.service).is_empty() => {
+            Some(Reason::of(LESS, "it is overloaded"))
+        }
+        Less::No => {
+            let peak = load.peak_over(config.down_window).unwrap_or(0.0);
+            let left = group.current.saturating_sub(1);
+            let carried = f64::from(left) * group.carries(forecast.replica_capacity);
+            let text = format!(
+                "it needed up to {peak:.0}m of CPU in the last {} s, and {left} replicas would carry {carried:.0}m",
+                config.down_window.as_secs()
+            );
+            Some(Reason::of(LESS, text))
+        }
+        Less::Yes { .. } => {
+            let worse = last_worse(state, group.service).map(|at| at + config.down_hold);
+            if let Some(until) = worse.filter(|until| *until > now) {
+                let text = "the last removal made things worse";
+                return Some(Reason::of(LESS, text).until(until));
+            }
+            let text = "none of its replicas was made by homeostat and can go without falling below the fewest that must serve";
+            removable(state, group, now)
+                .is_none()
+                .then(|| Reason::of(LESS, text))
+        }
+    }
+}
