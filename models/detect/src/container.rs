@@ -287,7 +287,8 @@ impl Container {
             &self.usual,
             |kind| gates.held(kind, scene.now),
         );
-        for (kind, reading) in readings {
+        for (of, reading) in readings {
+            let kind = of.kind();
             let violates = matches!(reading, Reading::Violates(_));
             match reading {
                 Reading::Violates(_) => {
@@ -301,7 +302,10 @@ impl Container {
             let since = self.frozen.get(&kind);
             let frozen = since.map(|since| scene.now.run.since(*since));
             if frozen.is_some_and(|lasting| lasting >= around.settings.relearn_after) {
-                self.relearn(kind, scene, out);
+                self.frozen.remove(&kind);
+                self.usual.forget(of);
+                let why = "this is the new normal";
+                out.extend(self.gates.resolve(kind, why, scene));
                 continue;
             }
             let explained = overloaded || self.is_explained(kind);
@@ -309,79 +313,9 @@ impl Container {
                 out.extend(self.gates.step(kind, reading, deviation::CONFIRM, scene));
             }
             if !violates && !hanging {
-                self.learn(kind);
+                self.usual.learn(of, &self.features);
             }
         }
-    }
-
-    fn learn(&mut self, kind: SignalKind) {
-        let (features, usual) = (&self.features, &mut self.usual);
-        let mut learn =
-            |value: Option<f64>, series: fn(&mut Usual) -> &mut crate::baseline::Baseline| {
-                if let Some(value) = value {
-                    series(usual).learn(value);
-                }
-            };
-        match kind {
-            SignalKind::CpuAnomaly => learn(features.cpu_cores, |usual| &mut usual.cpu_cores),
-            SignalKind::MemoryAnomaly => {
-                learn(features.memory_bytes, |usual| &mut usual.memory_bytes);
-            }
-            SignalKind::IoAnomaly => learn(features.io_bytes, |usual| &mut usual.io_bytes),
-            SignalKind::NetworkAnomaly => {
-                learn(features.rx_bytes, |usual| &mut usual.rx_bytes);
-                learn(features.tx_bytes, |usual| &mut usual.tx_bytes);
-                learn(features.rx_packets, |usual| &mut usual.rx_packets);
-            }
-            SignalKind::Overload
-            | SignalKind::Unhealthy
-            | SignalKind::CrashLoop
-            | SignalKind::Hang
-            | SignalKind::MemoryRunaway
-            | SignalKind::Throttling
-            | SignalKind::ErrorLogs
-            | SignalKind::LogStorm
-            | SignalKind::LogNovelty
-            | SignalKind::LogSilence
-            | SignalKind::OddReplica
-            | SignalKind::NetworkDelay
-            | SignalKind::NodePressure
-            | SignalKind::UnusualPattern
-            | SignalKind::TelemetryMissing
-            | SignalKind::TelemetryLost => {}
-        }
-    }
-
-    fn relearn(&mut self, kind: SignalKind, scene: &Scene<'_>, out: &mut Vec<Signal>) {
-        self.frozen.remove(&kind);
-        let fresh = Usual::default();
-        match kind {
-            SignalKind::CpuAnomaly => self.usual.cpu_cores = fresh.cpu_cores,
-            SignalKind::MemoryAnomaly => self.usual.memory_bytes = fresh.memory_bytes,
-            SignalKind::IoAnomaly => self.usual.io_bytes = fresh.io_bytes,
-            SignalKind::NetworkAnomaly => {
-                self.usual.rx_bytes = fresh.rx_bytes;
-                self.usual.tx_bytes = fresh.tx_bytes;
-                self.usual.rx_packets = fresh.rx_packets;
-            }
-            SignalKind::Overload
-            | SignalKind::Unhealthy
-            | SignalKind::CrashLoop
-            | SignalKind::Hang
-            | SignalKind::MemoryRunaway
-            | SignalKind::Throttling
-            | SignalKind::ErrorLogs
-            | SignalKind::LogStorm
-            | SignalKind::LogNovelty
-            | SignalKind::LogSilence
-            | SignalKind::OddReplica
-            | SignalKind::NetworkDelay
-            | SignalKind::NodePressure
-            | SignalKind::UnusualPattern
-            | SignalKind::TelemetryMissing
-            | SignalKind::TelemetryLost => {}
-        }
-        out.extend(self.gates.resolve(kind, "this is the new normal", scene));
     }
 
     /// Judges the seconds of log lines before `until`.

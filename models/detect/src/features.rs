@@ -5,6 +5,7 @@ use units::{Metric, MetricRow};
 
 use crate::baseline::Baseline;
 use crate::counters::Rates;
+use crate::rules::deviation::Deviation;
 
 /// The numbers of one sample. What could not be read, or has no rate yet, is absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -93,6 +94,38 @@ impl Default for Usual {
 impl Usual {
     /// Number of series a container has here.
     pub(crate) const SERIES: usize = 6;
+
+    /// Learns a series from a sample; what was not read teaches nothing.
+    pub(crate) fn learn(&mut self, of: Deviation, now: &Features) {
+        let learn = |series: &mut Baseline, value: Option<f64>| {
+            value.into_iter().for_each(|value| series.learn(value));
+        };
+        match of {
+            Deviation::Cpu => learn(&mut self.cpu_cores, now.cpu_cores),
+            Deviation::Memory => learn(&mut self.memory_bytes, now.memory_bytes),
+            Deviation::Network => {
+                learn(&mut self.rx_bytes, now.rx_bytes);
+                learn(&mut self.tx_bytes, now.tx_bytes);
+                learn(&mut self.rx_packets, now.rx_packets);
+            }
+            Deviation::Io => learn(&mut self.io_bytes, now.io_bytes),
+        }
+    }
+
+    /// Forgets a series, to learn it anew.
+    pub(crate) fn forget(&mut self, of: Deviation) {
+        let fresh = Usual::default();
+        match of {
+            Deviation::Cpu => self.cpu_cores = fresh.cpu_cores,
+            Deviation::Memory => self.memory_bytes = fresh.memory_bytes,
+            Deviation::Network => {
+                self.rx_bytes = fresh.rx_bytes;
+                self.tx_bytes = fresh.tx_bytes;
+                self.rx_packets = fresh.rx_packets;
+            }
+            Deviation::Io => self.io_bytes = fresh.io_bytes,
+        }
+    }
 
     pub(crate) fn as_prior(&self) -> Self {
         Usual {

@@ -1,24 +1,6 @@
 //! What each kind of signal says about causes.
 
-use units::{Signal, SignalKind};
-
-/// What containers of a node compete for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Resource {
-    Cpu,
-    Memory,
-    Disk,
-}
-
-impl Resource {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Resource::Cpu => "CPU",
-            Resource::Memory => "memory",
-            Resource::Disk => "disk",
-        }
-    }
-}
+use units::{Basis, Resource, Signal, SignalKind};
 
 /// How much a kind says of what broke, from 0 to 1. Kinds that name a mechanism explain; those that say that something is not as usual
 /// are symptoms as often as not.
@@ -74,35 +56,18 @@ pub(crate) const fn feels_host(kind: SignalKind) -> bool {
 
 /// What the subject takes more of than it did; nothing where its numbers do not say that it is more.
 pub(crate) fn consumes(signal: &Signal) -> Option<Resource> {
+    let kind = signal.kind;
+    if kind == SignalKind::LogStorm {
+        return Some(Resource::Disk);
+    }
     let rose = signal
         .evidence
         .first()
         .is_some_and(|lead| lead.observed > lead.expected_high);
-    match signal.kind {
-        SignalKind::CpuAnomaly if rose => Some(Resource::Cpu),
-        SignalKind::MemoryAnomaly if rose => Some(Resource::Memory),
-        SignalKind::IoAnomaly if rose => Some(Resource::Disk),
-        SignalKind::MemoryRunaway => Some(Resource::Memory),
-        SignalKind::LogStorm => Some(Resource::Disk),
-        SignalKind::CpuAnomaly
-        | SignalKind::MemoryAnomaly
-        | SignalKind::IoAnomaly
-        | SignalKind::Overload
-        | SignalKind::Unhealthy
-        | SignalKind::CrashLoop
-        | SignalKind::Hang
-        | SignalKind::Throttling
-        | SignalKind::NetworkAnomaly
-        | SignalKind::ErrorLogs
-        | SignalKind::LogNovelty
-        | SignalKind::LogSilence
-        | SignalKind::OddReplica
-        | SignalKind::NetworkDelay
-        | SignalKind::NodePressure
-        | SignalKind::UnusualPattern
-        | SignalKind::TelemetryMissing
-        | SignalKind::TelemetryLost => None,
-    }
+    let takes = kind == SignalKind::MemoryRunaway || (kind.basis() == Basis::Deviation && rose);
+    // Of a node's network nobody is known to have gone short.
+    let resource = kind.resource().filter(|it| *it != Resource::Network);
+    takes.then_some(resource)?
 }
 
 /// What a node is short of, by the name of the feature its signal leads with; nothing where that does not say.

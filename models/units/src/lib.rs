@@ -14,6 +14,7 @@ mod forecast;
 mod id;
 mod inventory;
 mod journal;
+mod kind;
 mod log;
 mod metric;
 mod plan;
@@ -39,6 +40,7 @@ pub use inventory::{
     ContainerRecord, ContainerState, EngineInfo, HealthState, Limits, NodeCapacity, NodeInventory,
 };
 pub use journal::{BreakerEntry, JournalEntry, Phase, PlanEntry, Verdict, VerdictKind};
+pub use kind::{Basis, Resource};
 pub use log::{LogLine, LogStream, Severity as LogSeverity};
 pub use metric::{Metric, MetricKind};
 pub use plan::{

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use units::{
-    Confidence, Phase, PlanEntry, Severity, Signal, SignalId, SignalKind, SignalPhase, Subject,
+    Basis, Confidence, Phase, PlanEntry, Severity, Signal, SignalId, SignalPhase, Subject,
     Timestamp, Verdict,
 };
 
@@ -100,46 +100,16 @@ fn done(entry: &PlanEntry) -> Done {
 
 /// Why a signal's confidence is what it is.
 pub(crate) fn confidence_why(signal: &Signal) -> &'static str {
-    match (basis(signal.kind), signal.confidence) {
+    match (signal.kind.basis(), signal.confidence) {
         (Basis::Fact, _) => "it is a fact, not a judgement against what is usual",
-        (Basis::History, Confidence::Low) => {
+        (Basis::Judgement | Basis::Deviation, Confidence::Low) => {
             "less than an hour of history stands behind what is usual here"
         }
-        (Basis::History, Confidence::Medium) => {
+        (Basis::Judgement | Basis::Deviation, Confidence::Medium) => {
             "at least an hour of history, and less than a day, stands behind what is usual here"
         }
-        (Basis::History, Confidence::High) => {
+        (Basis::Judgement | Basis::Deviation, Confidence::High) => {
             "at least a day of history stands behind what is usual here"
         }
-    }
-}
-
-enum Basis {
-    Fact,
-    History,
-}
-
-fn basis(kind: SignalKind) -> Basis {
-    match kind {
-        SignalKind::Unhealthy
-        | SignalKind::CrashLoop
-        | SignalKind::TelemetryMissing
-        | SignalKind::TelemetryLost => Basis::Fact,
-        SignalKind::Overload
-        | SignalKind::Hang
-        | SignalKind::MemoryRunaway
-        | SignalKind::Throttling
-        | SignalKind::CpuAnomaly
-        | SignalKind::MemoryAnomaly
-        | SignalKind::NetworkAnomaly
-        | SignalKind::IoAnomaly
-        | SignalKind::ErrorLogs
-        | SignalKind::LogStorm
-        | SignalKind::LogNovelty
-        | SignalKind::LogSilence
-        | SignalKind::OddReplica
-        | SignalKind::NetworkDelay
-        | SignalKind::NodePressure
-        | SignalKind::UnusualPattern => Basis::History,
     }
 }

@@ -29,6 +29,34 @@ const COMPANY_MAX: usize = 2;
 /// A fall counts when less than this share is left.
 const FALL_LEFT_MAX: f64 = 0.10;
 
+/// What can stray.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deviation {
+    Cpu,
+    Memory,
+    Network,
+    Io,
+}
+
+impl Deviation {
+    pub(crate) const ALL: [Deviation; 4] = [
+        Deviation::Cpu,
+        Deviation::Memory,
+        Deviation::Network,
+        Deviation::Io,
+    ];
+
+    /// The kind of signal that says so.
+    pub(crate) const fn kind(self) -> SignalKind {
+        match self {
+            Deviation::Cpu => SignalKind::CpuAnomaly,
+            Deviation::Memory => SignalKind::MemoryAnomaly,
+            Deviation::Network => SignalKind::NetworkAnomaly,
+            Deviation::Io => SignalKind::IoAnomaly,
+        }
+    }
+}
+
 /// Which way a series may stray, and how far it must.
 #[derive(Debug, Clone, Copy)]
 enum Effect {
@@ -43,7 +71,7 @@ enum Effect {
 }
 
 struct Watched<'a> {
-    kind: SignalKind,
+    of: Deviation,
     feature: &'static str,
     metric: Option<Metric>,
     unit: &'static str,
@@ -64,22 +92,22 @@ pub(crate) fn read_all(
     now: &Features,
     usual: &Usual,
     lasting: impl Fn(SignalKind) -> Duration,
-) -> [(SignalKind, Reading); 4] {
+) -> [(Deviation, Reading); 4] {
     let all = watched(memory_metric, now, usual);
     std::array::from_fn(|index| {
         let series = &all[index];
-        let mut reading = read(name, series, lasting(series.kind));
+        let mut reading = read(name, series, lasting(series.of.kind()));
         if let Reading::Violates(finding) = &mut reading {
-            finding.proofs.extend(company(&all, series.kind));
+            finding.proofs.extend(company(&all, series.of));
         }
-        (series.kind, reading)
+        (series.of, reading)
     })
 }
 
 /// What else strays at the same time, furthest first: it weighs too, and says what kind of work it is.
-fn company(all: &[Watched<'_>], kind: SignalKind) -> Vec<Proof> {
+fn company(all: &[Watched<'_>], of: Deviation) -> Vec<Proof> {
     let strays = |series: &&Watched<'_>| {
-        series.kind != kind
+        series.of != of
             && series.usual.samples() >= HISTORY_MIN
             && series.distance().is_some_and(|it| it >= DISTANCE_CALM)
     };
@@ -112,7 +140,7 @@ impl Watched<'_> {
 fn watched<'a>(memory_metric: Metric, now: &Features, usual: &'a Usual) -> [Watched<'a>; 4] {
     [
         Watched {
-            kind: SignalKind::CpuAnomaly,
+            of: Deviation::Cpu,
             feature: Metric::CpuUsage.column(),
             metric: Some(Metric::CpuUsage),
             show: percent,
@@ -126,7 +154,7 @@ fn watched<'a>(memory_metric: Metric, now: &Features, usual: &'a Usual) -> [Watc
             },
         },
         Watched {
-            kind: SignalKind::MemoryAnomaly,
+            of: Deviation::Memory,
             feature: memory_metric.column(),
             metric: Some(memory_metric),
             show: bytes,
@@ -140,7 +168,7 @@ fn watched<'a>(memory_metric: Metric, now: &Features, usual: &'a Usual) -> [Watc
             },
         },
         Watched {
-            kind: SignalKind::NetworkAnomaly,
+            of: Deviation::Network,
             feature: Metric::NetRxBytes.column(),
             metric: Some(Metric::NetRxBytes),
             show: bytes,
@@ -155,7 +183,7 @@ fn watched<'a>(memory_metric: Metric, now: &Features, usual: &'a Usual) -> [Watc
             },
         },
         Watched {
-            kind: SignalKind::IoAnomaly,
+            of: Deviation::Io,
             feature: "io_bytes_per_second",
             metric: None,
             show: bytes,

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use units::{ContainerName, LogLine, Ratio, Severity};
+use units::{ContainerName, LogLine, Severity};
 
-use super::confidence;
-use crate::baseline::Baseline;
+use super::rate::{Bounds, UsualRate};
 use crate::gate::{Confirmation, Finding, Proof, Reading};
 use crate::logs::{Risen, Second};
 use crate::text::{duration, excerpt, number};
@@ -17,27 +16,16 @@ pub(crate) const CONFIRM: Confirmation = Confirmation {
     calm: 10,
 };
 
-/// At least this many a second …
-const RATE_MIN: f64 = 3.0;
-/// … and this many times the usual rate …
-const TIMES_USUAL_MIN: f64 = 4.0;
-/// … and this many spreads above it.
-const DISTANCE_MIN: f64 = 5.0;
+const BOUNDS: Bounds = Bounds {
+    rate_min: 3.0,
+    times_usual_min: 4.0,
+};
 
 /// What is usual for the error lines of one container, and the last of them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ErrorRate {
     example: Option<String>,
-    usual: Baseline,
-}
-
-impl Default for ErrorRate {
-    fn default() -> Self {
-        ErrorRate {
-            example: None,
-            usual: Baseline::new(0.5),
-        }
-    }
+    usual: UsualRate,
 }
 
 impl ErrorRate {
@@ -54,16 +42,10 @@ impl ErrorRate {
         lasting: Duration,
         risen: impl FnOnce() -> Option<Risen>,
     ) -> Reading {
-        let Some(level) = self.usual.level() else {
-            return Reading::Unknown;
+        let high = match self.usual.judge(second.errors, BOUNDS) {
+            Ok(high) => high,
+            Err(reading) => return reading,
         };
-        let floor = RATE_MIN.max(TIMES_USUAL_MIN * level);
-        if second.errors < floor / 2.0 {
-            return Reading::Normal;
-        }
-        if second.errors < floor || self.usual.distance(second.errors) < DISTANCE_MIN {
-            return Reading::Between;
-        }
         let risen = risen();
         let example = match (&risen, &self.example) {
             (Some(risen), _) => risen.clause(),
@@ -74,18 +56,18 @@ impl ErrorRate {
             "error_lines_per_second",
             "lines/s",
             second.errors,
-            (0.0, floor),
+            (0.0, high.floor),
         )];
-        proofs.extend(risen.map(|risen| risen.proof(TIMES_USUAL_MIN)));
+        proofs.extend(risen.map(|risen| risen.proof(BOUNDS.times_usual_min)));
         Reading::Violates(Finding {
             severity: Severity::Warning,
-            score: Ratio::saturating(self.usual.score(second.errors)),
-            confidence: confidence(self.usual.samples()),
+            score: high.score,
+            confidence: high.confidence,
             reason: format!(
                 "{name} logs {} error lines/s for {}, usually {}; {example}",
                 number(second.errors),
                 duration(lasting),
-                number(level),
+                number(high.level),
             ),
             proofs,
         })
@@ -98,6 +80,6 @@ impl ErrorRate {
 
     /// Takes what is so now for usual.
     pub(crate) fn relearn(&mut self) {
-        self.usual = ErrorRate::default().usual;
+        self.usual = UsualRate::default();
     }
 }

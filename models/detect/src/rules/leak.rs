@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use units::{ContainerName, Metric, Ratio, Severity, Steady};
 
-use super::confidence;
-use crate::baseline::{Baseline, median};
+use super::{confidence, trend};
+use crate::baseline::Baseline;
 use crate::gate::{Finding, Proof, Reading};
 use crate::rules::node::{NodeStanding, Supply};
 use crate::text::{bytes, duration};
@@ -97,13 +97,13 @@ impl Leak {
         if ends.is_none_or(|(first, last)| f64::from(last.1 - first.1) < least) {
             return Reading::Normal;
         }
-        let slope = slope(self.window.iter().copied());
+        let slope = trend::slope(self.window.iter().copied(), VALUES);
         if slope < SLOPE_MIN / 2.0 || now.bytes < self.cycle_peak * BEYOND_CYCLE {
             return Reading::Normal;
         }
         let half = VALUES / 2 + 1;
-        let early = self::slope(self.window.iter().take(half).copied());
-        let late = self::slope(self.window.iter().skip(VALUES - half).copied());
+        let early = trend::slope(self.window.iter().take(half).copied(), half);
+        let late = trend::slope(self.window.iter().skip(VALUES - half).copied(), half);
         let steady = early.min(late) >= HALF_MIN * slope;
         if slope < SLOPE_MIN || !steady || tau(&self.window) < TAU_MIN {
             return Reading::Between;
@@ -168,20 +168,6 @@ fn finding(now: &Climb<'_>, slope: f64) -> Finding {
         reason,
         proofs,
     }
-}
-
-/// The Theil–Sen slope (Sen, "Estimates of the regression coefficient based on Kendall's tau", JASA 63, 1968), in bytes a second.
-fn slope(values: impl Iterator<Item = (Steady, f32)> + Clone) -> f64 {
-    let mut slopes = Vec::with_capacity(VALUES * (VALUES - 1) / 2);
-    for (index, (earlier, low)) in values.clone().enumerate() {
-        for (later, high) in values.clone().skip(index + 1) {
-            let elapsed = later.since(earlier).as_secs_f64();
-            if elapsed > 0.0 {
-                slopes.push((f64::from(high) - f64::from(low)) / elapsed);
-            }
-        }
-    }
-    median(&mut slopes)
 }
 
 fn tau(window: &VecDeque<(Steady, f32)>) -> f64 {

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use units::{ContainerName, Metric, Ratio, Severity, Steady};
 
 use super::confidence;
-use crate::baseline::{Baseline, median};
+use super::trend::{Trend, push, trend};
+use crate::baseline::Baseline;
 use crate::gate::{Confirmation, Finding, Proof, Reading};
 use crate::text::{bytes, duration, percent};
 
@@ -52,11 +53,6 @@ pub(crate) struct Growth {
     cycle_peak: f64,
 }
 
-struct Trend {
-    bytes_per_second: f64,
-    grown_bytes: f64,
-}
-
 impl Growth {
     /// Takes a value.
     pub(crate) fn advance(&mut self, run: Steady, value: f64, limit: f64) {
@@ -95,11 +91,11 @@ impl Growth {
         let grown_up = now.uptime.is_none_or(|uptime| uptime >= QUICK_AFTER);
         let hits = |trend: &Option<Trend>, horizon: Duration| {
             let rise = trend.as_ref()?;
-            if rise.bytes_per_second <= 0.0 || rise.grown_bytes < GROWTH_MIN * now.limit_bytes {
+            if rise.per_second <= 0.0 || rise.grown < GROWTH_MIN * now.limit_bytes {
                 return None;
             }
-            let to_limit = Duration::from_secs_f64((left / rise.bytes_per_second).min(1e9));
-            (to_limit <= horizon).then_some((rise.bytes_per_second, to_limit))
+            let to_limit = Duration::from_secs_f64((left / rise.per_second).min(1e9));
+            (to_limit <= horizon).then_some((rise.per_second, to_limit))
         };
         let near = used >= USED_CRITICAL;
         let soonest = if (grown_up && !in_cycle) || near {
@@ -167,42 +163,4 @@ fn finding(now: &Memory<'_>, used: f64, rate: f64, to_limit: Duration) -> Findin
             ),
         ],
     }
-}
-
-fn push(window: &mut VecDeque<(Steady, f32)>, capacity: usize, run: Steady, value: f64) {
-    if window.len() == capacity {
-        window.pop_front();
-    }
-    window.push_back((run, value as f32));
-}
-
-/// The Theil–Sen slope (Sen, "Estimates of the regression coefficient based on Kendall's tau", JASA 63, 1968) of a window
-/// with at least `needed` values whose steps rise in four of five cases.
-fn trend(window: &VecDeque<(Steady, f32)>, needed: usize) -> Option<Trend> {
-    if window.len() < needed.max(2) {
-        return None;
-    }
-    let steps = window.len() - 1;
-    let rising = window
-        .iter()
-        .zip(window.iter().skip(1))
-        .filter(|(a, b)| b.1 > a.1)
-        .count();
-    if rising * 5 < steps * 4 {
-        return None;
-    }
-    let mut slopes = Vec::with_capacity(window.len() * steps / 2);
-    for (index, (earlier, low)) in window.iter().enumerate() {
-        for (later, high) in window.iter().skip(index + 1) {
-            let elapsed = later.since(*earlier).as_secs_f64();
-            if elapsed > 0.0 {
-                slopes.push((f64::from(*high) - f64::from(*low)) / elapsed);
-            }
-        }
-    }
-    let grown_bytes = f64::from(window.back()?.1) - f64::from(window.front()?.1);
-    Some(Trend {
-        bytes_per_second: median(&mut slopes),
-        grown_bytes,
-    })
 }

@@ -13,9 +13,11 @@ pub(crate) mod node;
 pub(crate) mod novelty;
 pub(crate) mod page;
 pub(crate) mod peers;
+pub(crate) mod rate;
 pub(crate) mod silence;
 pub(crate) mod storm;
 pub(crate) mod throttling;
+pub(crate) mod trend;
 
 use units::Confidence;
 

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use units::{ContainerName, Ratio};
+use units::ContainerName;
 
-use super::confidence;
-use crate::baseline::Baseline;
+use super::rate::{Bounds, UsualRate};
 use crate::gate::{Confirmation, Finding, Proof, Reading};
 use crate::logs::{Risen, Second, severity};
 use crate::text::{duration, number};
@@ -18,27 +17,17 @@ pub(crate) const CONFIRM: Confirmation = Confirmation {
     calm: 10,
 };
 
-/// At least this many lines a second …
-const RATE_MIN: f64 = 50.0;
-/// … and this many times the usual rate …
-const TIMES_USUAL_MIN: f64 = 8.0;
-/// … and this many spreads above it.
-const DISTANCE_MIN: f64 = 5.0;
+const BOUNDS: Bounds = Bounds {
+    rate_min: 50.0,
+    times_usual_min: 8.0,
+};
 /// Until then it may be a job that comes and goes.
 const WARNING_AFTER: Duration = Duration::from_secs(15);
 
 /// What is usual for the lines of one container.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LineRate {
-    usual: Baseline,
-}
-
-impl Default for LineRate {
-    fn default() -> Self {
-        LineRate {
-            usual: Baseline::new(0.5),
-        }
-    }
+    usual: UsualRate,
 }
 
 impl LineRate {
@@ -57,16 +46,10 @@ impl LineRate {
         lasting: Duration,
         risen: impl FnOnce() -> Option<Risen>,
     ) -> Reading {
-        let Some(level) = self.usual.level() else {
-            return Reading::Unknown;
+        let high = match self.usual.judge(second.lines, BOUNDS) {
+            Ok(high) => high,
+            Err(reading) => return reading,
         };
-        let floor = RATE_MIN.max(TIMES_USUAL_MIN * level);
-        if second.lines < floor / 2.0 {
-            return Reading::Normal;
-        }
-        if second.lines < floor || self.usual.distance(second.lines) < DISTANCE_MIN {
-            return Reading::Between;
-        }
         let risen = risen();
         let most = risen
             .as_ref()
@@ -75,18 +58,18 @@ impl LineRate {
             "log_lines_per_second",
             "lines/s",
             second.lines,
-            (0.0, floor),
+            (0.0, high.floor),
         )];
-        proofs.extend(risen.map(|risen| risen.proof(TIMES_USUAL_MIN)));
+        proofs.extend(risen.map(|risen| risen.proof(BOUNDS.times_usual_min)));
         Reading::Violates(Finding {
             severity: severity(lasting, WARNING_AFTER),
-            score: Ratio::saturating(self.usual.score(second.lines)),
-            confidence: confidence(self.usual.samples()),
+            score: high.score,
+            confidence: high.confidence,
             reason: format!(
                 "{name} logs {} lines/s for {}, usually {}{most}",
                 number(second.lines),
                 duration(lasting),
-                number(level),
+                number(high.level),
             ),
             proofs,
         })

@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use units::{NodeId, ServiceId, SignalKind, Subject, Timestamp};
+use units::{NodeId, Resource, ServiceId, SignalKind, Subject, Timestamp};
 
 use crate::history::End;
 use crate::incident::{Cause, CauseKind, Fact};
 use crate::join::{Entry, may_precede};
-use crate::kinds::{Resource, consumes, feels_host, short_of};
+use crate::kinds::{consumes, feels_host, short_of};
 use crate::weights::{JOIN_WINDOW, NEIGHBOUR_KIND, NODE_KIND, SHARED_NODE_SURE};
 
 use super::{Case, Terms, cause, earliest, fact, list};
