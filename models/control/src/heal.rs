@@ -69,7 +69,10 @@ pub(crate) fn is_ours(kind: SignalKind) -> bool {
         | SignalKind::NodePressure
         | SignalKind::UnusualPattern
         | SignalKind::TelemetryMissing
-        | SignalKind::TelemetryLost => false,
+        | SignalKind::TelemetryLost
+        | SignalKind::Standstill
+        | SignalKind::LimitNear
+        | SignalKind::AppAnomaly => false,
     }
 }
 

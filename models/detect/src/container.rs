@@ -130,11 +130,7 @@ impl Container {
         self.state = sample.state;
         self.name = sample.name.clone();
         let scene = around.scene(sample, now);
-        let back = "its samples are back";
-        out.extend(
-            self.gates
-                .resolve(SignalKind::TelemetryMissing, back, &scene),
-        );
+        out.extend(self.read_absence(sample, around, &scene));
         if self.starts.advance(sample, now.run) == Run::New {
             self.start_over("it was started again", &scene, out);
         }
@@ -219,8 +215,11 @@ impl Container {
     ) {
         let now = scene.now;
         let rates = self.counters.advance(now.run, &sample.metrics);
+        self.follow_movement(&rates, now.run);
         let before = std::mem::replace(&mut self.features, Features::of(&rates, &sample.metrics));
-        self.features.io_bytes = self.beside.advance(&self.features, sample, now.run);
+        let uptime = self.starts.uptime(now.run);
+        self.beside
+            .advance(&mut self.features, sample, now.run, uptime);
         let unhealthy = health::read(&self.name, sample.health, around.service);
         out.extend(
             self.gates
@@ -231,10 +230,7 @@ impl Container {
             self.gates
                 .step(SignalKind::MemoryRunaway, growing, memory::CONFIRM, scene),
         );
-        let starting = self
-            .starts
-            .uptime(now.run)
-            .is_some_and(|uptime| uptime < around.settings.grace);
+        let starting = uptime.is_some_and(|uptime| uptime < around.settings.grace);
         if starting {
             return;
         }
@@ -255,6 +251,8 @@ impl Container {
                     .step(SignalKind::Throttling, waits, confirm, scene),
             );
         }
+        out.extend(self.read_tasks(sample, scene));
+        out.extend(self.read_standstill(scene));
         self.compare(sample, around, scene, out);
     }
 
@@ -285,22 +283,13 @@ impl Container {
             Features::memory_metric(&sample.metrics),
             &self.features,
             &self.usual,
+            around.node,
             |kind| gates.held(kind, scene.now),
         );
         for (of, reading) in readings {
             let kind = of.kind();
             let violates = matches!(reading, Reading::Violates(_));
-            match reading {
-                Reading::Violates(_) => {
-                    self.frozen.entry(kind).or_insert(scene.now.run);
-                }
-                Reading::Normal => {
-                    self.frozen.remove(&kind);
-                }
-                Reading::Between | Reading::Unknown => {}
-            }
-            let since = self.frozen.get(&kind);
-            let frozen = since.map(|since| scene.now.run.since(*since));
+            let frozen = self.violating(kind, &reading, scene.now.run);
             if frozen.is_some_and(|lasting| lasting >= around.settings.relearn_after) {
                 self.frozen.remove(&kind);
                 self.usual.forget(of);

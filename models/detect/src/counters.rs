@@ -9,7 +9,7 @@ use units::{Metric, MetricRow, Steady};
 const GAP_MAX: Duration = Duration::from_secs(10);
 
 /// The counters rates are taken of; and the page cache, which grows by what is read or written through it.
-const TRACKED: [Metric; 9] = [
+const TRACKED: [Metric; 10] = [
     Metric::CpuUsage,
     Metric::CpuPeriods,
     Metric::CpuThrottledPeriods,
@@ -19,6 +19,7 @@ const TRACKED: [Metric; 9] = [
     Metric::IoReadBytes,
     Metric::IoWriteBytes,
     Metric::MemoryCache,
+    Metric::PsiIoSome,
 ];
 
 /// The last values of a container's counters.

@@ -20,6 +20,8 @@ pub(crate) struct Features {
     pub(crate) tx_bytes: Option<f64>,
     pub(crate) rx_packets: Option<f64>,
     pub(crate) io_bytes: Option<f64>,
+    /// Share of the time in which some task waited for I/O.
+    pub(crate) io_waiting: Option<f64>,
 }
 
 impl Features {
@@ -45,6 +47,7 @@ impl Features {
                 .copied()
                 .reduce(|read, write| read + write)
                 .map(|io| io.max(rates.get(Metric::MemoryCache).unwrap_or(0.0))),
+            io_waiting: rates.get(Metric::PsiIoSome),
         }
     }
 
@@ -76,6 +79,7 @@ pub(crate) struct Usual {
     pub(crate) tx_bytes: Baseline,
     pub(crate) rx_packets: Baseline,
     pub(crate) io_bytes: Baseline,
+    pub(crate) io_waiting: Baseline,
 }
 
 impl Default for Usual {
@@ -87,13 +91,14 @@ impl Default for Usual {
             tx_bytes: Baseline::new(256.0),
             rx_packets: Baseline::new(0.5),
             io_bytes: Baseline::new(64.0 * 1024.0),
+            io_waiting: Baseline::new(0.005),
         }
     }
 }
 
 impl Usual {
     /// Number of series a container has here.
-    pub(crate) const SERIES: usize = 6;
+    pub(crate) const SERIES: usize = 7;
 
     /// Learns a series from a sample; what was not read teaches nothing.
     pub(crate) fn learn(&mut self, of: Deviation, now: &Features) {
@@ -108,7 +113,10 @@ impl Usual {
                 learn(&mut self.tx_bytes, now.tx_bytes);
                 learn(&mut self.rx_packets, now.rx_packets);
             }
-            Deviation::Io => learn(&mut self.io_bytes, now.io_bytes),
+            Deviation::Io => {
+                learn(&mut self.io_bytes, now.io_bytes);
+                learn(&mut self.io_waiting, now.io_waiting);
+            }
         }
     }
 
@@ -123,7 +131,10 @@ impl Usual {
                 self.tx_bytes = fresh.tx_bytes;
                 self.rx_packets = fresh.rx_packets;
             }
-            Deviation::Io => self.io_bytes = fresh.io_bytes,
+            Deviation::Io => {
+                self.io_bytes = fresh.io_bytes;
+                self.io_waiting = fresh.io_waiting;
+            }
         }
     }
 
@@ -135,6 +146,7 @@ impl Usual {
             tx_bytes: self.tx_bytes.as_prior(),
             rx_packets: self.rx_packets.as_prior(),
             io_bytes: self.io_bytes.as_prior(),
+            io_waiting: self.io_waiting.as_prior(),
         }
     }
 }

@@ -66,7 +66,10 @@ fn demand(kind: SignalKind) -> Demand {
         | SignalKind::OddReplica
         | SignalKind::NetworkDelay
         | SignalKind::NodePressure
-        | SignalKind::UnusualPattern => Demand::LongerAndLarger,
+        | SignalKind::UnusualPattern
+        | SignalKind::Standstill
+        | SignalKind::LimitNear
+        | SignalKind::AppAnomaly => Demand::LongerAndLarger,
     }
 }
 

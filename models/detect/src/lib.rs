@@ -36,6 +36,8 @@ pub mod series;
 mod service;
 mod settings;
 #[cfg(test)]
+mod still_tests;
+#[cfg(test)]
 mod story_tests;
 mod telemetry;
 mod template;

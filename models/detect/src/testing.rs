@@ -74,6 +74,12 @@ pub(crate) struct Machine {
     pub(crate) write_every_s: u32,
     /// What its sockets say.
     pub(crate) rtt_s: Option<f64>,
+    /// Share of the time it waits for I/O, give or take half of it; absent where the kernel does not tell.
+    pub(crate) io_waiting: Option<f64>,
+    pub(crate) tasks: f64,
+    pub(crate) tasks_limit: Option<f64>,
+    /// What cannot be read of it.
+    pub(crate) unread: Vec<Metric>,
     backlog_s: f64,
     totals: MetricRow,
 }
@@ -111,6 +117,10 @@ impl Machine {
             write_bytes_per_s: 0.0,
             write_every_s: 1,
             rtt_s: None,
+            io_waiting: None,
+            tasks: 8.0,
+            tasks_limit: None,
+            unread: Vec::new(),
             backlog_s: 0.0,
             totals: MetricRow::default(),
         }
@@ -208,6 +218,9 @@ impl Machine {
             false => 0.0,
         };
         self.add(Metric::IoWriteBytes, written);
+        if let Some(share) = self.io_waiting {
+            self.add(Metric::PsiIoSome, share * (0.5 + noise.uniform()));
+        }
         self.memory = (self.memory + self.leak_per_s).min(self.memory_limit);
     }
 
@@ -235,11 +248,17 @@ impl Machine {
         row.set(Metric::LogLinesLost, self.lines_lost);
         row.set_opt(Metric::CpuLimit, self.limit_cores);
         row.set(Metric::MemoryRss, self.memory + 40_960.0 * noise.uniform());
+        row.set(Metric::MemoryUsage, 2.0 * self.memory);
         row.set_opt(Metric::TcpRttMedian, self.rtt_s);
+        row.set(Metric::Pids, self.tasks);
+        row.set_opt(Metric::PidsLimit, self.tasks_limit);
         if self.memory_limit.is_finite() {
             row.set(Metric::MemoryLimit, self.memory_limit);
         }
         row.set(Metric::Uptime, self.uptime);
+        for metric in &self.unread {
+            row.set_opt(*metric, None);
+        }
         row
     }
 }

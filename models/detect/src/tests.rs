@@ -520,7 +520,7 @@ fn what_is_remembered_does_not_grow_with_time() {
     world.run(3 * 3_600);
     let late = postcard::to_stdvec(&world.detector).unwrap().len();
     assert!(late <= early + 64, "{early} bytes became {late}");
-    assert!(late < 4 * 2_048, "{late} bytes for four containers");
+    assert!(late < 4 * 2_304, "{late} bytes for four containers");
 }
 
 #[test]

@@ -2,6 +2,9 @@
 
 use units::{Basis, Resource, Signal, SignalKind};
 
+/// The share of time spent waiting for I/O, as `io_anomaly` leads with it where no bytes stray.
+pub(crate) const WAITING: &str = "io_waiting_share";
+
 /// How much a kind says of what broke, from 0 to 1. Kinds that name a mechanism explain; those that say that something is not as usual
 /// are symptoms as often as not.
 pub(crate) const fn specificity(kind: SignalKind) -> f64 {
@@ -10,15 +13,16 @@ pub(crate) const fn specificity(kind: SignalKind) -> f64 {
         | SignalKind::MemoryRunaway
         | SignalKind::Hang
         | SignalKind::NodePressure => 1.0,
-        SignalKind::Throttling => 0.9,
+        SignalKind::Throttling | SignalKind::LimitNear => 0.9,
         SignalKind::NetworkDelay | SignalKind::TelemetryMissing => 0.8,
-        SignalKind::Unhealthy | SignalKind::OddReplica => 0.6,
+        SignalKind::Unhealthy | SignalKind::OddReplica | SignalKind::Standstill => 0.6,
         SignalKind::CpuAnomaly
         | SignalKind::MemoryAnomaly
         | SignalKind::IoAnomaly
         | SignalKind::LogStorm
         | SignalKind::LogNovelty
-        | SignalKind::LogSilence => 0.5,
+        | SignalKind::LogSilence
+        | SignalKind::AppAnomaly => 0.5,
         SignalKind::Overload
         | SignalKind::NetworkAnomaly
         | SignalKind::ErrorLogs
@@ -41,7 +45,11 @@ pub(crate) const fn feels_host(kind: SignalKind) -> bool {
         | SignalKind::OddReplica
         | SignalKind::NetworkDelay
         | SignalKind::NodePressure
-        | SignalKind::UnusualPattern => true,
+        | SignalKind::UnusualPattern
+        | SignalKind::Standstill
+        | SignalKind::AppAnomaly
+        // Of several containers at once the node's collector is what they have in common.
+        | SignalKind::TelemetryMissing => true,
         // What it keeps and what it says is its own doing, however the host stands.
         SignalKind::CrashLoop
         | SignalKind::MemoryRunaway
@@ -49,7 +57,7 @@ pub(crate) const fn feels_host(kind: SignalKind) -> bool {
         | SignalKind::ErrorLogs
         | SignalKind::LogStorm
         | SignalKind::LogNovelty
-        | SignalKind::TelemetryMissing
+        | SignalKind::LimitNear
         | SignalKind::TelemetryLost => false,
     }
 }
@@ -57,6 +65,9 @@ pub(crate) const fn feels_host(kind: SignalKind) -> bool {
 /// What the subject takes more of than it did; nothing where its numbers do not say that it is more.
 pub(crate) fn consumes(signal: &Signal) -> Option<Resource> {
     let kind = signal.kind;
+    if waits_for_disk(signal) {
+        return None;
+    }
     if kind == SignalKind::LogStorm {
         return Some(Resource::Disk);
     }
@@ -68,6 +79,13 @@ pub(crate) fn consumes(signal: &Signal) -> Option<Resource> {
     // Of a node's network nobody is known to have gone short.
     let resource = kind.resource().filter(|it| *it != Resource::Network);
     takes.then_some(resource)?
+}
+
+/// Whether it waits for the disk, and nothing says that it takes more of it: it may keep the disk busy without its bytes being
+/// counted, or suffer from whoever does.
+pub(crate) fn waits_for_disk(signal: &Signal) -> bool {
+    let lead = signal.evidence.first();
+    signal.kind == SignalKind::IoAnomaly && lead.is_some_and(|lead| lead.feature == WAITING)
 }
 
 /// What a node is short of, by the name of the feature its signal leads with; nothing where that does not say.
@@ -97,7 +115,7 @@ pub(crate) const fn phrase(kind: SignalKind) -> &'static str {
         SignalKind::CpuAnomaly => "uses CPU as it never did",
         SignalKind::MemoryAnomaly => "uses memory as it never did",
         SignalKind::NetworkAnomaly => "has traffic as it never had",
-        SignalKind::IoAnomaly => "uses the disk as it never did",
+        SignalKind::IoAnomaly => "uses the disk, or waits for it, as it never did",
         SignalKind::ErrorLogs => "logs errors",
         SignalKind::LogStorm => "logs far more than it used to",
         SignalKind::LogNovelty => "logs what it never logged before",
@@ -108,5 +126,8 @@ pub(crate) const fn phrase(kind: SignalKind) -> &'static str {
         SignalKind::UnusualPattern => "behaves as a whole as it never did",
         SignalKind::TelemetryMissing => "tells nothing any more",
         SignalKind::TelemetryLost => "lost some of its telemetry on the way",
+        SignalKind::Standstill => "stands still where it always moved",
+        SignalKind::LimitNear => "nears the number of tasks it may have",
+        SignalKind::AppAnomaly => "counts errors, or takes its time, as it never did",
     }
 }

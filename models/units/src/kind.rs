@@ -59,7 +59,10 @@ impl SignalKind {
             | SignalKind::NodePressure
             | SignalKind::UnusualPattern
             | SignalKind::TelemetryMissing
-            | SignalKind::TelemetryLost => None,
+            | SignalKind::TelemetryLost
+            | SignalKind::Standstill
+            | SignalKind::LimitNear
+            | SignalKind::AppAnomaly => None,
         }
     }
 
@@ -85,7 +88,10 @@ impl SignalKind {
             | SignalKind::OddReplica
             | SignalKind::NetworkDelay
             | SignalKind::NodePressure
-            | SignalKind::UnusualPattern => Basis::Judgement,
+            | SignalKind::UnusualPattern
+            | SignalKind::Standstill
+            | SignalKind::LimitNear
+            | SignalKind::AppAnomaly => Basis::Judgement,
         }
     }
 }

@@ -52,11 +52,17 @@ pub enum SignalKind {
     TelemetryMissing,
     /// Some of its telemetry was lost: samples or log lines that never arrived.
     TelemetryLost,
+    /// What always moved stands exactly still while it runs: its CPU time, or what it sends or receives.
+    Standstill,
+    /// It nears a bound that nothing goes beyond, other than that of memory: its number of tasks.
+    LimitNear,
+    /// What it tells of itself is not what it was: the errors it counts, or how long its calls take.
+    AppAnomaly,
 }
 
 impl SignalKind {
     /// Every kind.
-    pub const ALL: [SignalKind; 20] = [
+    pub const ALL: [SignalKind; 23] = [
         SignalKind::Overload,
         SignalKind::Unhealthy,
         SignalKind::CrashLoop,
@@ -77,6 +83,9 @@ impl SignalKind {
         SignalKind::UnusualPattern,
         SignalKind::TelemetryMissing,
         SignalKind::TelemetryLost,
+        SignalKind::Standstill,
+        SignalKind::LimitNear,
+        SignalKind::AppAnomaly,
     ];
 
     /// The word on the wire, in metrics and on the command line.
@@ -102,6 +111,9 @@ impl SignalKind {
             SignalKind::UnusualPattern => "unusual_pattern",
             SignalKind::TelemetryMissing => "telemetry_missing",
             SignalKind::TelemetryLost => "telemetry_lost",
+            SignalKind::Standstill => "standstill",
+            SignalKind::LimitNear => "limit_near",
+            SignalKind::AppAnomaly => "app_anomaly",
         }
     }
 }

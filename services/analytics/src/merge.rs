@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bus::Record;
+use detect::Detector;
 use tokio::time::Instant;
 use units::{Link, LogLine, Point, Sample, Timestamp};
 use wire::{DecodeError, Telemetry};
@@ -44,9 +45,9 @@ pub(crate) enum Content {
     Samples(Vec<Sample>),
     Logs(Vec<LogLine>),
     Links(Vec<Link>),
-    /// Series of a node itself.
+    /// Series of a node itself, or of applications.
     NodePoints(Vec<Point>),
-    /// It is of the topic of samples and holds series of applications, which are not followed.
+    /// It is of the topic of samples and holds series of applications, none of which is followed.
     PassedOver {
         schema: &'static str,
     },
@@ -101,7 +102,7 @@ fn telemetry(record: &Record) -> Result<(Option<Timestamp>, usize, Content), Dec
         }
         Telemetry::Series(mut points) => {
             let at = points.iter().map(|point| point.at).max();
-            points.retain(|point| point.service.is_none());
+            points.retain(Detector::follows);
             match points.is_empty() {
                 true => (at, 0, Content::PassedOver { schema: "series" }),
                 false => (at, points.len() * LINE_BYTES, Content::NodePoints(points)),

@@ -392,7 +392,7 @@ fn link(at: Timestamp, rtt_ms: f64) -> Link {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn series_of_applications_are_counted_and_passed_over() {
+async fn series_of_applications_that_nothing_follows_are_counted_and_passed_over() {
     let (expected, _) = undisturbed().await;
     let bus = bus_with_topics().await;
     for partition in 0..PARTITIONS {

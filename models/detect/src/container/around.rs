@@ -1,17 +1,26 @@
 //! What a container shows beside its own series: how its memory climbs, its connections, and how it compares with its siblings.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
-use units::{ContainerId, Link, Sample, ServiceId, Signal, SignalKind, Steady, Subject};
+use units::{ContainerId, Link, Point, Sample, ServiceId, Signal, SignalKind, Steady, Subject};
 
 use super::{Container, EXPLAINS, Surroundings};
 use crate::clock::Moment;
+use crate::counters::Rates;
 use crate::features::Features;
 use crate::gate::{Reading, Scene};
+use crate::rules::absence::{self, Absence};
+use crate::rules::app::{self, App};
 use crate::rules::leak::{Climb, Leak};
 use crate::rules::links::{self, Links, Relearnt};
 use crate::rules::memory::Memory;
 use crate::rules::node::Risers;
 use crate::rules::peers::{Recent, Replica, Standing, UPTIME_MIN};
+use crate::rules::pulse::Told;
+use crate::rules::standstill::{self, Standstill};
+use crate::rules::tasks::{self, Tasks};
+use crate::rules::waiting::Waiting;
 
 /// What is known of a container beside its own series.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -20,20 +29,27 @@ pub(crate) struct Beside {
     pub(crate) recent: Recent,
     links: Links,
     leak: Leak,
+    waiting: Waiting,
+    tasks: Tasks,
+    app: App,
+    standstill: Standstill,
+    absence: Absence,
     /// Its memory runs away towards its limit, not merely upwards.
     near_limit: bool,
 }
 
 impl Beside {
-    /// Takes a sample, and gives its I/O smoothed.
+    /// Takes a sample, and smooths its I/O.
     pub(super) fn advance(
         &mut self,
-        features: &Features,
+        features: &mut Features,
         sample: &Sample,
         run: Steady,
-    ) -> Option<f64> {
+        uptime: Option<Duration>,
+    ) {
         self.links.count(run, &sample.metrics);
-        self.recent.advance(features, &sample.metrics)
+        features.io_bytes = self.recent.advance(features, &sample.metrics);
+        features.io_waiting = self.waiting.advance(features.io_waiting, uptime);
     }
 
     /// Forgets what belongs to one run of the process.
@@ -41,6 +57,10 @@ impl Beside {
         self.recent.forget();
         self.links.forget();
         self.leak.forget();
+        self.waiting.forget();
+        self.tasks.forget();
+        self.app.forget();
+        self.standstill.pause();
         self.near_limit = false;
     }
 }
@@ -62,21 +82,57 @@ impl Container {
             .beside
             .links
             .read(&self.name, read, now.run, relearn_after, lasting);
-        let subject = Subject::container(
-            service.clone(),
-            self.node.clone(),
-            id.clone(),
-            self.name.clone(),
-        );
-        let scene = Scene {
-            now,
-            subject,
-            traceparent: around.traceparent,
-            update_every: around.settings.update_every,
-        };
+        let scene = self.scene(service, id, now, around);
         match reading {
             Ok(reading) => self.gates.step(kind, reading, links::CONFIRM, &scene),
             Err(Relearnt) => self.gates.resolve(kind, "this is the new normal", &scene),
+        }
+    }
+
+    /// Takes a page of what it tells of itself.
+    pub(crate) fn page(
+        &mut self,
+        service: &ServiceId,
+        id: &ContainerId,
+        points: &[&Point],
+        now: Moment,
+        around: &Surroundings<'_>,
+    ) -> Option<Signal> {
+        let kind = SignalKind::AppAnomaly;
+        let lasting = self.gates.held(kind, now);
+        let app = &mut self.beside.app;
+        let (reading, lesson) = app.read(&self.name, points, now.run, lasting);
+        let scene = self.scene(service, id, now, around);
+        let frozen = self.violating(kind, &reading, now.run);
+        if frozen.is_some_and(|lasting| lasting >= around.settings.relearn_after) {
+            self.frozen.remove(&kind);
+            self.beside.app.relearn();
+            return self.gates.resolve(kind, "this is the new normal", &scene);
+        }
+        if !matches!(reading, Reading::Violates(_)) {
+            self.beside.app.learn(&lesson);
+        }
+        self.gates.step(kind, reading, app::CONFIRM, &scene)
+    }
+
+    /// Where it is told of what came without a sample.
+    fn scene<'a>(
+        &self,
+        service: &ServiceId,
+        id: &ContainerId,
+        now: Moment,
+        around: &Surroundings<'a>,
+    ) -> Scene<'a> {
+        Scene {
+            now,
+            subject: Subject::container(
+                service.clone(),
+                self.node.clone(),
+                id.clone(),
+                self.name.clone(),
+            ),
+            traceparent: around.traceparent,
+            update_every: around.settings.update_every,
         }
     }
 
@@ -121,6 +177,80 @@ impl Container {
             (Some(Reading::Between), Reading::Normal) => Reading::Between,
             (_, climbing) => climbing,
         }
+    }
+
+    /// Looks whether what every sample has is in this one; a sample that has it ends what was missing.
+    pub(super) fn read_absence(
+        &mut self,
+        sample: &Sample,
+        around: &Surroundings<'_>,
+        scene: &Scene<'_>,
+    ) -> Option<Signal> {
+        let kind = SignalKind::TelemetryMissing;
+        let late = around.settings.telemetry_after;
+        match self.beside.absence.read(sample, scene.now.run, late) {
+            reading @ Reading::Violates(_) => {
+                self.gates.step(kind, reading, absence::CONFIRM, scene)
+            }
+            Reading::Between | Reading::Normal | Reading::Unknown => {
+                self.gates.resolve(kind, "its samples are back", scene)
+            }
+        }
+    }
+
+    /// Judges how near it is to the number of tasks it may have.
+    pub(super) fn read_tasks(&mut self, sample: &Sample, scene: &Scene<'_>) -> Option<Signal> {
+        let run = scene.now.run;
+        let uptime = self.starts.uptime(run);
+        let tasks = &mut self.beside.tasks;
+        let reading = tasks.read(&self.name, &sample.metrics, run, uptime);
+        self.gates
+            .step(SignalKind::LimitNear, reading, tasks::CONFIRM, scene)
+    }
+
+    /// Takes what moved since the sample before.
+    pub(super) fn follow_movement(&mut self, rates: &Rates, run: Steady) {
+        let told = match self.gates.is_open(SignalKind::Standstill) {
+            true => Told::Yes,
+            false => Told::No,
+        };
+        self.beside.standstill.advance(run, rates, told);
+    }
+
+    /// Judges what does not move any more.
+    pub(super) fn read_standstill(&mut self, scene: &Scene<'_>) -> Option<Signal> {
+        let kind = SignalKind::Standstill;
+        let run = scene.now.run;
+        let reading = self.beside.standstill.read(&self.name, run);
+        let lasting = self.violating(kind, &reading, run);
+        if lasting.is_some_and(|lasting| lasting >= standstill::RELEARN_AFTER) {
+            self.frozen.remove(&kind);
+            self.beside.standstill = Standstill::default();
+            return self.gates.resolve(kind, "this is the new normal", scene);
+        }
+        match self.is_explained(kind) && !self.gates.is_open(kind) {
+            true => None,
+            false => self.gates.step(kind, reading, standstill::CONFIRM, scene),
+        }
+    }
+
+    /// How long a kind has violated without calm between.
+    pub(super) fn violating(
+        &mut self,
+        kind: SignalKind,
+        reading: &Reading,
+        run: Steady,
+    ) -> Option<Duration> {
+        match reading {
+            Reading::Violates(_) => {
+                self.frozen.entry(kind).or_insert(run);
+            }
+            Reading::Normal => {
+                self.frozen.remove(&kind);
+            }
+            Reading::Between | Reading::Unknown => {}
+        }
+        self.frozen.get(&kind).map(|since| run.since(*since))
     }
 
     /// Whether something open or stirring says what a deviation of this kind is a symptom of. A climb far from any limit explains

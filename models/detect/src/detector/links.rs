@@ -1,8 +1,8 @@
-//! What is told of connections.
+//! What is told of containers beside their samples: their connections, and their pages of metrics.
 
 use std::collections::BTreeMap;
 
-use units::{ContainerId, Link, ServiceId, Signal};
+use units::{ContainerId, Link, Point, ServiceId, Signal};
 
 use super::{Detector, surroundings};
 use crate::container::ServiceStanding;
@@ -31,5 +31,34 @@ impl Detector {
             }
         }
         signals
+    }
+
+    /// Takes what applications tell of themselves. Pages of containers without a sample yet are passed over.
+    pub(super) fn app_points(
+        &mut self,
+        points: &[Point],
+        traceparent: Option<&str>,
+        out: &mut Vec<Signal>,
+    ) {
+        let mut pages: BTreeMap<_, Vec<&Point>> = BTreeMap::new();
+        for point in points {
+            if let (Some(service), Some(container)) = (&point.service, &point.container) {
+                let page = pages.entry((service, container, point.steady)).or_default();
+                page.push(point);
+            }
+        }
+        for ((service, container, steady), page) in pages {
+            let Some(first) = page.first() else { continue };
+            let node = self.nodes.get(&first.node);
+            let Some(clock) = node.and_then(|node| node.clock.as_ref()) else {
+                continue;
+            };
+            let now = clock.place(first.at, Some(steady));
+            let around = surroundings(&self.settings, traceparent, ServiceStanding::Ordinary);
+            let known = self.services.get_mut(service);
+            if let Some(known) = known.and_then(|known| known.containers.get_mut(container)) {
+                out.extend(known.page(service, container, &page, now, &around));
+            }
+        }
     }
 }

@@ -4,12 +4,19 @@ use units::{NodeId, Point, ServiceId, Signal, SignalKind};
 
 use super::Detector;
 use crate::clock::{Moment, NodeClock};
+use crate::rules::app;
 use crate::rules::node::{self, NodeStanding, Resource, Risers};
 use crate::rules::page::Page;
 use crate::telemetry;
 
 impl Detector {
-    /// Takes the series of nodes themselves, at one time each. `risers` are the containers whose use rose most on those nodes, of
+    /// Whether a series is one that [`Detector::node_points`] looks at: those of nodes themselves, and of applications the ones that
+    /// count errors or time calls.
+    pub fn follows(point: &Point) -> bool {
+        point.service.is_none() || app::is_followed(point)
+    }
+
+    /// Takes the series of nodes themselves, at one time each, and what applications tell of themselves. `risers` are the containers whose use rose most on those nodes, of
     /// all that the caller knows of.
     pub fn node_points(
         &mut self,
@@ -18,9 +25,13 @@ impl Detector {
         traceparent: Option<&str>,
     ) -> Vec<Signal> {
         let mut signals = Vec::new();
-        let same = |a: &Point, b: &Point| (&a.node, a.steady) == (&b.node, b.steady);
+        let of = |it: &Point| (it.steady, it.service.is_some());
+        let same = |a: &Point, b: &Point| a.node == b.node && of(a) == of(b);
         for points in points.chunk_by(same) {
-            signals.extend(self.node_page(points, risers, traceparent));
+            match points.iter().any(|point| point.service.is_some()) {
+                true => self.app_points(points, traceparent, &mut signals),
+                false => signals.extend(self.node_page(points, risers, traceparent)),
+            }
         }
         for signal in &signals {
             self.node_signal(signal);
@@ -73,9 +84,7 @@ impl Detector {
         scene.traceparent = traceparent;
         let kind = SignalKind::NodePressure;
         let lasting = state.gates.held(kind, now);
-        let reading = state
-            .load
-            .read(&first.node, now.run, &page, risers, lasting);
+        let reading = state.load.read(&first.node, now, &page, risers, lasting);
         state.gates.step(kind, reading, node::CONFIRM, &scene)
     }
 
@@ -88,6 +97,8 @@ impl Detector {
             cpu: state.shortage.supply(Resource::Cpu, now.at),
             memory: state.shortage.supply(Resource::Memory, now.at),
             memory_left: state.memory_available.or(state.memory_total),
+            io: state.shortage.supply(Resource::Io, now.at),
+            io_told: state.load.io(now.at),
         }
     }
 

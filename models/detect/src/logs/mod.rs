@@ -16,6 +16,7 @@ use crate::clock::Moment;
 use crate::container::Surroundings;
 use crate::gate::{Confirmation, Gates, Reading, Scene};
 use crate::rules::errors::ErrorRate;
+use crate::rules::pulse::Told;
 use crate::rules::silence::Silence;
 use crate::rules::storm::LineRate;
 use crate::rules::{errors, silence, storm};
@@ -186,8 +187,8 @@ impl ContainerLogs {
     ) {
         let kind = SignalKind::LogSilence;
         let told = match gates.is_open(kind) {
-            true => silence::Told::Yes,
-            false => silence::Told::No,
+            true => Told::Yes,
+            false => Told::No,
         };
         self.silence.advance(second, told);
         let reading = self.silence.read(view.name, second, view.traffic);

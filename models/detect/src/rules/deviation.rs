@@ -9,6 +9,7 @@ use super::confidence;
 use crate::baseline::Baseline;
 use crate::features::{Features, Usual};
 use crate::gate::{Confirmation, Finding, Proof, Reading};
+use crate::rules::node::NodeStanding;
 use crate::text::{bytes, duration, percent};
 
 pub(crate) const CONFIRM: Confirmation = Confirmation {
@@ -26,6 +27,12 @@ const SCORE_MIN: f64 = 0.98;
 const WARNING_AFTER: Duration = Duration::from_secs(120);
 /// Other series that stray at the same time are told with one that does.
 const COMPANY_MAX: usize = 2;
+/// What is read and written, and the share of time spent waiting for it: both are the disk.
+const BYTES: &str = "io_bytes_per_second";
+const WAITING: &str = "io_waiting_share";
+/// Of the time. A writer of 60 MB/s past the page cache was measured to wait for 3.8 s in a minute or a little more, 5 to 6 %; the
+/// longest waits of a window do not count.
+const WAITING_RISE_MIN: f64 = 0.03;
 /// A fall counts when less than this share is left.
 const FALL_LEFT_MAX: f64 = 0.10;
 
@@ -91,17 +98,52 @@ pub(crate) fn read_all(
     memory_metric: Metric,
     now: &Features,
     usual: &Usual,
+    node: NodeStanding,
     lasting: impl Fn(SignalKind) -> Duration,
 ) -> [(Deviation, Reading); 4] {
     let all = watched(memory_metric, now, usual);
-    std::array::from_fn(|index| {
-        let series = &all[index];
-        let mut reading = read(name, series, lasting(series.of.kind()));
-        if let Reading::Violates(finding) = &mut reading {
-            finding.proofs.extend(company(&all, series.of));
-        }
-        (series.of, reading)
+    Deviation::ALL.map(|of| {
+        let lasting = lasting(of.kind());
+        let series = all.iter().filter(|series| series.of == of);
+        let readings = series.map(|series| {
+            let mut reading = read(name, series, lasting);
+            if let Reading::Violates(finding) = &mut reading {
+                if series.feature == WAITING {
+                    explain_waiting(finding, &all, node);
+                }
+                finding.proofs.extend(company(&all, of));
+            }
+            reading
+        });
+        (of, readings.reduce(graver).unwrap_or(Reading::Unknown))
     })
+}
+
+/// Of two series that stand for one deviation the first that strays; else what is further from calm.
+fn graver(first: Reading, second: Reading) -> Reading {
+    match (first, second) {
+        (Reading::Violates(finding), _) | (_, Reading::Violates(finding)) => {
+            Reading::Violates(finding)
+        }
+        (Reading::Between, _) | (_, Reading::Between) => Reading::Between,
+        (Reading::Normal, _) | (_, Reading::Normal) => Reading::Normal,
+        (Reading::Unknown, Reading::Unknown) => Reading::Unknown,
+    }
+}
+
+/// Who waits may keep the disk busy, or wait for somebody else who does: what the node and its own bytes say is told with it.
+fn explain_waiting(finding: &mut Finding, all: &[Watched<'_>], node: NodeStanding) {
+    node.explain_waiting(finding);
+    let bytes = all.iter().find(|series| series.feature == BYTES);
+    let Some(proof) = bytes.and_then(Watched::proof) else {
+        return;
+    };
+    if proof.observed <= proof.expected.1 {
+        finding.reason.push_str(
+            "; it was not seen to read and write more, so others may be why, or its kernel does not count it",
+        );
+    }
+    finding.proofs.push(proof);
 }
 
 /// What else strays at the same time, furthest first: it weighs too, and says what kind of work it is.
@@ -137,7 +179,8 @@ impl Watched<'_> {
     }
 }
 
-fn watched<'a>(memory_metric: Metric, now: &Features, usual: &'a Usual) -> [Watched<'a>; 4] {
+fn watched<'a>(memory_metric: Metric, now: &Features, usual: &'a Usual) -> [Watched<'a>; 5] {
+    let [bytes_moved, waiting] = disk(now, usual);
     [
         Watched {
             of: Deviation::Cpu,
@@ -182,9 +225,17 @@ fn watched<'a>(memory_metric: Metric, now: &Features, usual: &'a Usual) -> [Watc
                 usual_min: 32.0 * KIB,
             },
         },
+        bytes_moved,
+        waiting,
+    ]
+}
+
+/// What is read and written, and the waiting for it.
+fn disk<'a>(now: &Features, usual: &'a Usual) -> [Watched<'a>; 2] {
+    [
         Watched {
             of: Deviation::Io,
-            feature: "io_bytes_per_second",
+            feature: BYTES,
             metric: None,
             show: bytes,
             unit: "bytes/s",
@@ -194,6 +245,20 @@ fn watched<'a>(memory_metric: Metric, now: &Features, usual: &'a Usual) -> [Watc
             effect: Effect::Rise {
                 units: 8.0 * MIB,
                 times: 3.0,
+            },
+        },
+        Watched {
+            of: Deviation::Io,
+            feature: WAITING,
+            metric: Some(Metric::PsiIoSome),
+            show: percent,
+            unit: "1",
+            what: "of the time spent waiting for I/O",
+            value: now.io_waiting,
+            usual: &usual.io_waiting,
+            effect: Effect::Rise {
+                units: WAITING_RISE_MIN,
+                times: 1.0,
             },
         },
     ]

@@ -1,5 +1,7 @@
 //! One rule a file: what it looks at, from which numbers on it holds, and the sentence it says.
 
+pub(crate) mod absence;
+pub(crate) mod app;
 pub(crate) mod crash;
 pub(crate) mod deviation;
 pub(crate) mod errors;
@@ -13,11 +15,15 @@ pub(crate) mod node;
 pub(crate) mod novelty;
 pub(crate) mod page;
 pub(crate) mod peers;
+pub(crate) mod pulse;
 pub(crate) mod rate;
 pub(crate) mod silence;
+pub(crate) mod standstill;
 pub(crate) mod storm;
+pub(crate) mod tasks;
 pub(crate) mod throttling;
 pub(crate) mod trend;
+pub(crate) mod waiting;
 
 use units::Confidence;
 

@@ -1,6 +1,9 @@
-//! Node pressure: the node itself is short of CPU, memory, disk space or I/O.
+//! Node pressure: the node itself is short of CPU, memory, disk space, I/O or file descriptors.
 //!
 //! The collector tells the node's series every ten seconds or so; a reading here is one such page.
+
+mod filling;
+mod io;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,9 +14,12 @@ use units::{
     Timestamp,
 };
 
-use super::page::{Disk, Page, Totals};
+use super::page::{Disk, DiskTime, Page, Totals};
+use crate::clock::Moment;
 use crate::gate::{Confirmation, Finding, Proof, Reading};
 use crate::text::{bytes, duration, number, percent};
+use filling::{Fillings, files};
+pub(crate) use io::NodeIo;
 
 pub(crate) const CONFIRM: Confirmation = Confirmation {
     needed: 2,
@@ -72,6 +78,9 @@ pub(crate) struct NodeStanding {
     pub(crate) memory: Supply,
     /// Bytes the node can still give, at most; absent when nobody told.
     pub(crate) memory_left: Option<f64>,
+    pub(crate) io: Supply,
+    /// What the node tells of its I/O; absent where its series go to another detector.
+    pub(crate) io_told: Option<NodeIo>,
 }
 
 impl NodeStanding {
@@ -83,6 +92,15 @@ impl NodeStanding {
                 Reading::Violates(finding)
             }
             (reading, Supply::Short | Supply::Enough) => reading,
+        }
+    }
+
+    /// Says of a container that waits for I/O how the node stands with it.
+    pub(crate) fn explain_waiting(self, finding: &mut Finding) {
+        match (self.io_told, self.io) {
+            (Some(told), _) => told.add_to(finding),
+            (None, Supply::Short) => finding.reason.push_str("; its node is short of I/O"),
+            (None, Supply::Enough) => {}
         }
     }
 }
@@ -176,7 +194,17 @@ fn more(a: Option<Riser>, b: Option<Riser>) -> Option<Riser> {
 /// The load of one node.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Load {
-    last: Option<(Steady, Totals)>,
+    last: Option<Counted>,
+    io: Option<NodeIo>,
+    fillings: Fillings,
+}
+
+/// The counters of one page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Counted {
+    run: Steady,
+    totals: Option<Totals>,
+    disks: Vec<DiskTime>,
 }
 
 /// One number held against its bound.
@@ -189,11 +217,16 @@ struct Check {
 }
 
 impl Load {
+    /// What it tells of its I/O, unless that is old.
+    pub(crate) fn io(&self, now: Timestamp) -> Option<NodeIo> {
+        self.io.filter(|io| now.since(io.at) <= GAP_MAX)
+    }
+
     /// Takes a page and judges it. `risers` are the containers that may have caused what is found.
     pub(crate) fn read(
         &mut self,
         node: &NodeId,
-        run: Steady,
+        now: Moment,
         page: &Page,
         risers: &Risers,
         lasting: Duration,
@@ -202,17 +235,14 @@ impl Load {
             return Reading::Unknown;
         }
         let mut checks = Vec::new();
-        if let Some(totals) = page.totals {
-            let before = self.last.replace((run, totals));
-            if let Some((at, before)) = before.filter(|(at, _)| run.since(*at) <= GAP_MAX) {
-                let elapsed = run.since(at).as_secs_f64();
-                rates(&before, &totals, elapsed, page.tasks, &mut checks);
-            }
-        }
+        self.compare(now, page, &mut checks);
         if let Some((available, total)) = page.memory_available.zip(page.memory_total) {
             checks.extend(memory(available, total));
         }
         checks.extend(page.disks.iter().flat_map(disk));
+        checks.extend(self.fillings.advance(now.run, &page.disks));
+        let open = page.files_open.zip(page.files_max);
+        checks.extend(open.and_then(|(open, most)| files(open, most)));
         let most = checks.iter().map(|check| check.reached).fold(0.0, f64::max);
         if most < 1.0 {
             return match most < CALM {
@@ -223,6 +253,35 @@ impl Load {
         checks.retain(|check| check.reached >= 1.0);
         checks.sort_by(|a, b| b.reached.total_cmp(&a.reached));
         Reading::Violates(finding(node, checks, risers, lasting))
+    }
+
+    /// Compares the counters with those of the page before.
+    fn compare(&mut self, now: Moment, page: &Page, checks: &mut Vec<Check>) {
+        if page.totals.is_none() && page.disk_times.is_empty() {
+            return;
+        }
+        let this = Counted {
+            run: now.run,
+            totals: page.totals,
+            disks: page.disk_times.clone(),
+        };
+        let Some(before) = self.last.replace(this) else {
+            return;
+        };
+        let elapsed = now.run.since(before.run);
+        if elapsed.is_zero() || elapsed > GAP_MAX {
+            return;
+        }
+        let elapsed_s = elapsed.as_secs_f64();
+        self.io = Some(NodeIo::between(
+            (before.totals.as_ref(), &before.disks),
+            (page.totals.as_ref(), &page.disk_times),
+            elapsed_s,
+            now.at,
+        ));
+        if let Some((before, totals)) = before.totals.zip(page.totals) {
+            rates(&before, &totals, elapsed_s, page.tasks, checks);
+        }
     }
 }
 

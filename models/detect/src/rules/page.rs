@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use units::{NodeMetric, Point};
 
+/// Disks whose time is looked at; of more the later ones are left.
+const DISKS_MAX: usize = 64;
+
 /// Counters of one page, in seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Totals {
@@ -12,6 +15,7 @@ pub(crate) struct Totals {
     pub(crate) stolen: f64,
     pub(crate) cpu_some: Option<f64>,
     pub(crate) memory_full: Option<f64>,
+    pub(crate) io_some: Option<f64>,
     pub(crate) io_full: Option<f64>,
 }
 
@@ -23,6 +27,16 @@ pub(crate) struct Page {
     pub(crate) memory_total: Option<f64>,
     pub(crate) memory_available: Option<f64>,
     pub(crate) disks: Vec<Disk>,
+    pub(crate) disk_times: Vec<DiskTime>,
+    pub(crate) files_open: Option<f64>,
+    pub(crate) files_max: Option<f64>,
+}
+
+/// For how long a disk has had I/O under way, a counter in seconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DiskTime {
+    pub(crate) disk: String,
+    pub(crate) busy_s: f64,
 }
 
 /// One file system.
@@ -55,6 +69,7 @@ impl Page {
                 match which {
                     Some(("cpu", "some")) => totals.cpu_some = Some(value),
                     Some(("memory", "full")) => totals.memory_full = Some(value),
+                    Some(("io", "some")) => totals.io_some = Some(value),
                     Some(("io", "full")) => totals.io_full = Some(value),
                     Some(_) | None => {}
                 }
@@ -64,6 +79,18 @@ impl Page {
                 page.memory_total = Some(value);
             } else if of(NodeMetric::MemoryAvailable) {
                 page.memory_available = Some(value);
+            } else if of(NodeMetric::FilesOpen) {
+                page.files_open = Some(value);
+            } else if of(NodeMetric::FilesMax) {
+                page.files_max = Some(value);
+            } else if of(NodeMetric::DiskIo) {
+                let disk = label(&point.labels, "disk");
+                let room = page.disk_times.len() < DISKS_MAX;
+                page.disk_times
+                    .extend(disk.filter(|_| room).map(|disk| DiskTime {
+                        disk: disk.to_owned(),
+                        busy_s: value,
+                    }));
             } else {
                 page.disk(point);
             }
@@ -96,12 +123,15 @@ impl Page {
 
     /// Whether nothing in it is judged.
     pub(crate) fn tells_nothing(&self) -> bool {
-        self.totals.is_none() && self.memory_total.is_none() && self.disks.is_empty()
+        self.totals.is_none()
+            && self.memory_total.is_none()
+            && self.disks.is_empty()
+            && self.files_open.is_none()
     }
 }
 
 /// The value of a label; labels are written as `name="value"`, joined by commas.
-fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
     let mut rest = labels;
     while !rest.is_empty() {
         let (key, value) = rest.split_once("=\"")?;

@@ -1,4 +1,4 @@
-//! A rate of log lines against the usual one: the rule that error logs and log storms share.
+//! A rate against the usual one: the rule that error logs, log storms and counted errors share.
 
 use serde::{Deserialize, Serialize};
 use units::{Confidence, Ratio};
@@ -9,7 +9,7 @@ use crate::gate::Reading;
 
 /// A rate is at least so many spreads above the usual one.
 const DISTANCE_MIN: f64 = 5.0;
-/// Least spread, in lines a second.
+/// Least spread of log lines, in lines a second.
 const SPREAD_MIN: f64 = 0.5;
 
 /// From where on a rate is too high.
@@ -46,6 +46,13 @@ impl Default for UsualRate {
 }
 
 impl UsualRate {
+    /// One whose spread is at least this much a second.
+    pub(crate) fn with_spread(least: f64) -> Self {
+        UsualRate {
+            usual: Baseline::new(least),
+        }
+    }
+
     /// The same expectation with little weight.
     pub(crate) fn as_prior(&self) -> Self {
         UsualRate {

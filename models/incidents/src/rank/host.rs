@@ -10,7 +10,7 @@ use units::{NodeId, Resource, ServiceId, SignalKind, Subject, Timestamp};
 use crate::history::End;
 use crate::incident::{Cause, CauseKind, Fact};
 use crate::join::{Entry, may_precede};
-use crate::kinds::{consumes, feels_host, short_of};
+use crate::kinds::{consumes, feels_host, short_of, waits_for_disk};
 use crate::weights::{JOIN_WINDOW, NEIGHBOUR_KIND, NODE_KIND, SHARED_NODE_SURE};
 
 use super::{Case, Terms, cause, earliest, fact, list};
@@ -145,7 +145,7 @@ impl<'a> Place<'a> {
     /// Containers that began to take more before others on the node suffered, or before the node itself ran short of it.
     fn neighbours(&self, case: &Case) -> Vec<Cause> {
         let takers = self.entries.iter().filter_map(|entry| {
-            let resource = consumes(&entry.known.signal)?;
+            let resource = consumes(&entry.known.signal).or_else(|| self.waits_alone(entry))?;
             entry.known.signal.subject.container.as_ref()?;
             Some((*entry, resource))
         });
@@ -162,6 +162,18 @@ impl<'a> Place<'a> {
             .into_values()
             .filter_map(|(taker, resource)| self.neighbour(case, taker, resource))
             .collect()
+    }
+
+    /// Who alone waits for the disk is taken to keep it busy, since bytes are not counted everywhere. Where somebody else is known
+    /// to take more of it, or others wait as well, who waits is a victim for all that is known.
+    fn waits_alone(&self, waiter: &Entry) -> Option<Resource> {
+        let own = waiter.known.signal.subject.container.as_ref();
+        let alone = !self.entries.iter().any(|entry| {
+            let signal = &entry.known.signal;
+            let other = signal.subject.container.as_ref() != own;
+            other && (waits_for_disk(signal) || consumes(signal) == Some(Resource::Disk))
+        });
+        (alone && waits_for_disk(&waiter.known.signal)).then_some(Resource::Disk)
     }
 
     fn neighbour(&self, case: &Case, taker: &Entry, resource: Resource) -> Option<Cause> {
@@ -208,12 +220,16 @@ impl<'a> Place<'a> {
                 format!("{} beside it suffered", list(&names))
             }
         };
-        let sentence = format!(
-            "{} took more {} of node {} than it ever did, and {suffered}",
-            taker.known.signal.subject,
-            resource.as_str(),
-            self.node
-        );
+        let (subject, node) = (&taker.known.signal.subject, self.node);
+        let what = resource.as_str();
+        let sentence = match waits_for_disk(&taker.known.signal) {
+            true => format!(
+                "{subject} alone waited for the {what} of node {node} as it never did, and {suffered}"
+            ),
+            false => format!(
+                "{subject} took more {what} of node {node} than it ever did, and {suffered}"
+            ),
+        };
         let mut evidence = vec![fact(taker)];
         evidence.extend(pressure.iter().map(|entry| fact(entry)));
         evidence.extend(victims.iter().map(|entry| fact(entry)));

@@ -466,3 +466,79 @@ fn lost_telemetry_is_no_ones_symptom() {
     ];
     assert_eq!(told(at(10), &story).all().len(), 2);
 }
+
+#[test]
+fn who_waits_for_the_disk_is_not_blamed_where_somebody_else_takes_it() {
+    let waits = |service, opened| {
+        risen(
+            SignalKind::IoAnomaly,
+            replica(service, "node-a"),
+            opened,
+            "io_waiting_share",
+        )
+    };
+    let takes = risen(
+        SignalKind::IoAnomaly,
+        replica("batch", "node-a"),
+        6,
+        "io_bytes_per_second",
+    );
+    let story = [Told::Signal(waits("db", 0)), Told::Signal(takes)];
+    let incidents = told(at(30), &story);
+    let incident = only(&incidents);
+    assert_eq!(
+        first(incident),
+        (
+            CauseKind::NoisyNeighbour,
+            "batch-1".to_owned(),
+            "batch-1 took more disk of node node-a than it ever did, and db beside it suffered"
+        )
+    );
+    let blamed = incident.causes.iter();
+    let neighbours: Vec<String> = blamed
+        .filter(|cause| cause.kind == CauseKind::NoisyNeighbour)
+        .map(|cause| cause.subject.to_string())
+        .collect();
+    assert_eq!(neighbours, ["batch-1"]);
+    // Two that wait, and nobody is known to take more: neither is named as the other's trouble.
+    let both = [Told::Signal(waits("db", 0)), Told::Signal(waits("web", 4))];
+    let incidents = told(at(30), &both);
+    let causes = &only(&incidents).causes;
+    assert!(
+        causes.iter().all(|it| it.kind != CauseKind::NoisyNeighbour),
+        "{causes:#?}"
+    );
+}
+
+#[test]
+fn who_alone_waits_for_the_disk_is_taken_to_keep_it_busy() {
+    let waits = risen(
+        SignalKind::IoAnomaly,
+        replica("batch", "node-a"),
+        0,
+        "io_waiting_share",
+    );
+    let slow = signal(SignalKind::Hang, replica("api", "node-a"), 10);
+    let story = [Told::Signal(waits), Told::Signal(slow)];
+    let incidents = told(at(30), &story);
+    assert_eq!(
+        first(only(&incidents)),
+        (
+            CauseKind::NoisyNeighbour,
+            "batch-1".to_owned(),
+            "batch-1 alone waited for the disk of node node-a as it never did, and api beside it suffered"
+        )
+    );
+}
+
+#[test]
+fn samples_of_several_containers_that_stop_at_once_point_to_their_node() {
+    let missing = |service, opened| {
+        let subject = replica(service, "node-a");
+        Told::Signal(signal(SignalKind::TelemetryMissing, subject, opened))
+    };
+    let story = [missing("web", 0), missing("api", 1), missing("db", 1)];
+    let incidents = told(at(30), &story);
+    let (kind, subject, _) = first(only(&incidents));
+    assert_eq!((kind, subject), (CauseKind::Node, "node node-a".to_owned()));
+}
