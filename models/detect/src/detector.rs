@@ -2,6 +2,7 @@
 
 mod links;
 mod nodes;
+mod pattern;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,6 +23,8 @@ use crate::service::{Service, ServiceLoad};
 use crate::settings::Settings;
 use crate::telemetry::{self, NODE_FORGOTTEN, Node, NodeWatch, Stream};
 use crate::template::LineTemplate;
+
+pub use pattern::Condition;
 
 /// How often the detector looks for containers that fell silent.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);

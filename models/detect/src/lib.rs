@@ -15,6 +15,8 @@
 //!
 //! [`series`] is a detector of its own for any multivariate series, which knows nothing of containers.
 //!
+//! How unusual a container is as a whole, a trained model says; that is an input like any other ([`PatternScore`]).
+//!
 //! Log lines are counted by the second: how many, how many errors, and of which templates. Which template a line has, and whether
 //! that is new, is told with the line.
 //!
@@ -47,9 +49,10 @@ mod testing;
 mod tests;
 mod text;
 
-pub use detector::{Counts, Detector, Step};
+pub use detector::{Condition, Counts, Detector, Step};
 pub use feedback::{Bar, Bars, HEIGHT_MAX};
 pub use rules::node::{Riser, Risers};
+pub use rules::pattern::{PatternFeature, PatternScore};
 pub use service::ServiceLoad;
 pub use settings::Settings;
 pub use telemetry::{NodeWatch, Stream};

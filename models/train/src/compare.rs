@@ -15,6 +15,13 @@ const PROBES_SLACK: f64 = 0.05;
 /// A factor of two in how rare things are said to be.
 const CALIBRATION_SLACK_DECADES: f64 = 0.3;
 
+/// A model that calls more ordinary rows unusual than this is of no use, whatever there was before: twenty times what it says.
+const FALSE_ALARMS_MAX: f64 = 0.02;
+/// One that sees fewer probes than this is blind.
+const PROBES_SEEN_MIN: f64 = 0.05;
+/// One whose scores are off by more than a factor of ten says nothing.
+const CALIBRATION_MAX_DECADES: f64 = 1.0;
+
 /// What becomes of a new model.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Choice {
@@ -47,6 +54,12 @@ pub enum Why {
     SeesLess,
     /// Its scores say less of how rare a row is.
     WorseCalibrated,
+    /// It calls many ordinary rows unusual, whatever the present one does.
+    TooManyFalseAlarms,
+    /// It sees next to nothing of what is broken on purpose.
+    SeesTooLittle,
+    /// Its scores do not say how rare a row is.
+    Uncalibrated,
 }
 
 impl fmt::Display for Why {
@@ -56,7 +69,29 @@ impl fmt::Display for Why {
             Why::MoreFalseAlarms => "it calls more ordinary rows unusual",
             Why::SeesLess => "it sees less of what is broken on purpose",
             Why::WorseCalibrated => "its scores say less of how rare a row is",
+            Why::TooManyFalseAlarms => "it calls too many ordinary rows unusual",
+            Why::SeesTooLittle => "it sees next to nothing of what is broken on purpose",
+            Why::Uncalibrated => "its scores do not say how rare a row is",
         })
+    }
+}
+
+impl Figures {
+    /// What speaks against scoring with a model that did so on rows held back, whether or not there was one before it.
+    pub fn objection(&self) -> Option<Why> {
+        // One row too many among few is chance.
+        let one = 1.0 / self.rows.max(1) as f64;
+        if self.rows < ROWS_MIN {
+            Some(Why::TooFewRows)
+        } else if self.false_alarm_share > FALSE_ALARMS_MAX + one {
+            Some(Why::TooManyFalseAlarms)
+        } else if self.probes_seen_share < PROBES_SEEN_MIN {
+            Some(Why::SeesTooLittle)
+        } else if self.calibration_error_decades > CALIBRATION_MAX_DECADES {
+            Some(Why::Uncalibrated)
+        } else {
+            None
+        }
     }
 }
 
@@ -113,6 +148,30 @@ mod tests {
         calibration_error_decades: 0.1,
         probes_seen_share: 0.6,
     };
+
+    #[test]
+    fn a_first_model_must_be_of_use_by_itself() {
+        assert_eq!(GOOD.objection(), None);
+        let few = Figures { rows: 29, ..GOOD };
+        assert_eq!(few.objection(), Some(Why::TooFewRows));
+        let wolf = Figures {
+            false_alarm_share: 0.03,
+            ..GOOD
+        };
+        assert_eq!(wolf.objection(), Some(Why::TooManyFalseAlarms));
+        let chance = Figures { rows: 40, ..wolf };
+        assert_eq!(chance.objection(), None);
+        let blind = Figures {
+            probes_seen_share: 0.0,
+            ..GOOD
+        };
+        assert_eq!(blind.objection(), Some(Why::SeesTooLittle));
+        let off = Figures {
+            calibration_error_decades: 1.1,
+            ..GOOD
+        };
+        assert_eq!(off.objection(), Some(Why::Uncalibrated));
+    }
 
     #[test]
     fn each_way_to_be_worse_is_named() {

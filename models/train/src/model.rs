@@ -12,6 +12,8 @@ use crate::tail::{Tail, share};
 
 /// Metrics a score names.
 const NAMED: usize = 3;
+/// What is within so many standard deviations of what was to be expected is as expected.
+const EXPECTED_DEVIATIONS: f64 = 3.0;
 /// A row in which fewer than this share of the model's metrics is there is not judged.
 const SEEN_MIN_SHARE: f64 = 0.5;
 
@@ -67,6 +69,8 @@ pub struct Weight {
     pub metric: String,
     /// What was to be expected, given the other metrics or the state of the service, in the metric's own unit.
     pub expected: f64,
+    /// The least and the most that would have been no surprise: three standard deviations to either side.
+    pub expected_range: (f64, f64),
     /// What was seen: its mean over the last three rows, far values drawn in, in the metric's own unit.
     pub observed: f64,
     /// How far apart the two are, in standard deviations.
@@ -95,6 +99,27 @@ impl Model {
     pub fn columns(&self, names: &[String]) -> Columns {
         let place = |metric: &ModelMetric| names.iter().position(|name| *name == metric.name);
         Columns(self.metrics.iter().map(place).collect())
+    }
+
+    /// What the next row of a container comes after: its rows so far, the oldest first, of which the last [`Recent::ROWS`] matter.
+    /// What it was scored after before, by this model, is the same.
+    pub fn recent<'a>(
+        &self,
+        columns: &Columns,
+        rows: impl IntoIterator<Item = &'a [Option<f32>]>,
+    ) -> Recent {
+        let mut recent = Recent::new();
+        for row in rows {
+            let value =
+                |column: &Option<usize>| column.and_then(|at| row.get(at).copied().flatten());
+            let values: Vec<f32> = columns
+                .0
+                .iter()
+                .map(|column| value(column).unwrap_or(f32::NAN))
+                .collect();
+            self.advance(&mut recent, &values);
+        }
+        recent
     }
 
     /// How unusual a row of a container is, after those `recent` holds, to which it is added; none when fewer than half of the
@@ -189,11 +214,22 @@ impl Model {
             .zip(explained)
             .zip(&features.level)
             .filter(|(_, level)| level.is_finite())
-            .map(|((metric, (expected, deviations)), level)| Weight {
-                metric: metric.name.clone(),
-                expected: metric.scale.from(expected),
-                observed: metric.scale.from(*level),
-                deviations,
+            .map(|((metric, (expected, deviations)), level)| {
+                let deviation = match deviations > 0.0 {
+                    true => (level - expected).abs() / deviations,
+                    false => 0.0,
+                };
+                let bound = |side: f64| {
+                    let bound = expected + side * EXPECTED_DEVIATIONS * deviation;
+                    metric.scale.from(bound)
+                };
+                Weight {
+                    metric: metric.name.clone(),
+                    expected: metric.scale.from(expected),
+                    expected_range: (bound(-1.0), bound(1.0)),
+                    observed: metric.scale.from(*level),
+                    deviations,
+                }
             })
             .collect();
         weights.sort_by(|a, b| b.deviations.total_cmp(&a.deviations));

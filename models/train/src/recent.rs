@@ -24,6 +24,9 @@ pub(crate) struct Features {
 }
 
 impl Recent {
+    /// Rows that matter to the one that comes after them.
+    pub const ROWS: usize = KEPT_ROWS - 1;
+
     /// No rows yet.
     pub fn new() -> Self {
         Recent::default()

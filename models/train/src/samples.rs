@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use units::{
     ContainerId, ContainerState, Metric, MetricKind, Sample, ServiceId, Steady, Timestamp,
 };
@@ -47,8 +48,9 @@ const TAKEN: [Metric; 29] = [
     Metric::LogBytes,
 ];
 
-/// Makes rows of samples: means over steps of ten seconds, counters as rates per second.
-#[derive(Debug, Clone, Default)]
+/// Makes rows of samples: means over steps of ten seconds, counters as rates per second. It follows 4,096 containers at most, and
+/// goes on from what was written of it as if it had not been interrupted.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Averager {
     containers: BTreeMap<ContainerId, Container>,
     left_out: u64,
@@ -67,7 +69,7 @@ pub struct Averaged {
     pub values: Vec<Option<f64>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Container {
     step: Timestamp,
     steady: Option<Steady>,
@@ -86,6 +88,17 @@ impl Averager {
             MetricKind::Gauge => metric.to_string(),
         };
         TAKEN.iter().map(name).collect()
+    }
+
+    /// The metric behind a name of [`Averager::names`].
+    pub fn metric(name: &str) -> Option<Metric> {
+        let metric = Metric::from_column(name.strip_suffix("/s").unwrap_or(name))?;
+        TAKEN.contains(&metric).then_some(metric)
+    }
+
+    /// Forgets the containers of which this is not said.
+    pub fn retain(&mut self, stays: impl Fn(&ContainerId) -> bool) {
+        self.containers.retain(|container, _| stays(container));
     }
 
     /// Takes a sample; gives the row of the step before when this one begins another. Samples of a container come in the order they
@@ -234,6 +247,15 @@ mod tests {
             None,
             "what was not read is absent"
         );
+    }
+
+    #[test]
+    fn every_name_tells_its_metric() {
+        let metrics = Averager::names()
+            .into_iter()
+            .map(|it| Averager::metric(&it));
+        assert_eq!(metrics.collect::<Vec<_>>(), TAKEN.map(Some));
+        assert_eq!(Averager::metric("memory_limit_bytes"), None);
     }
 
     #[test]

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use detect::{Detector, LineTemplate, NodeWatch, Risers, Settings, Stream, TemplateId};
+use detect::{Condition, Detector, LineTemplate, NodeWatch, Risers, Settings, Stream, TemplateId};
 use forecast::{Forecaster, Load};
 use logs::{Catalog, CatalogCounts};
 use serde::{Deserialize, Serialize};
+use train::{Artefact, Averaged};
 use units::{
     Feedback, Forecast, Link, LogLine, NodeId, NodeInventory, Point, Sample, ServiceId, Signal,
     Timestamp,
 };
+
+use crate::patterns::{PatternCounts, Patterns};
 
 /// All that can happen to a partition.
 pub(crate) enum Event {
@@ -46,6 +49,8 @@ pub(crate) enum Event {
     NodeRemoved(NodeId),
     /// Somebody said something of a signal; of which partition is not asked.
     Feedback(Arc<Feedback>),
+    /// A model of one of its services was trained.
+    Model(Arc<Artefact>),
     /// The state was read back after a time in which nothing was listened to.
     Resumed,
     /// Time passed.
@@ -62,6 +67,8 @@ pub(crate) enum Effect {
         forecast: Forecast,
         traceparent: Option<String>,
     },
+    /// Hold this for the next training.
+    Learn(Averaged),
 }
 
 /// How much a partition holds.
@@ -69,14 +76,16 @@ pub(crate) enum Effect {
 pub(crate) struct Counts {
     pub(crate) detector: detect::Counts,
     pub(crate) templates: CatalogCounts,
+    pub(crate) patterns: PatternCounts,
 }
 
-/// Detectors, log templates and forecasters of the services of one partition.
+/// Detectors, log templates, forecasters and models of the services of one partition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Core {
     detector: Detector,
     forecasters: BTreeMap<ServiceId, Forecaster>,
     templates: Catalog,
+    patterns: Patterns,
 }
 
 impl Core {
@@ -86,6 +95,7 @@ impl Core {
             detector: Detector::new(settings),
             forecasters: BTreeMap::new(),
             templates: Catalog::default(),
+            patterns: Patterns::default(),
         }
     }
 
@@ -128,6 +138,10 @@ impl Core {
                 self.detector.feedback(&feedback);
                 Vec::new()
             }
+            Event::Model(artefact) => {
+                self.patterns.take(&artefact);
+                Vec::new()
+            }
             Event::Resumed => {
                 self.detector.resume(now);
                 Vec::new()
@@ -137,6 +151,9 @@ impl Core {
                     .retain(|service, _| self.detector.knows(service));
                 self.templates
                     .retain(|service| self.detector.knows(service));
+                self.patterns.retain(|service, id| {
+                    self.detector.condition(service, id) != Condition::Unknown
+                });
                 effects(self.detector.tick(now, |_| watch))
             }
         }
@@ -152,7 +169,18 @@ impl Core {
         Counts {
             detector: self.detector.counts(),
             templates: self.templates.counts(),
+            patterns: self.patterns.counts(),
         }
+    }
+
+    /// Whether a service is known.
+    pub(crate) fn knows(&self, service: &ServiceId) -> bool {
+        self.detector.knows(service)
+    }
+
+    /// The model a service has.
+    pub(crate) fn model(&self, service: &ServiceId) -> Option<&Arc<Artefact>> {
+        self.patterns.model(service)
     }
 
     /// Each line goes to the detector with the template that its service's miner finds.
@@ -177,6 +205,9 @@ impl Core {
     fn samples(&mut self, rows: &[Sample], traceparent: Option<String>) -> Vec<Effect> {
         let step = self.detector.samples(rows, traceparent.as_deref());
         let mut effects = effects(step.signals);
+        for sample in rows {
+            self.pattern(sample, traceparent.as_deref(), &mut effects);
+        }
         for load in step.loads {
             let forecaster = self.forecasters.entry(load.service.clone()).or_default();
             let forecast = forecaster.observe(
@@ -195,6 +226,26 @@ impl Core {
             });
         }
         effects
+    }
+
+    /// Scores the row that a sample ends, and has it learned from unless something is known to be wrong with its container.
+    fn pattern(&mut self, sample: &Sample, traceparent: Option<&str>, effects: &mut Vec<Effect>) {
+        let condition = self.detector.condition(&sample.service, &sample.container);
+        if condition == Condition::Unknown {
+            return;
+        }
+        let Some(row) = self.patterns.observe(sample) else {
+            return;
+        };
+        if let Some(score) = self.patterns.score(&row) {
+            let signal = self
+                .detector
+                .pattern(&row.service, &row.container, &score, traceparent);
+            effects.extend(signal.map(Effect::Signal));
+        }
+        if condition == Condition::Sound {
+            effects.push(Effect::Learn(row));
+        }
     }
 }
 
@@ -270,7 +321,7 @@ mod tests {
         }
         let storm = told.iter().find_map(|effect| match effect {
             Effect::Signal(signal) => (signal.kind == SignalKind::LogStorm).then_some(signal),
-            Effect::Forecast { .. } => None,
+            Effect::Forecast { .. } | Effect::Learn(_) => None,
         });
         let storm = storm.expect("a storm was told");
         assert_eq!(storm.phase, SignalPhase::Open);

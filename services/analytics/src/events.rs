@@ -5,10 +5,12 @@ use std::time::Duration;
 use bus::BusError;
 use kit::boot::chain;
 use kit::metrics::{Counters, Gauges, Histograms, MetricName, Metrics};
-use units::{Feedback, Severity, Signal, SignalKind, SignalPhase, Timestamp};
+use train::ArtefactError;
+use units::{Feedback, ServiceId, Severity, Signal, SignalKind, SignalPhase, Timestamp};
 
 use crate::checkpoint::Unreadable;
 use crate::core::Counts;
+use crate::learning::{Done, Outcome};
 
 /// The metrics of this role.
 #[derive(Debug, Clone)]
@@ -27,6 +29,12 @@ pub(crate) struct Meters {
     bars: Gauges,
     signals: Counters,
     forecasts: Counters,
+    models: Gauges,
+    models_left_out: Gauges,
+    trainings: Counters,
+    training_cpu: Histograms,
+    training_rows: Gauges,
+    training_rows_forgotten: Gauges,
     checkpoint_at: Gauges,
     checkpoint_size: Gauges,
 }
@@ -48,6 +56,12 @@ impl Meters {
             bars: metrics.gauge(MetricName::BarsRaised),
             signals: metrics.counter(MetricName::Signals),
             forecasts: metrics.counter(MetricName::Forecasts),
+            models: metrics.gauge(MetricName::Models),
+            models_left_out: metrics.gauge(MetricName::ModelsLeftOut),
+            trainings: metrics.counter(MetricName::Trainings),
+            training_cpu: metrics.histogram(MetricName::TrainingCpu),
+            training_rows: metrics.gauge(MetricName::TrainingRows),
+            training_rows_forgotten: metrics.gauge(MetricName::TrainingRowsForgotten),
             checkpoint_at: metrics.gauge(MetricName::CheckpointTimestamp),
             checkpoint_size: metrics.gauge(MetricName::CheckpointSize),
         };
@@ -62,6 +76,9 @@ impl Meters {
                 let labels = [("kind", kind.as_str()), ("phase", phase.as_str())];
                 self.signals.with(&labels);
             }
+        }
+        for result in ["taken", "kept", "failed"] {
+            self.trainings.with(&[("result", result)]);
         }
     }
 }
@@ -216,6 +233,8 @@ impl ForecastTold {
 /// What all partitions of this instance hold was counted.
 pub(crate) struct Counted {
     pub(crate) counts: Vec<Counts>,
+    /// Rows held for trainings, and those given up.
+    pub(crate) rows: (usize, u64),
 }
 
 impl Counted {
@@ -233,6 +252,7 @@ impl Counted {
         meters.templates.with(&[]).set(templates as f64);
         let forgotten: u64 = catalogs().map(|counts| counts.evicted).sum();
         meters.templates_forgotten.with(&[]).set(forgotten as f64);
+        self.emit_models(meters);
         for kind in SignalKind::ALL {
             for severity in [Severity::Info, Severity::Warning, Severity::Critical] {
                 let of = |counts: &detect::Counts| counts.open.get(&(kind, severity)).copied();
@@ -241,6 +261,63 @@ impl Counted {
                 meters.open.with(&labels).set(open as f64);
             }
         }
+    }
+}
+
+impl Counted {
+    fn emit_models(&self, meters: &Meters) {
+        let patterns = || self.counts.iter().map(|counts| counts.patterns);
+        let models: usize = patterns().map(|counts| counts.models).sum();
+        meters.models.with(&[]).set(models as f64);
+        let left_out: u64 = patterns().map(|counts| counts.left_out).sum();
+        meters.models_left_out.with(&[]).set(left_out as f64);
+        let (held, forgotten) = self.rows;
+        meters.training_rows.with(&[]).set(held as f64);
+        let forgotten_rows = meters.training_rows_forgotten.with(&[]);
+        forgotten_rows.set(forgotten as f64);
+    }
+}
+
+/// A training ended.
+pub(crate) struct Trained<'a> {
+    pub(crate) done: &'a Done,
+}
+
+impl Trained<'_> {
+    pub(crate) fn emit(self, meters: &Meters) {
+        let Done {
+            service,
+            outcome,
+            cpu,
+        } = self.done;
+        meters.training_cpu.with(&[]).observe(cpu.as_secs_f64());
+        let result = match outcome {
+            Outcome::Taken(model) => {
+                tracing::info!(%service, digest = %model.digest, ?cpu, "a model was trained, and is to be used");
+                "taken"
+            }
+            Outcome::Kept(why) => {
+                tracing::info!(%service, %why, ?cpu, "a model was trained, and is not used");
+                "kept"
+            }
+            Outcome::Failed(error) => {
+                tracing::info!(%service, error = %chain(error), ?cpu, "no model could be trained");
+                "failed"
+            }
+        };
+        meters.trainings.with(&[("result", result)]).inc();
+    }
+}
+
+/// A model in the log is none that this version can use.
+pub(crate) struct ModelUnreadable<'a> {
+    pub(crate) service: &'a ServiceId,
+    pub(crate) error: &'a ArtefactError,
+}
+
+impl ModelUnreadable<'_> {
+    pub(crate) fn emit(self) {
+        tracing::warn!(service = %self.service, error = %self.error, "a model is not used");
     }
 }
 

@@ -7,10 +7,12 @@
 //! checkpoint and tells what was not told, under the same ids. Inventory is followed without a group: it is the nodes'
 //! heartbeat, and says when a container is gone. Feedback is followed the same way, by every instance: a dismissal raises the bar in
 //! whichever partition its subject is. So are signals about nodes, which explain what
-//! containers show elsewhere.
+//! containers show elsewhere, and the models of services, which this crate trains now and then of what it has seen (`train`) and
+//! scores containers by.
 //!
 //! What this crate does not do: it decides nothing about actions, and groups no signals into incidents. Delivery is at least
-//! once: a signal may be told twice, and is recognised by its id, phase and time.
+//! once: a signal may be told twice, and is recognised by its id, phase and time. What the models are trained on is held in memory
+//! alone: after a restart it is gathered anew, while the models go on from their topic.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod checkpoint;
@@ -18,13 +20,15 @@ mod config;
 mod core;
 mod events;
 mod feedback;
+mod learning;
 mod merge;
 mod outbox;
 mod partition;
+mod patterns;
 mod shell;
 mod tails;
 
-pub use config::Config;
+pub use config::{Config, Switch, Training};
 
 use kit::Context;
 

@@ -1,11 +1,13 @@
 //! One partition in the hands of this instance: its core, its records in order, and how far it is.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Position, Record};
 use detect::{NodeWatch, Risers, Stream};
 use tokio::time::Instant;
-use units::{NodeId, Timestamp};
+use train::Artefact;
+use units::{NodeId, ServiceId, Timestamp};
 use wire::Checkpoint;
 
 use crate::checkpoint::{self, Positions, Restored, Slot};
@@ -73,6 +75,16 @@ impl Partition {
         self.core.risers(node)
     }
 
+    /// Whether a service is known here.
+    pub(crate) fn knows(&self, service: &ServiceId) -> bool {
+        self.core.knows(service)
+    }
+
+    /// The model a service has.
+    pub(crate) fn model(&self, service: &ServiceId) -> Option<&Arc<Artefact>> {
+        self.core.model(service)
+    }
+
     /// Takes a record that was read. One that the state already covers is passed over.
     pub(crate) fn push(&mut self, source: Source, record: &Record, now: Instant) {
         self.heard = now;
@@ -120,6 +132,7 @@ impl Partition {
             | Event::Links { .. }
             | Event::NodePoints { .. }
             | Event::NodeSignal(_)
+            | Event::Model(_)
             | Event::Resumed
             | Event::Tick => false,
         };
@@ -175,8 +188,6 @@ impl Partition {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use detect::Settings;
     use units::{EngineInfo, NodeCapacity, NodeId, NodeInventory};
 

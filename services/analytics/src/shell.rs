@@ -1,8 +1,10 @@
 //! The loop: records in, through the partitions' cores, signals and forecasts out, checkpoints and commits in between.
 
+mod models;
 mod tailed;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{BusError, Fetched, Record, Subscription, TopicPartition};
@@ -21,6 +23,7 @@ use crate::events::{
     SamplesHandled, SignalTold,
 };
 use crate::feedback::Heard;
+use crate::learning::Learning;
 use crate::merge::{Content, Pending, Source};
 use crate::outbox::Outbox;
 use crate::partition::Partition;
@@ -49,6 +52,9 @@ pub(crate) struct Shell {
     partitions: BTreeMap<u32, Partition>,
     outbox: Outbox,
     feedback: Heard,
+    learning: Learning,
+    /// Of the topic of samples; known once partitions are assigned.
+    partition_count: u32,
     complaints: HashSet<String>,
     clock: EvenClock,
     checkpoint_at: Instant,
@@ -70,6 +76,8 @@ impl Shell {
             outbox: Outbox::new(context.bus.clone(), meters.clone(), &context.producer),
             partitions: BTreeMap::new(),
             feedback: Heard::default(),
+            learning: Learning::new(config.training.clone()),
+            partition_count: 0,
             complaints: HashSet::new(),
             clock: EvenClock::new(),
             checkpoint_at: Instant::now() + config.checkpoint_every.get(),
@@ -90,9 +98,13 @@ impl Shell {
             {
                 Followed::ToTheEnd => {
                     self.drain(&subscription).await;
+                    self.learning.settle().await;
                     break;
                 }
-                Followed::UntilItBroke => self.partitions.clear(),
+                Followed::UntilItBroke => {
+                    self.partitions.clear();
+                    self.forget_strangers();
+                }
             }
         }
         Ok(())
@@ -118,7 +130,7 @@ impl Shell {
                 Some(Err(error @ BusError::Closed)) => return Err(Error::Log(error)),
                 Some(Err(error)) => {
                     LogTrouble {
-                        doing: "read samples, logs, inventory, feedback and signals",
+                        doing: "read samples, logs, inventory, feedback, signals and models",
                         error: &error,
                     }
                     .emit(&self.log);
@@ -159,6 +171,10 @@ impl Shell {
                     Err(error) => Err(error),
                 },
                 tailed = tails.next(), if has_room => tailed.map(|tailed| self.tailed(tailed)),
+                done = self.learning.finished(), if self.learning.is_busy() => {
+                    self.trained(done);
+                    Ok(())
+                }
                 () = tokio::time::sleep_until(due.unwrap_or(idle)), if due.is_some() => Ok(()),
                 _ = tick.tick() => self.tick(subscription).await,
             };
@@ -213,6 +229,7 @@ impl Shell {
                 let revoked = numbers(&partitions);
                 self.partitions
                     .retain(|number, _| !revoked.contains(number));
+                self.forget_strangers();
                 PartitionsRevoked {
                     partitions: revoked.into_iter().collect(),
                 }
@@ -232,12 +249,17 @@ impl Shell {
         wanted.retain(|number| !self.partitions.contains_key(number));
         if !wanted.is_empty() {
             let checkpoints = self.checkpoints().await?;
+            self.partition_count = self.context.bus.partitions(topic::SAMPLES).await?;
+            let models = self.models(&wanted).await?;
             let now = Instant::now();
             for number in wanted {
                 let mut partition = self.load(number, &checkpoints, now);
                 let at = self.clock.now();
                 for feedback in self.feedback.iter() {
                     partition.handle(at, Event::Feedback(feedback));
+                }
+                for (_, model) in models.iter().filter(|(of, _)| *of == number) {
+                    partition.handle(at, Event::Model(Arc::clone(model)));
                 }
                 self.partitions.insert(number, partition);
             }
@@ -358,6 +380,10 @@ impl Shell {
                     ForecastTold.emit(&self.meters);
                     wire::encode(&forecast, &self.meta.within(traceparent))
                 }
+                Effect::Learn(row) => {
+                    self.learning.row(&row);
+                    continue;
+                }
             };
             self.outbox.push(record);
         }
@@ -368,8 +394,10 @@ impl Shell {
         for number in numbers {
             self.handle(number, Event::Tick);
         }
+        self.learn();
         let counts = self.partitions.values().map(Partition::counts).collect();
-        Counted { counts }.emit(&self.meters);
+        let rows = self.learning.rows();
+        Counted { counts, rows }.emit(&self.meters);
         if Instant::now() < self.checkpoint_at {
             return Ok(());
         }

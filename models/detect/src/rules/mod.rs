@@ -14,6 +14,7 @@ pub(crate) mod memory;
 pub(crate) mod node;
 pub(crate) mod novelty;
 pub(crate) mod page;
+pub(crate) mod pattern;
 pub(crate) mod peers;
 pub(crate) mod pulse;
 pub(crate) mod rate;

@@ -1,4 +1,4 @@
-//! What all partitions hear of: heartbeats, feedback, and signals about nodes; and what comes of a node's own series.
+//! What all partitions hear of: heartbeats, feedback, and signals about nodes; models of services; and what comes of a node's own series.
 
 use std::sync::Arc;
 
@@ -25,6 +25,7 @@ impl Shell {
         match &*record.position.topic {
             topic::FEEDBACK => self.feedback(&record),
             topic::SIGNALS => self.node_signal(&record),
+            topic::MODELS => self.new_model(&record),
             _ => self.inventory(&record),
         }
     }

@@ -125,6 +125,12 @@ metric_names! {
     UntrackedContainers: Gauge, "homeostat_untracked_containers" [] None, "Containers given up or not taken in for want of room, since the state began";
     LogTemplates: Gauge, "homeostat_log_templates" [] None, "Templates of log lines that are known, of all services";
     LogTemplatesForgotten: Gauge, "homeostat_log_templates_forgotten" [] None, "Templates of log lines forgotten for want of room, by the services there are";
+    Models: Gauge, "homeostat_models" [] None, "Services whose containers a trained model scores";
+    ModelsLeftOut: Gauge, "homeostat_models_left_out" [] None, "Trained models that are not used for want of room";
+    Trainings: Counter, "homeostat_trainings" [result] None, "Trainings of models, by what came of them";
+    TrainingCpu: Histogram(WORK_BUCKETS_SECONDS), "homeostat_training_cpu_seconds" [] Seconds, "Processor time that a training of a model took";
+    TrainingRows: Gauge, "homeostat_training_rows" [] None, "Rows of history held for the next trainings";
+    TrainingRowsForgotten: Gauge, "homeostat_training_rows_forgotten" [] None, "Rows of history given up for want of room, since the process began";
     CheckpointTimestamp: Gauge, "homeostat_checkpoint_timestamp_seconds" [] Seconds, "When the state of the detectors was last written to the log";
     CheckpointSize: Gauge, "homeostat_checkpoint_size_bytes" [] Bytes, "Size of the states written with the last checkpoint";
 
