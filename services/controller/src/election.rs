@@ -15,8 +15,8 @@ use wire::{Claim, Meta, topic};
 use crate::Error;
 use crate::config::Config;
 use crate::events::{Elected, Following, Meters};
-use crate::reader::generation_of;
 use crate::session::{End, Session};
+use crate::sources::generation_of;
 
 const GROUP: &str = "homeostat-controller";
 const RETRY_BASE: Duration = Duration::from_millis(200);

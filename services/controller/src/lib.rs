@@ -13,8 +13,10 @@
 mod config;
 mod election;
 mod events;
+pub mod policy;
 mod reader;
 mod session;
+pub mod sources;
 mod writer;
 
 use kit::Context;

@@ -3,29 +3,22 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bus::{BusError, From, Record, Tailed};
+use bus::{BusError, From, Tailed};
 use control::Event;
 use kit::Context;
 use kit::backoff::{Backoff, seed_of};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use units::{Generation, Timestamp};
-use wire::topic;
+use units::Generation;
 
 use crate::config::Config;
 use crate::events::{Meters, News, RecordRead, RecordUnreadable};
+use crate::sources::{Back, Source, Told, sources};
 
 /// Events waiting for the core. When it is full the readers wait, and the log keeps what comes.
 const CHANNEL_MAX: usize = 1_024;
 const RETRY_BASE: Duration = Duration::from_millis(200);
 const RETRY_CAP: Duration = Duration::from_secs(5);
-const HOUR: Duration = Duration::from_secs(3_600);
-/// The core remembers what it said for a day, and plans for two hours.
-const JOURNAL_BACK: Duration = Duration::from_secs(25 * 3_600);
-/// Every plan is over within minutes, and an open signal is told again twice a minute, each time in full.
-const RECENT_BACK: Duration = Duration::from_secs(2 * 3_600);
-/// Claims older than this are of leaders long gone; only newer ones than our own matter.
-const CLAIMS_BACK: Duration = Duration::from_secs(60);
 /// Schemas remembered as said to be unreadable; beyond it each is said at debug level only.
 const SAID_MAX: usize = 64;
 
@@ -53,80 +46,12 @@ pub(crate) struct Readers {
     _tasks: JoinSet<()>,
 }
 
-/// What one reader reads, and since when.
-struct Source {
-    topic: &'static str,
-    from: From,
-    decode: fn(&Record) -> Result<Option<Input>, wire::DecodeError>,
-}
-
-fn event<T: wire::Json>(
-    record: &Record,
-    wrap: fn(Box<T>) -> Event,
-) -> Result<Option<Input>, wire::DecodeError> {
-    if wire::is_tombstone(record) {
-        return Ok(None);
-    }
-    wire::decode::<T>(record).map(|value| Some(Input::Event(wrap(Box::new(value)))))
-}
-
-fn sources(config: &Config, now: Timestamp) -> [Source; 7] {
-    let since = |back: Duration| From::Time((now - back).as_millis());
-    let forecasts = config.scale.down_window.get() + config.scale.verdict_within.get() + HOUR / 6;
-    let people = config.people.hold.get() + HOUR / 6;
-    [
-        Source {
-            topic: topic::JOURNAL,
-            from: since(JOURNAL_BACK),
-            decode: |record| event(record, Event::Journal),
-        },
-        Source {
-            topic: topic::SIGNALS,
-            from: since(RECENT_BACK),
-            decode: |record| event(record, Event::Signal),
-        },
-        Source {
-            topic: topic::INVENTORY,
-            from: From::Beginning,
-            decode: |record| event(record, Event::Inventory),
-        },
-        Source {
-            topic: topic::OUTCOMES,
-            from: since(RECENT_BACK),
-            decode: |record| event(record, Event::Outcome),
-        },
-        Source {
-            topic: topic::FORECASTS,
-            from: since(forecasts),
-            decode: |record| event(record, Event::Forecast),
-        },
-        Source {
-            topic: topic::EVENTS,
-            from: since(people),
-            decode: |record| event(record, Event::Container),
-        },
-        Source {
-            topic: topic::ELECTION,
-            from: since(CLAIMS_BACK),
-            decode: |record| {
-                wire::decode::<wire::Claim>(record)
-                    .map(|_| Some(Input::Claim(generation_of(&record.position))))
-            },
-        },
-    ]
-}
-
-/// The generation a claim gives: its offset and one, so that none is zero, the generation of nobody.
-pub(crate) fn generation_of(position: &bus::Position) -> Generation {
-    Generation(position.offset.saturating_add(1))
-}
-
 impl Readers {
     /// Starts reading everything a leader must know.
     pub(crate) fn start(config: &Config, context: &Context, meters: &Meters) -> Readers {
         let (send, inputs) = mpsc::channel(CHANNEL_MAX);
         let mut tasks = JoinSet::new();
-        let sources = sources(config, kit::now());
+        let sources = sources(config);
         let behind = sources.len();
         for source in sources {
             tasks.spawn(read(source, context.clone(), meters.clone(), send.clone()));
@@ -149,8 +74,10 @@ async fn read(source: Source, context: Context, meters: Meters, send: mpsc::Send
             Ok(Tailed::CaughtUp) => Some(Input::CaughtUp),
             Ok(Tailed::Record(record)) => {
                 RecordRead { topic }.emit(&meters);
-                match (source.decode)(&record) {
-                    Ok(input) => input,
+                match source.decode(&record) {
+                    Ok(Told::Event(event)) => Some(Input::Event(event)),
+                    Ok(Told::Claim(generation)) => Some(Input::Claim(generation)),
+                    Ok(Told::Nothing) => None,
                     Err(error) => {
                         let fresh = said.len() < SAID_MAX && said.insert(error.schema.clone());
                         let news = if fresh { News::First } else { News::Again };
@@ -183,8 +110,12 @@ async fn open(source: &Source, context: &Context) -> bus::Tail {
     let log = context.health.dependency(kit::boot::LOG);
     let seed = seed_of(&context.producer) ^ seed_of(source.topic);
     let mut waits = Backoff::new(RETRY_BASE, RETRY_CAP, seed);
+    let from = match source.back {
+        Back::Everything => From::Beginning,
+        Back::For(back) => From::Time((kit::now() - back).as_millis()),
+    };
     loop {
-        match context.bus.tail(source.topic, source.from).await {
+        match context.bus.tail(source.topic, from).await {
             Ok(tail) => return tail,
             Err(error) => log.down(kit::boot::chain(&error)),
         }

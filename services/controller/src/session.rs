@@ -1,20 +1,16 @@
 //! One leadership: from the claim to the loss of the partition.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use audit::Auditor;
-use control::{Core, Effect, Event};
+use control::Event;
 use kit::{Context, EvenClock};
 use tracing::field::Empty;
-use units::{
-    Generation, JournalEntry, Phase, Plan, PlanEntry, PlanId, Signal, Timestamp, Verdict,
-    VerdictKind,
-};
+use units::{Generation, Signal, Timestamp};
 
 use crate::Error;
 use crate::config::Config;
 use crate::events::{CommandRefused, ElectionRestarted, Leading, Meters, PlanRefused, SignalHeard};
+use crate::policy::{Policy, Ruling};
 use crate::reader::{Input, Readers};
 use crate::writer::Writer;
 
@@ -32,15 +28,12 @@ pub(crate) enum End {
 
 /// A leader at work.
 pub(crate) struct Session {
-    core: Core,
-    auditor: Auditor,
+    policy: Policy,
     readers: Readers,
     writer: Writer,
     meters: Meters,
     /// What the claim's offset gives.
     claim: Generation,
-    /// Plans the auditor refused; their commands are not sent.
-    refused: BTreeSet<PlanId>,
     tick: tokio::time::Interval,
     /// What is silent, late or over is so by this clock, which a step of the host's does not move.
     clock: EvenClock,
@@ -57,13 +50,11 @@ impl Session {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         Session {
-            core: Core::new(config.core()),
-            auditor: Auditor::new(config.bounds()),
+            policy: Policy::new(config),
             readers: Readers::start(config, context, meters),
             writer: Writer::new(context.clone(), meters.clone()),
             meters: meters.clone(),
             claim,
-            refused: BTreeSet::new(),
             tick,
             clock: EvenClock::new(),
         }
@@ -104,7 +95,7 @@ impl Session {
 
     fn until_deadline(&mut self) -> Duration {
         let now = self.clock.now();
-        self.core
+        self.policy
             .deadline()
             .map_or(TICK, |at| at.since(now))
             .clamp(Duration::from_millis(5), TICK)
@@ -112,9 +103,8 @@ impl Session {
 
     fn time(&mut self) {
         let now = self.clock.now();
-        self.auditor.forget(now);
         self.handle(now, Event::Tick);
-        self.meters.show(&self.core.status());
+        self.meters.show(&self.policy.status());
     }
 
     fn caught_up(&mut self) {
@@ -136,7 +126,7 @@ impl Session {
     /// The claim's, unless the journal knows a newer one: where the election topic was made anew its offsets began anew too, and
     /// actuators would refuse whatever is not newer than what they heard.
     fn generation(&self) -> Generation {
-        let newest = self.auditor.newest_generation();
+        let newest = self.policy.newest_generation();
         if newest < self.claim {
             return self.claim;
         }
@@ -153,15 +143,9 @@ impl Session {
         let now = self.clock.now();
         match event {
             Event::Signal(signal) if self.readers.behind == 0 => self.signal(now, *signal),
-            Event::Journal(entry) => {
-                self.auditor.observe_entry(&entry);
-                self.handle(now, Event::Journal(entry));
-            }
-            Event::Inventory(inventory) => {
-                self.auditor.observe_inventory(&inventory);
-                self.handle(now, Event::Inventory(inventory));
-            }
             Event::Signal(_)
+            | Event::Journal(_)
+            | Event::Inventory(_)
             | Event::Forecast(_)
             | Event::Container(_)
             | Event::Outcome(_)
@@ -195,89 +179,40 @@ impl Session {
     }
 
     fn handle(&mut self, now: Timestamp, event: Event) {
-        let effects = self.core.handle(now, event);
-        for effect in effects {
-            self.effect(now, effect);
-        }
+        let rulings = self.policy.handle(now, event);
+        self.carry_out(rulings);
     }
 
-    /// Queues an effect, unless the auditor finds that it must not be.
-    fn effect(&mut self, now: Timestamp, effect: Effect) {
-        match effect {
-            Effect::Journal(entry) => {
-                let entry = self.audited(now, *entry);
-                self.auditor.observe_entry(&entry);
-                self.writer.push(Effect::Journal(Box::new(entry)));
-            }
-            Effect::Command(command) if self.refused.contains(&command.plan) => {}
-            Effect::Command(command) => {
-                let violations = self.auditor.check_command(&command, now);
-                if violations.is_empty() {
-                    self.writer.push(Effect::Command(command));
-                } else {
-                    CommandRefused {
-                        command: &command,
-                        violations: &violations,
-                    }
-                    .emit(&self.meters);
+    /// Queues what is to be written, and says what must not be.
+    fn carry_out(&mut self, rulings: Vec<Ruling>) {
+        for ruling in rulings {
+            match ruling {
+                Ruling::Write(effect) => self.writer.push(effect),
+                Ruling::PlanRefused { plan, violations } => PlanRefused {
+                    plan: &plan,
+                    violations: &violations,
                 }
+                .emit(&self.meters),
+                Ruling::CommandRefused {
+                    command,
+                    violations,
+                } => CommandRefused {
+                    command: &command,
+                    violations: &violations,
+                }
+                .emit(&self.meters),
             }
         }
-    }
-
-    /// The entry as it may be written: a plan that breaks an invariant is written as failed, and the core is told.
-    fn audited(&mut self, now: Timestamp, entry: JournalEntry) -> JournalEntry {
-        let JournalEntry::Plan(entry) = entry else {
-            return entry;
-        };
-        if entry.phase != Phase::Decided {
-            return JournalEntry::Plan(entry);
-        }
-        let violations = self.auditor.check(&entry.plan, now);
-        if violations.is_empty() {
-            return JournalEntry::Plan(entry);
-        }
-        PlanRefused {
-            plan: &entry.plan,
-            violations: &violations,
-        }
-        .emit(&self.meters);
-        self.refused.insert(entry.plan.id.clone());
-        let said: Vec<String> = violations.iter().map(ToString::to_string).collect();
-        let failed = JournalEntry::Plan(Box::new(failed(now, entry.plan, &said.join("; "))));
-        // The core learns it as any other entry; it answers with nothing that concerns this plan.
-        let after = self
-            .core
-            .handle(now, Event::Journal(Box::new(failed.clone())));
-        for effect in after {
-            self.effect(now, effect);
-        }
-        failed
-    }
-}
-
-fn failed(now: Timestamp, plan: Plan, why: &str) -> PlanEntry {
-    let reason = format!("not sent, because it breaks an invariant: {why}");
-    let verdict = Verdict {
-        kind: VerdictKind::Unknown,
-        at: now,
-        reason,
-    };
-    PlanEntry {
-        at: now,
-        plan,
-        phase: Phase::Failed,
-        outcomes: Vec::new(),
-        verdict: Some(verdict),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use bus::{Bus, From, Tailed};
+    use control::Effect;
     use units::{
-        Action, ActionKind, Cause, Check, ContainerId, ContainerName, Expectation, Mode, NodeId,
-        ServiceId, Step,
+        Action, ActionKind, Cause, Check, ContainerId, ContainerName, Expectation, JournalEntry,
+        Mode, NodeId, Phase, Plan, PlanEntry, PlanId, ServiceId, Step,
     };
 
     use super::*;
@@ -330,13 +265,14 @@ mod tests {
             outcomes: Vec::new(),
             verdict: None,
         };
-        session.effect(
-            now,
-            Effect::Journal(Box::new(JournalEntry::Plan(Box::new(entry)))),
-        );
+        let mut rulings = Vec::new();
+        let entry = Effect::Journal(Box::new(JournalEntry::Plan(Box::new(entry))));
+        session.policy.rule(now, entry, &mut rulings);
         for command in plan.commands() {
-            session.effect(now, Effect::Command(Box::new(command)));
+            let command = Effect::Command(Box::new(command));
+            session.policy.rule(now, command, &mut rulings);
         }
+        session.carry_out(rulings);
         session.drain().await;
         let mut tail = bus
             .tail(wire::topic::JOURNAL, From::Beginning)
