@@ -5,6 +5,8 @@
 //! in one partition, an append is acknowledged once it is durable, members of a group share partitions and hand them over
 //! at the last commit, delivery is at least once.
 //!
+//! What a log held for a while can be kept in one file, a [`recording`], and read without a log.
+//!
 //! The crate knows bytes, not what they mean: topics, schemas and codecs are `wire`'s. It has no transactions, no
 //! exactly-once delivery and no schema registry, and it never creates a topic that was not asked for.
 
@@ -16,6 +18,7 @@ mod error;
 mod handle;
 mod kafka;
 mod partitioner;
+pub mod recording;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod types;

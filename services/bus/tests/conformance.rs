@@ -79,4 +79,5 @@ conformance!(
     a_standby_is_told_and_takes_over_when_the_holder_leaves,
     what_is_committed_on_giving_back_does_not_come_again,
     commits_of_partitions_given_away_are_left_out,
+    is_recorded_in_the_order_of_time,
 );

@@ -2,7 +2,9 @@
 
 mod group;
 mod log;
+mod recording;
 mod tools;
 
 pub(crate) use group::*;
 pub(crate) use log::*;
+pub(crate) use recording::*;
