@@ -7,6 +7,8 @@
 //!
 //! Every plan is checked by `audit` before it is written; a violating one is not carried out, and that is said in the journal.
 //!
+//! The same policy runs over recorded telemetry in [`replay`].
+//!
 //! It decides nothing itself (that is `models/control`) and touches no engine (that is the actuator).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -15,6 +17,7 @@ mod election;
 mod events;
 pub mod policy;
 mod reader;
+pub mod replay;
 mod session;
 pub mod sources;
 mod writer;

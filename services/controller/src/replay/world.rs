@@ -1,0 +1,179 @@
+//! How the world of a policy differs from the recorded one: replicas that it has and the recording has not, and the other way round;
+//! signals that its actions are taken to have ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use units::{
+    Action, Check, ContainerId, ContainerRecord, ContainerState, Forecast, HealthState, NodeId,
+    NodeInventory, Plan, PlanId, Signal, SignalId, SignalPhase, Timestamp,
+};
+
+use super::survey::Survey;
+
+/// The differences, and what is needed to work them out.
+#[derive(Debug, Default)]
+pub(super) struct World {
+    /// What each node told last, as recorded.
+    told: BTreeMap<NodeId, NodeInventory>,
+    /// Replicas that only this policy made, by node.
+    made: BTreeMap<NodeId, BTreeMap<ContainerId, ContainerRecord>>,
+    /// Replicas that only the recorded policy removed, by node.
+    kept: BTreeMap<NodeId, BTreeMap<ContainerId, ContainerRecord>>,
+    /// Replicas that only this policy removed.
+    removed: BTreeSet<ContainerId>,
+    /// Recorded plans that this policy made too.
+    pub(super) shared: BTreeSet<PlanId>,
+    /// Signals that go on in the recording and are over here.
+    ended: BTreeSet<SignalId>,
+    /// The last state of every open signal.
+    open: BTreeMap<SignalId, Signal>,
+}
+
+impl World {
+    /// A node's state as it would be here.
+    pub(super) fn inventory(&mut self, inventory: NodeInventory, survey: &Survey) -> NodeInventory {
+        let node = inventory.node.clone();
+        if let Some(before) = self.told.insert(node.clone(), inventory.clone()) {
+            self.keep(before, &inventory, survey);
+        }
+        self.overlaid(inventory, survey)
+    }
+
+    /// Keeps what only the recorded policy removed.
+    fn keep(&mut self, before: NodeInventory, now: &NodeInventory, survey: &Survey) {
+        let there: BTreeSet<&ContainerId> =
+            now.containers.iter().map(|record| &record.id).collect();
+        let gone = before.containers.into_iter();
+        for record in gone.filter(|record| !there.contains(&record.id)) {
+            let only_there = survey
+                .remover(&record.id)
+                .is_some_and(|plan| !self.shared.contains(plan));
+            if only_there && !self.is_hidden(&record, survey) {
+                let kept = self.kept.entry(now.node.clone()).or_default();
+                kept.insert(record.id.clone(), record);
+            }
+        }
+    }
+
+    fn is_hidden(&self, record: &ContainerRecord, survey: &Survey) -> bool {
+        let only_there = record
+            .made_by
+            .as_ref()
+            .is_some_and(|plan| survey.plans.contains_key(plan) && !self.shared.contains(plan));
+        only_there || self.removed.contains(&record.id)
+    }
+
+    fn overlaid(&self, mut inventory: NodeInventory, survey: &Survey) -> NodeInventory {
+        inventory
+            .containers
+            .retain(|record| !self.is_hidden(record, survey));
+        let node = &inventory.node;
+        for more in [self.made.get(node), self.kept.get(node)]
+            .into_iter()
+            .flatten()
+        {
+            inventory.containers.extend(more.values().cloned());
+        }
+        inventory.containers.sort_by(|a, b| a.name.cmp(&b.name));
+        inventory
+    }
+
+    /// A signal as it would be here; none where it is over.
+    pub(super) fn signal(&mut self, signal: Signal) -> Option<Signal> {
+        let id = signal.id.clone();
+        match signal.phase {
+            SignalPhase::Resolve => {
+                self.open.remove(&id);
+                match self.ended.remove(&id) {
+                    true => None,
+                    false => Some(signal),
+                }
+            }
+            SignalPhase::Open | SignalPhase::Update => {
+                self.open.insert(id.clone(), signal.clone());
+                (!self.ended.contains(&id)).then_some(signal)
+            }
+        }
+    }
+
+    /// A forecast as it would be with so many replicas here and there.
+    pub(super) fn forecast(&self, mut forecast: Forecast, here: u32, there: u32) -> Forecast {
+        let replicas = (forecast.replicas + here).saturating_sub(there);
+        if here != there {
+            forecast.replicas = replicas.max(1);
+        }
+        if here > there {
+            forecast.throttled = 0.0;
+        }
+        forecast
+    }
+
+    /// The container that a step of this plan makes, when it is one that makes one.
+    pub(super) fn created(plan: &Plan, index: usize) -> Option<ContainerId> {
+        let step = plan.steps.get(index)?;
+        match &step.action {
+            Action::CreateReplica { .. } => {
+                Some(ContainerId::new(format!("assumed-{}-{index}", plan.id)))
+            }
+            Action::Restart { .. } | Action::UpdateLimits { .. } | Action::RemoveReplica { .. } => {
+                None
+            }
+        }
+    }
+
+    /// A plan that the recording does not hold is done: what it was to bring about is so. Returns the signals that are over with it.
+    pub(super) fn assume(&mut self, plan: &Plan, now: Timestamp) -> Vec<Signal> {
+        for (index, step) in plan.steps.iter().enumerate() {
+            match &step.action {
+                Action::CreateReplica { template, name } => {
+                    let found = self.find(&step.node, template).cloned();
+                    if let (Some(mut record), Some(id)) = (found, World::created(plan, index)) {
+                        record.replica_of = Some(std::mem::replace(&mut record.id, id.clone()));
+                        record.name = name.clone();
+                        record.state = ContainerState::Running;
+                        if record.health != HealthState::None {
+                            record.health = HealthState::Healthy;
+                        }
+                        record.restarts = 0;
+                        record.created_at = Some(now);
+                        record.started_at = Some(now);
+                        record.made_by = Some(plan.id.clone());
+                        let made = self.made.entry(step.node.clone()).or_default();
+                        made.insert(id, record);
+                    }
+                }
+                Action::RemoveReplica { container, .. } => self.remove(container),
+                Action::Restart { .. } | Action::UpdateLimits { .. } => {}
+            }
+        }
+        let over = match &plan.expected.check {
+            Check::SignalsResolve { signals } => signals,
+            Check::UtilisationAtMost { .. } | Check::NoOverload => &plan.cause.signals,
+        };
+        over.iter().filter_map(|id| self.end(id, now)).collect()
+    }
+
+    fn find(&self, node: &NodeId, id: &ContainerId) -> Option<&ContainerRecord> {
+        let told = self.told.get(node).map(|told| told.containers.iter());
+        let mut told = told.into_iter().flatten();
+        told.find(|record| record.id == *id)
+            .or_else(|| self.made.get(node)?.get(id))
+            .or_else(|| self.kept.get(node)?.get(id))
+    }
+
+    fn remove(&mut self, id: &ContainerId) {
+        let nodes = self.made.values_mut().chain(self.kept.values_mut());
+        nodes.for_each(|held| drop(held.remove(id)));
+        self.removed.insert(id.clone());
+    }
+
+    fn end(&mut self, id: &SignalId, now: Timestamp) -> Option<Signal> {
+        let open = self.open.get(id)?;
+        let over = Signal {
+            phase: SignalPhase::Resolve,
+            at: open.at.max(now),
+            ..open.clone()
+        };
+        self.ended.insert(id.clone()).then_some(over)
+    }
+}
