@@ -10,8 +10,8 @@ use crate::feedback::FeedbackVerb;
 use crate::process::Role;
 use crate::table::{Output, print};
 use crate::{
-    ask, ask_incidents, config, demo, evaluate, explain, feedback, models, process, score,
-    templates, train, why_not,
+    ask, ask_incidents, config, demo, evaluate, explain, feedback, models, process, record, replay,
+    score, templates, train, why_not,
 };
 
 const AFTER_HELP: &str = "\
@@ -80,6 +80,10 @@ enum Verb {
     Train(train::Options),
     /// The trained models that are in the log.
     Models(models::Options),
+    /// Write what the log holds of a time to one file.
+    Record(record::Options),
+    /// Try a policy on what was recorded: what it would have decided, beside what happened.
+    Replay(replay::Options),
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -246,6 +250,8 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Score(options) => score::run(&options),
         Verb::Train(options) => train::run(&options, sources),
         Verb::Models(options) => models::run(&options, sources),
+        Verb::Record(options) => record::run(&options, sources),
+        Verb::Replay(options) => replay::run(&options, sources),
         Verb::Config(ConfigVerb::Check) => config::check(sources),
         Verb::Config(ConfigVerb::Show { output }) => config::show(sources, output),
         Verb::Completion { shell } => completion(shell),

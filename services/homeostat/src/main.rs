@@ -15,10 +15,13 @@ mod feedback;
 mod memory;
 mod models;
 mod process;
+mod record;
+mod replay;
 mod score;
 mod table;
 mod templates;
 mod train;
+mod when;
 mod why_not;
 
 use std::process::ExitCode;

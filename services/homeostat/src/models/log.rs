@@ -4,7 +4,7 @@ use bus::{BackendKind, Bus, BusError};
 use train::{Artefact, SCHEMA};
 use wire::{Meta, TrainedModel, topic};
 
-use crate::config::{self, Sources};
+use crate::config::{self, Config, Sources};
 use crate::exit::Failure;
 use crate::process;
 
@@ -46,6 +46,23 @@ pub(crate) fn with<T>(
             work(&bus).await
         };
         let done = done.await;
+        bus.close().await;
+        done
+    })
+}
+
+/// Reads the configured log, as it is.
+pub(crate) fn reading<T>(
+    config: &Config,
+    work: impl AsyncFnOnce(&Bus) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    if config.bus.backend == BackendKind::Memory {
+        let text = "a log in memory ends with its process, so there is nothing to read; set bus.backend to kafka, or to local";
+        return Err(Failure::Usage(text.to_owned()));
+    }
+    process::runtime()?.block_on(async {
+        let bus = open(&config.bus)?;
+        let done = work(&bus).await;
         bus.close().await;
         done
     })
