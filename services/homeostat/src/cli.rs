@@ -11,7 +11,7 @@ use crate::process::Role;
 use crate::table::{Output, print};
 use crate::{
     ask, ask_incidents, config, demo, evaluate, explain, feedback, models, process, record, replay,
-    score, templates, train, why_not,
+    score, simulate, templates, train, why_not,
 };
 
 const AFTER_HELP: &str = "\
@@ -84,6 +84,9 @@ enum Verb {
     Record(record::Options),
     /// Try a policy on what was recorded: what it would have decided, beside what happened.
     Replay(replay::Options),
+    /// What a policy would have made of a recorded load, beside its rivals.
+    #[command(subcommand)]
+    Simulate(simulate::Simulate),
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -252,6 +255,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Models(options) => models::run(&options, sources),
         Verb::Record(options) => record::run(&options, sources),
         Verb::Replay(options) => replay::run(&options, sources),
+        Verb::Simulate(simulate) => simulate.run(),
         Verb::Config(ConfigVerb::Check) => config::check(sources),
         Verb::Config(ConfigVerb::Show { output }) => config::show(sources, output),
         Verb::Completion { shell } => completion(shell),

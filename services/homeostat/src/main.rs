@@ -18,6 +18,7 @@ mod process;
 mod record;
 mod replay;
 mod score;
+mod simulate;
 mod table;
 mod templates;
 mod train;

@@ -1,0 +1,1 @@
+//! Arrivals, departures and periodic packing of items of one dimension on equal hosts.

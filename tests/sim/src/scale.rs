@@ -1,0 +1,1 @@
+//! A service under a recorded load, second by second, whose replicas a policy adds and removes.
