@@ -12,6 +12,8 @@
 //!
 //! What stops it: the mode, people at work on a service, budgets, the common-cause breaker, and the ledger of what does not help.
 //!
+//! Apart from the core stands [`sizing`]: the replicas one service needs, from numbers alone. The core does not use it yet.
+//!
 //! What it does not do: it reads no clock, writes nothing, chooses no host for a replica (the template's), and changes no limits.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -32,6 +34,7 @@ mod plans;
 mod scale;
 mod shrink;
 mod signals;
+pub mod sizing;
 mod state;
 mod status;
 mod undo;
