@@ -7,9 +7,9 @@
 //! A [`DemandForecaster`] is fed the requests of every second and looks one start-up time ahead, further and by more than a trend:
 //! it picks its window by its own errors, and expects bursts where they have come before.
 //!
-//! What this crate does not do: it knows no calendar, and no seasons but bursts that come at one time of a period, and it does not decide how many replicas are needed
-//! (that is `control`). Load that is asked for but throttled away cannot be seen in CPU time; the share of throttling is
-//! passed on so that the reader knows.
+//! What this crate does not do: it knows no calendar, and no seasons but bursts that come at one time of a period. It does not
+//! decide how many replicas are needed (that is `control`). Load that is asked for but throttled away cannot be seen in CPU time;
+//! the share of throttling is passed on so that the reader knows.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod demand;

@@ -49,7 +49,9 @@ pub enum SizingError {
     #[error("a start-up time of {0} s cannot be planned with; it has to be 1 to {STARTUP_MAX_S} s")]
     Startup(u32),
     /// Nothing, or no number.
-    #[error("a replica that serves {0} requests a second cannot be planned with; measure its capacity")]
+    #[error(
+        "a replica that serves {0} requests a second cannot be planned with; measure its capacity"
+    )]
     Capacity(f64),
     /// No replicas between the two.
     #[error("{min} to {max} replicas is no range; it has to lie within 1 and {REPLICAS_MAX}")]
@@ -60,7 +62,9 @@ pub enum SizingError {
         max: u32,
     },
     /// A promise nobody can keep.
-    #[error("no backlog at all cannot be promised; state a share of seconds above 0, such as 0.001")]
+    #[error(
+        "no backlog at all cannot be promised; state a share of seconds above 0, such as 0.001"
+    )]
     Slo,
 }
 
@@ -323,7 +327,11 @@ impl Rehearsal {
         }
         self.wanted.push_back((now, wanted));
         let patience = u64::from(self.stance.patience_s);
-        while self.wanted.front().is_some_and(|(at, _)| now - at >= patience) {
+        while self
+            .wanted
+            .front()
+            .is_some_and(|(at, _)| now - at >= patience)
+        {
             self.wanted.pop_front();
         }
         self.wanted.front().map_or(wanted, |(_, most)| *most)

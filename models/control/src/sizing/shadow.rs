@@ -34,7 +34,9 @@ impl Aim<'_> {
             *draining = 0;
         } else {
             let left = replicas.backlog + startup_s * self.load - replicas.upcoming * capacity;
-            let more = (self.price * left.max(0.0) / (startup_s * capacity)).sqrt().ceil();
+            let more = (self.price * left.max(0.0) / (startup_s * capacity))
+                .sqrt()
+                .ceil();
             if more > DRAIN_MORE * f64::from(*draining) {
                 *draining = more as u32;
             }
@@ -43,7 +45,7 @@ impl Aim<'_> {
         let wanted = wanted.clamp(self.settings.min, self.settings.max);
         let fewer = f64::from(current.saturating_sub(wanted));
         if fewer <= STEP_DOWN_SHARE * f64::from(current) {
-            return wanted.max(current);
+            return wanted.max(current).min(self.settings.max);
         }
         wanted
     }

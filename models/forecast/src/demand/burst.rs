@@ -191,7 +191,12 @@ fn spread(values: impl Iterator<Item = f64>) -> (f64, f64) {
 
 /// The period under which the beginnings of the newest bursts are closest together, if that is no chance.
 fn recurrence(bursts: &VecDeque<Burst>) -> Option<Recurrence> {
-    let newest: Vec<u64> = bursts.iter().rev().take(PERIOD_OF).map(|b| b.begun).collect();
+    let newest: Vec<u64> = bursts
+        .iter()
+        .rev()
+        .take(PERIOD_OF)
+        .map(|b| b.begun)
+        .collect();
     if newest.len() < PERIOD_FROM {
         return None;
     }
@@ -258,7 +263,9 @@ impl Recurrence {
 
     fn count(&mut self, bursts: &VecDeque<Burst>) {
         let window = self.to - self.from + STRAGGLER_S;
-        let begun = bursts.iter().map(|burst| self.period_at(burst.begun as f64));
+        let begun = bursts
+            .iter()
+            .map(|burst| self.period_at(burst.begun as f64));
         let periods: Vec<i64> = begun
             .filter(|(_, after)| *after <= window)
             .map(|(period, _)| period)

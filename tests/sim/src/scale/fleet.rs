@@ -103,7 +103,11 @@ impl Fleet {
             ready: self.ready,
             starting: self.starting,
             upcoming,
-            backlog: if self.backlog > BACKLOG_MIN { self.backlog } else { 0.0 },
+            backlog: if self.backlog > BACKLOG_MIN {
+                self.backlog
+            } else {
+                0.0
+            },
         }
     }
 

@@ -83,7 +83,12 @@ impl Hpa {
         if (1.0 - ratio).abs() <= TOLERANCE {
             return current;
         }
-        up(ratio * if unready > 0 { measured } else { f64::from(current) })
+        up(ratio
+            * if unready > 0 {
+                measured
+            } else {
+                f64::from(current)
+            })
     }
 }
 
@@ -96,7 +101,8 @@ impl Scaler for Hpa {
 
     fn decide(&mut self, seen: &Seen<'_>) -> u32 {
         let desired = self.desired(seen);
-        self.steps.bound(seen.second, seen.fleet.replicas(), desired)
+        self.steps
+            .bound(seen.second, seen.fleet.replicas(), desired)
     }
 }
 
