@@ -2,7 +2,7 @@
 
 use units::Ratio;
 
-use super::{DAY_S, Stance, View};
+use super::{BACKLOG_MIN, DAY_S, Stance, View};
 
 /// Prices of a second without a backlog, in replica-seconds: so many, from the first on each this many times the one before.
 const PRICES: i32 = 14;
@@ -53,10 +53,10 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    /// A second passed.
-    pub(super) fn second(&mut self, replicas: u32, backlog: bool) {
+    /// A second passed, at whose end so many requests wait.
+    pub(super) fn second(&mut self, replicas: u32, backlog: f64) {
         self.replica_seconds += f64::from(replicas);
-        self.backlog_seconds += f64::from(u8::from(backlog));
+        self.backlog_seconds += f64::from(u8::from(backlog > BACKLOG_MIN));
     }
 
     /// The number of replicas changed.
@@ -97,10 +97,10 @@ impl Choice {
         self.chosen
     }
 
-    /// A second of the real replicas passed.
+    /// A second of the real replicas passed, at whose end so many requests wait.
     pub(super) fn second(&mut self, backlog: f64) {
         self.seconds += 1.0;
-        self.broken += f64::from(u8::from(backlog > 1e-9));
+        self.broken += f64::from(u8::from(backlog > BACKLOG_MIN));
     }
 
     /// The share of seconds with a backlog that is planned with.

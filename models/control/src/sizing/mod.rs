@@ -40,7 +40,9 @@ const PEAK_MARGIN: f64 = 1.2;
 const EXPECTED_MARGIN: f64 = 1.5;
 /// The highest load seen sinks by this share a day.
 const PEAK_LOST_A_DAY: f64 = 0.1;
-pub(crate) const DAY_S: f64 = 86_400.0;
+/// Fewer requests that wait are rounding.
+const BACKLOG_MIN: f64 = 1e-9;
+const DAY_S: f64 = 86_400.0;
 
 /// Why a service cannot be sized.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -266,7 +268,8 @@ impl Sizer {
     }
 
     fn decide(&mut self, second: &Second) -> u32 {
-        let mut answer = second.replicas.ready + second.replicas.starting;
+        let replicas = &second.replicas;
+        let mut answer = replicas.ready.saturating_add(replicas.starting);
         for sight in &self.sights {
             let expected = sight.view.of(second);
             let chances = self.settings.chances(&sight.tail, expected);
@@ -289,7 +292,7 @@ impl Sizer {
                     rehearsal.candidate.acted();
                 }
                 if place == self.choice.chosen() {
-                    answer = aim.at(&second.replicas, &mut self.draining);
+                    answer = aim.at(replicas, &mut self.draining);
                 }
             }
         }

@@ -1,9 +1,7 @@
 //! A service as it would be under one stance: replicas that start, serve and are stopped, and requests that wait.
 
-use super::{Replicas, Settings};
+use super::{BACKLOG_MIN, Replicas, Settings};
 
-/// Less waiting than this is rounding.
-const BACKLOG_MIN: f64 = 1e-9;
 /// Fewer replicas are ordered only where that saves more than this share of them: small steps down are many actions for little.
 const STEP_DOWN_SHARE: f64 = 0.12;
 /// More replicas to work off a backlog are ordered once this many times those already ordered for it are wanted.
@@ -27,7 +25,7 @@ impl Aim<'_> {
     /// Of k replicas more, k start-up times are paid for nothing, and the backlog B that is left when they are ready takes
     /// B / (k capacity) seconds: least cost at k = √(price · B / (startup · capacity)).
     pub(super) fn at(&self, replicas: &Replicas, draining: &mut u32) -> u32 {
-        let current = replicas.ready + replicas.starting;
+        let current = replicas.ready.saturating_add(replicas.starting);
         let startup_s = f64::from(self.settings.startup_s);
         let capacity = self.settings.replica_capacity;
         if replicas.backlog <= BACKLOG_MIN {
@@ -77,8 +75,8 @@ impl Shadow {
         }
     }
 
-    /// Lets a second pass; true if it ends with a backlog.
-    pub(super) fn serve(&mut self, arrived: f64) -> bool {
+    /// Lets a second pass, and tells how many requests wait at its end.
+    pub(super) fn serve(&mut self, arrived: f64) -> f64 {
         self.now += 1;
         if self.now == self.orders.len() {
             self.now = 0;
@@ -88,7 +86,7 @@ impl Shadow {
         self.starting -= ready;
         let left = self.backlog + arrived - f64::from(self.ready) * self.capacity;
         self.backlog = left.max(0.0);
-        self.backlog > BACKLOG_MIN
+        self.backlog
     }
 
     /// Serving and starting: both are paid for.

@@ -59,7 +59,7 @@ fn a_level_that_jumps_is_taken_up_within_seconds_and_left_again() {
     let mut forecaster = after(loads.map(|rate| noise.load(rate)));
     let expected = forecaster.outlook().steady.load;
     assert!((200.0..280.0).contains(&expected), "{expected}");
-    for _ in 0..240 {
+    for _ in 0..1_500 {
         forecaster.observe(noise.load(240.0));
     }
     for _ in 0..12 {
