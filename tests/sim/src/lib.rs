@@ -4,5 +4,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod churn;
+pub mod draws;
 pub mod place;
 pub mod scale;

@@ -1,6 +1,7 @@
 //! `homeostat simulate`: what a policy would have made of a recorded load, beside its rivals.
 
 mod churn;
+mod columns;
 mod place;
 mod scale;
 

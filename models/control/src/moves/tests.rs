@@ -1,0 +1,111 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use units::{Bytes, ContainerId, Millicores, NodeId, Ratio, ServiceId, Timestamp};
+
+use super::*;
+use crate::place::{Container, Host, HostIndex, Hosts, Movable, Needs, Priority, Resources};
+
+fn room(cpu: u64) -> Resources {
+    Resources::new(Millicores(cpu), Bytes(cpu))
+}
+
+fn container(asks: Resources, movable: Movable) -> Container {
+    Container {
+        id: ContainerId::from("c"),
+        service: ServiceId::from("s"),
+        asks,
+        needs: Arc::new(Needs::default()),
+        priority: Priority::default(),
+        movable,
+    }
+}
+
+/// Hosts of 100 with containers of these sizes.
+fn hosts(on: &[&[u64]], movable: Movable) -> Hosts {
+    let host = |at: usize| Host::plain(NodeId::new(format!("h{at}")), room(100));
+    let mut hosts = Hosts::new((0..on.len()).map(host));
+    for (at, sizes) in on.iter().enumerate() {
+        for &size in *sizes {
+            hosts.add(container(room(size), movable), HostIndex(at));
+        }
+    }
+    hosts
+}
+
+fn at(minutes: i64) -> Timestamp {
+    Timestamp::from_millis(minutes * 60_000)
+}
+
+#[test]
+fn where_nothing_arrives_a_spare_host_is_emptied_at_once() {
+    let mut fleet = hosts(&[&[60], &[20, 10], &[55]], Movable::Yes);
+    let moves = Consolidator::default().plan(at(1), &mut fleet);
+    assert_eq!(moves.len(), 2);
+    assert_eq!(fleet.on(HostIndex(1)).len(), 0);
+}
+
+#[test]
+fn where_much_arrives_it_is_emptied_once_it_has_been_spare_for_long() {
+    let mut fleet = hosts(&[&[60], &[20, 10], &[55]], Movable::Yes);
+    let mut consolidator = Consolidator::default();
+    let mut emptied_at = None;
+    for minute in 0..60 {
+        consolidator.arrived(at(minute), room(20));
+        if !consolidator.plan(at(minute), &mut fleet).is_empty() {
+            emptied_at = Some(Duration::from_secs(60 * minute as u64));
+            break;
+        }
+        assert_eq!(consolidator.spare().into_iter().collect::<Vec<_>>(), [HostIndex(1)]);
+    }
+    assert_eq!(emptied_at, Some(Consolidation::default().proven));
+}
+
+#[test]
+fn what_may_not_be_moved_stays() {
+    let mut fleet = hosts(&[&[60], &[20, 10], &[55]], Movable::No);
+    assert!(Consolidator::default().plan(at(1), &mut fleet).is_empty());
+    assert!(relieve(&mut fleet, HostIndex(0), Ratio::saturating(0.5)).is_empty());
+}
+
+#[test]
+fn one_move_relieves_where_one_will_do() {
+    let mut fleet = hosts(&[&[5, 30, 50], &[40], &[10]], Movable::Yes);
+    let moves = relieve(&mut fleet, HostIndex(0), Ratio::saturating(0.6));
+    assert_eq!(moves.len(), 1);
+    assert_eq!(moves[0].to, HostIndex(2));
+    assert_eq!(fleet.used_on(HostIndex(0)), room(55));
+    let gone = relieve(&mut fleet, HostIndex(0), Ratio::saturating(0.0));
+    assert_eq!((gone.len(), fleet.on(HostIndex(0)).len()), (2, 0));
+}
+
+proptest! {
+    #[test]
+    fn plans_empty_hosts_whole_and_overfill_none(
+        sizes in prop::collection::vec(prop::collection::vec(1_u64..40, 0..3), 1..12),
+    ) {
+        let on: Vec<&[u64]> = sizes.iter().map(Vec::as_slice).collect();
+        let mut fleet = hosts(&on, Movable::Yes);
+        let used = fleet.used();
+        let moves = Consolidator::default().plan(at(5), &mut fleet);
+        for step in &moves {
+            prop_assert_eq!(fleet.on(step.from).len(), 0);
+        }
+        for host in fleet.indices() {
+            prop_assert!(fleet.used_on(host).fits(room(100)));
+        }
+        prop_assert_eq!(fleet.used(), used);
+    }
+
+    #[test]
+    fn planning_again_at_once_moves_nothing(
+        sizes in prop::collection::vec(prop::collection::vec(1_u64..40, 0..3), 1..12),
+    ) {
+        let on: Vec<&[u64]> = sizes.iter().map(Vec::as_slice).collect();
+        let mut fleet = hosts(&on, Movable::Yes);
+        let mut consolidator = Consolidator::default();
+        while !consolidator.plan(at(5), &mut fleet).is_empty() {}
+        prop_assert!(consolidator.plan(at(5), &mut fleet).is_empty());
+    }
+}

@@ -1,1 +1,0 @@
-//! Pods that arrive one by one and are placed on hosts for good.
