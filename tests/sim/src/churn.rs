@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use control::moves::Consolidator;
+use control::moves::{Consolidation, Consolidator};
 use control::place::{ContainerIndex, Host, HostIndex, Hosts, Intake, Placer, Resources};
 use units::{Bytes, Millicores, NodeId, Timestamp};
 
@@ -14,8 +14,6 @@ use crate::place::container;
 /// A host in the smallest part of it that is told apart.
 const HOST_PARTS: u64 = 100_000_000;
 const PARTS_PER_PERCENT: f64 = 1_000_000.0;
-/// Sizes closer than this are the same: 16.67 % six times over may be a host.
-const SIZE_SLACK_PARTS: f64 = 0.5;
 const MS_PER_MINUTE: f64 = 60_000.0;
 
 /// Something that takes a part of a host for a while.
@@ -66,6 +64,11 @@ pub enum ChurnError {
 
 /// Runs Homeostat's policy over the items. Those that end when they start, or before, are left out.
 pub fn churn(items: &[Item]) -> Result<Churn, ChurnError> {
+    churn_with(items, Consolidation::default())
+}
+
+/// As [`churn`], under other settings.
+pub fn churn_with(items: &[Item], settings: Consolidation) -> Result<Churn, ChurnError> {
     for (at, item) in items.iter().enumerate() {
         let size_percent = item.size_percent;
         if !(size_percent > 0.0 && size_percent <= 100.0) {
@@ -81,7 +84,7 @@ pub fn churn(items: &[Item]) -> Result<Churn, ChurnError> {
         return Err(ChurnError::NoItems);
     }
     items.sort_by(|a, b| a.start_min.total_cmp(&b.start_min));
-    let mut world = World::default();
+    let mut world = World::new(settings);
     for event in events(&items) {
         match event {
             Event::Arrives(at) => world.arrives(at, &items[at]),
@@ -135,7 +138,6 @@ fn events(items: &[Item]) -> impl Iterator<Item = Event> + use<> {
     events.into_iter().map(|(_, _, event)| event)
 }
 
-#[derive(Default)]
 struct World {
     hosts: Hosts,
     /// When each host was opened, in minutes; absent while it is closed.
@@ -148,10 +150,24 @@ struct World {
 }
 
 impl World {
+    fn new(settings: Consolidation) -> Self {
+        World {
+            hosts: Hosts::default(),
+            opened: Vec::new(),
+            placed: Vec::new(),
+            // Hosts are opened at will here, so no move is worth making only to keep an empty one.
+            placer: Placer::new(0.0),
+            consolidator: Consolidator::new(settings),
+            host_time_min: 0.0,
+            moves: 0,
+        }
+    }
+
     fn arrives(&mut self, at: usize, item: &Item) {
         let now = item.start_min;
         self.offer_an_empty_host();
-        let parts = (item.size_percent * PARTS_PER_PERCENT + SIZE_SLACK_PARTS).floor();
+        // Rounded down, by less than a part: six sixths of a host fit one.
+        let parts = (item.size_percent * PARTS_PER_PERCENT).floor();
         let asks = Resources::new(Millicores((parts as u64).clamp(1, HOST_PARTS)), Bytes(0));
         self.consolidator.arrived(time(now), asks);
         let container = container(at, asks);

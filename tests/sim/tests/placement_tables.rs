@@ -39,11 +39,17 @@ fn rows<const N: usize>(name: &str, columns: [&str; N]) -> Option<Vec<[f64; N]>>
 }
 
 fn resources(cpu_milli: f64, memory_mib: f64) -> Resources {
-    Resources::new(Millicores(cpu_milli as u64), Bytes::from_mib(memory_mib as u64))
+    Resources::new(
+        Millicores(cpu_milli as u64),
+        Bytes::from_mib(memory_mib as u64),
+    )
 }
 
 fn pods() -> Option<Vec<Resources>> {
-    let mut rows = rows("openb_pods.csv.gz", ["cpu_milli", "memory_mib", "creation_time"])?;
+    let mut rows = rows(
+        "openb_pods.csv.gz",
+        ["cpu_milli", "memory_mib", "creation_time"],
+    )?;
     rows.sort_by(|a, b| a[2].total_cmp(&b[2]));
     Some(rows.into_iter().map(|it| resources(it[0], it[1])).collect())
 }
@@ -59,27 +65,41 @@ fn is_within_a_hundredth(found: f64, printed: f64) -> bool {
 
 #[test]
 fn rivals_need_the_hosts_of_the_printed_table() {
-    let Some(pods) = pods().map(small) else { return };
+    let Some(pods) = pods().map(small) else {
+        return;
+    };
     for (policy, printed) in [(Policy::BestFit, 875.0), (Policy::Spread, 1_165.0)] {
         let found = fleet(&pods, HOST, policy).unwrap();
         assert_eq!((pods.len(), found.lower_bound), (8_111, 856));
-        assert!(is_within_a_hundredth(found.hosts_used as f64, printed), "{policy:?} {found:?}");
+        assert!(
+            is_within_a_hundredth(found.hosts_used as f64, printed),
+            "{policy:?} {found:?}"
+        );
     }
 }
 
 #[test]
 fn homeostat_needs_fewer_than_the_best_order_of_best_fit_and_moves_few() {
-    let Some(pods) = pods().map(small) else { return };
+    let Some(pods) = pods().map(small) else {
+        return;
+    };
     let placed = place(&vec![HOST; 866], &pods, Policy::Homeostat);
     assert!(placed.on.iter().all(Option::is_some));
-    assert!(placed.moves as f64 <= 0.02 * pods.len() as f64, "{} moves", placed.moves);
+    assert!(
+        placed.moves as f64 <= 0.02 * pods.len() as f64,
+        "{} moves",
+        placed.moves
+    );
 }
 
 #[test]
 fn deaths_are_survived_as_in_the_printed_table_and_better() {
     let Some(pods) = pods() else { return };
     let nodes = rows("openb_nodes.csv.gz", ["cpu_milli", "memory_mib"]).unwrap();
-    let nodes: Vec<Resources> = nodes.into_iter().map(|it| resources(it[0], it[1])).collect();
+    let nodes: Vec<Resources> = nodes
+        .into_iter()
+        .map(|it| resources(it[0], it[1]))
+        .collect();
     let found = |load, policy| failover(&nodes, &pods, Ratio::saturating(load), policy).unwrap();
     for (load, policy, share, unplaced) in [
         (0.95, Policy::BestFit, 1.0, 0.0),
@@ -90,19 +110,30 @@ fn deaths_are_survived_as_in_the_printed_table_and_better() {
         (0.98, Policy::Kube, 0.3983, 27.67),
     ] {
         let found = found(load, policy);
-        assert!(is_within_a_hundredth(found.failover_share, share), "{policy:?} {found:?}");
-        assert!(is_within_a_hundredth(found.unplaced, unplaced), "{policy:?} {found:?}");
+        assert!(
+            is_within_a_hundredth(found.failover_share, share),
+            "{policy:?} {found:?}"
+        );
+        assert!(
+            is_within_a_hundredth(found.unplaced, unplaced),
+            "{policy:?} {found:?}"
+        );
     }
     for load in [0.95, 0.98] {
         let found = found(load, Policy::Homeostat);
-        assert!(found.failover_share >= 0.99 && found.unplaced == 0.0, "{load} {found:?}");
+        assert!(
+            found.failover_share >= 0.99 && found.unplaced == 0.0,
+            "{load} {found:?}"
+        );
     }
 }
 
 #[test]
 fn a_folded_day_costs_little_more_than_the_bound() {
     let columns = ["creation_time", "deletion_time", "cpu_milli"];
-    let Some(rows) = rows("openb_pods.csv.gz", columns) else { return };
+    let Some(rows) = rows("openb_pods.csv.gz", columns) else {
+        return;
+    };
     let fits = rows.into_iter().filter(|it| it[2] <= 96_000.0);
     let items: Vec<Item> = fits
         .map(|[created_s, deleted_s, cpu_milli]| {
@@ -117,7 +148,10 @@ fn a_folded_day_costs_little_more_than_the_bound() {
         .collect();
     let found = churn(&items).unwrap();
     assert_eq!(found.items, 8_146);
-    assert!(found.host_time_ratio < RATIO_MAX && found.moves_per_item < MOVES_MAX, "{found:?}");
+    assert!(
+        found.host_time_ratio < RATIO_MAX && found.moves_per_item < MOVES_MAX,
+        "{found:?}"
+    );
 }
 
 /// Best fit with a packing every twelve minutes comes to 1.0814 with 0.0446.

@@ -8,14 +8,16 @@
 //!   minutes for each container that has to move. When nothing arrives this is at once.
 //!
 //! Meanwhile it is taken for new containers only where the others have no room, so that it may empty by itself. Both times grow as
-//! more is moved than was meant to be.
+//! more is moved than was meant to be; then nothing is emptied at once.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use units::Timestamp;
 
-use crate::place::{Container, ContainerIndex, HostIndex, Hosts, Movable, Move, Resources, obstacle, room};
+use crate::place::{
+    Container, ContainerIndex, HostIndex, Hosts, Movable, Move, Resources, obstacle, room,
+};
 
 /// How patient consolidation is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,7 +45,7 @@ const PACE: Duration = Duration::from_secs(600);
 /// Moves that may be made beyond what arrivals earned before patience grows.
 const CREDIT: f64 = 20.0;
 /// Patience grows with this power of how far the moves are beyond what was meant.
-const STRICTNESS: i32 = 2;
+const STRICTNESS: i32 = 4;
 /// Patience never grows beyond this many times.
 const PATIENCE_MAX: f64 = 30.0;
 /// Different amounts of free room that are looked at for one container, from the smallest on that suffices.
@@ -123,13 +125,7 @@ impl Consolidator {
         moves
     }
 
-    fn is_worth(
-        &self,
-        hosts: &Hosts,
-        candidate: &Spare,
-        waited: Duration,
-        pace: [f64; 2],
-    ) -> bool {
+    fn is_worth(&self, hosts: &Hosts, candidate: &Spare, waited: Duration, pace: [f64; 2]) -> bool {
         let patience = self.patience();
         if waited >= self.settings.proven.mul_f64(patience) {
             return true;
@@ -140,8 +136,10 @@ impl Consolidator {
             .zip(pace)
             .map(|(left, pace)| left / pace.max(f64::MIN_POSITIVE));
         let lasts_min = minutes.fold(f64::INFINITY, f64::min);
-        let each_min = self.settings.each_move.as_secs_f64() / 60.0;
-        lasts_min >= each_min * patience * hosts.on(candidate.host).len() as f64
+        let price_min =
+            self.settings.each_move.as_secs_f64() / 60.0 * hosts.on(candidate.host).len() as f64;
+        let waited_min = waited.as_secs_f64() / 60.0;
+        lasts_min >= price_min * patience && waited_min >= price_min * (patience - 1.0)
     }
 
     fn patience(&self) -> f64 {

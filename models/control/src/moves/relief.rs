@@ -62,8 +62,6 @@ fn next(hosts: &Hosts, host: HostIndex, excess: Resources) -> Option<(ContainerI
 fn roomiest(hosts: &Hosts, index: ContainerIndex, from: HostIndex) -> Option<HostIndex> {
     let (container, _) = hosts.container(index)?;
     let may = |it: &HostIndex| *it != from && obstacle(hosts, container, *it).is_none();
-    let rooms = hosts.with_room(container.asks).rev().take(ROOMS_MAX);
-    rooms
-        .filter_map(|(_, equals)| equals.iter().copied().find(may))
-        .next()
+    let mut rooms = hosts.with_room(container.asks).rev().take(ROOMS_MAX);
+    rooms.find_map(|(_, equals)| equals.iter().copied().find(may))
 }

@@ -50,14 +50,20 @@ fn where_nothing_arrives_a_spare_host_is_emptied_at_once() {
 fn where_much_arrives_it_is_emptied_once_it_has_been_spare_for_long() {
     let mut fleet = hosts(&[&[60], &[20, 10], &[55]], Movable::Yes);
     let mut consolidator = Consolidator::default();
-    let mut emptied_at = None;
     for minute in 0..60 {
         consolidator.arrived(at(minute), room(20));
+    }
+    let mut emptied_at = None;
+    for minute in 60..120 {
+        consolidator.arrived(at(minute), room(20));
         if !consolidator.plan(at(minute), &mut fleet).is_empty() {
-            emptied_at = Some(Duration::from_secs(60 * minute as u64));
+            emptied_at = Some(Duration::from_secs(60 * (minute as u64 - 60)));
             break;
         }
-        assert_eq!(consolidator.spare().into_iter().collect::<Vec<_>>(), [HostIndex(1)]);
+        assert_eq!(
+            consolidator.spare().into_iter().collect::<Vec<_>>(),
+            [HostIndex(1)]
+        );
     }
     assert_eq!(emptied_at, Some(Consolidation::default().proven));
 }

@@ -134,9 +134,7 @@ impl Hosts {
             *slot.services.entry(container.service.clone()).or_default() += 1;
         });
         let zones = self.spread.entry(container.service.clone()).or_default();
-        *zones
-            .entry(self.slots[on.0].host.zone.clone())
-            .or_default() += 1;
+        *zones.entry(self.slots[on.0].host.zone.clone()).or_default() += 1;
         self.used = self.used.plus(container.asks);
         self.containers[index.0] = Some((container, on));
     }
@@ -219,8 +217,8 @@ impl Hosts {
         let mut at = self.empty.last().map(|&(capacity, _)| capacity);
         while let Some(capacity) = at {
             kinds.push(capacity);
-            let below = self.empty.range(..(capacity, HostIndex(0)));
-            at = below.last().map(|&(capacity, _)| capacity);
+            let below = self.empty.range(..(capacity, HostIndex(0))).next_back();
+            at = below.map(|&(capacity, _)| capacity);
         }
         let largest = kinds
             .into_iter()

@@ -3,19 +3,19 @@
 //! The free room of a packed fleet lies about in slivers. A container moved into a sliver that it fits, or two exchanged that differ by
 //! about a sliver, bring that sliver to another host. This is done, the most room for a move first, until the container fits.
 
+use super::filter::other_than_room;
 use super::{
     Container, ContainerIndex, HostIndex, Hosts, Movable, Move, Placement, Resources, obstacle,
 };
-use super::filter::other_than_room;
 
 /// Hosts on which room is tried to be made: those with the most free already.
-const TARGETS_MAX: usize = 16;
+const TARGETS_MAX: usize = 32;
 /// Hosts whose slivers are looked at: those with the most free.
-const PARTNERS_MAX: usize = 96;
+const PARTNERS_MAX: usize = 512;
 /// Moves for one container at most; where more were needed no room is made.
 const MOVES_MAX: usize = 8;
 /// Hosts with room that are looked at for one container that leaves.
-const ROOMS_MAX: usize = 32;
+const ROOMS_MAX: usize = 64;
 
 /// Makes room by at most `moves_max` moves, which are done in `hosts` when this returns. The reserve takes nothing and is no target.
 /// Nothing is moved where it cannot be done.
@@ -40,7 +40,8 @@ pub fn make(
     };
     let partners = roomiest(PARTNERS_MAX);
     let could = |on: HostIndex| {
-        container.asks.fits(hosts.host(on).capacity) && other_than_room(hosts, container, on).is_none()
+        container.asks.fits(hosts.host(on).capacity)
+            && other_than_room(hosts, container, on).is_none()
     };
     let targets: Vec<HostIndex> = roomiest(PARTNERS_MAX)
         .into_iter()

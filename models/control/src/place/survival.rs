@@ -1,6 +1,7 @@
 //! N+1: whether what is on each host would fit elsewhere if it died.
 
-use super::{ContainerIndex, HostIndex, Hosts, obstacle};
+use super::filter::other_than_room;
+use super::{ContainerIndex, HostIndex, Hosts, Zones, obstacle};
 
 /// Different amounts of free room that are looked at for one container, from the smallest on that suffices.
 const ROOMS_MAX: usize = 64;
@@ -33,7 +34,10 @@ pub fn survival(hosts: &mut Hosts) -> Survival {
         if hosts.on(dead).len() == 0 {
             continue;
         }
-        let stranded = stranded_by(hosts, dead).len();
+        let stranded = match hosts.largest_empty() {
+            Some(empty) if takes_all(hosts, dead, empty) => 0,
+            Some(_) | None => stranded_by(hosts, dead).len(),
+        };
         survival.used += 1;
         survival.survivable += usize::from(stranded == 0);
         survival.stranded += stranded;
@@ -54,6 +58,14 @@ pub fn stranded_by(hosts: &mut Hosts, dead: HostIndex) -> Vec<ContainerIndex> {
     }
     super::room::undo(hosts, &moves);
     stranded
+}
+
+/// Whether an empty host could take all that is on another, which mostly saves looking for a place for each.
+fn takes_all(hosts: &Hosts, dead: HostIndex, empty: HostIndex) -> bool {
+    hosts.used_on(dead).fits(hosts.free(empty))
+        && hosts.on(dead).all(|(_, it)| {
+            it.needs.zones == Zones::Any && other_than_room(hosts, it, empty).is_none()
+        })
 }
 
 /// Best fit: the host other than `dead` that has the least left.

@@ -58,7 +58,10 @@ fn each_obstacle_is_named() {
         (container("big", room(7, 1)), Some(Obstacle::Cpu)),
         (container("big", room(1, 7)), Some(Obstacle::Memory)),
         (with(&|it| it.ports = vec![80]), Some(Obstacle::Port(80))),
-        (with(&|it| it.apart = Apart::OtherHosts), Some(Obstacle::Apart)),
+        (
+            with(&|it| it.apart = Apart::OtherHosts),
+            Some(Obstacle::Apart),
+        ),
         (
             with(&|it| it.architecture = Some("arm64".to_owned())),
             Some(Obstacle::Architecture),
@@ -95,8 +98,10 @@ fn the_host_with_the_image_and_the_cheaper_one_are_taken_of_equals() {
     pulled.images.insert("sha256:1".to_owned());
     let pulled = hosts.add_host(pulled);
     hosts.add(container("b", room(10, 10)), pulled);
-    let mut needs = Needs::default();
-    needs.image = "sha256:1".to_owned();
+    let needs = Needs {
+        image: "sha256:1".to_owned(),
+        ..Needs::default()
+    };
     let mut it = container("c", room(10, 10));
     it.needs = Arc::new(needs);
     assert_eq!(choose(&mut placer, &mut hosts, &it), Some(pulled));
@@ -108,7 +113,13 @@ fn the_largest_empty_host_is_kept_until_nothing_else_will_do() {
     let mut placer = Placer::new(0.0);
     let large = hosts.add_host(Host::plain(NodeId::from("large"), room(12, 12)));
     let order: Vec<Option<HostIndex>> = (0..4)
-        .map(|at| choose(&mut placer, &mut hosts, &container(&format!("c{at}"), room(10, 10))))
+        .map(|at| {
+            choose(
+                &mut placer,
+                &mut hosts,
+                &container(&format!("c{at}"), room(10, 10)),
+            )
+        })
         .collect();
     assert_eq!(
         order,
@@ -167,7 +178,9 @@ fn a_death_is_survived_where_all_of_it_fits_elsewhere() {
 fn is_consistent(hosts: &Hosts) {
     let mut used = Resources::default();
     for host in hosts.indices() {
-        let on = hosts.on(host).fold(Resources::default(), |all, (_, it)| all.plus(it.asks));
+        let on = hosts
+            .on(host)
+            .fold(Resources::default(), |all, (_, it)| all.plus(it.asks));
         assert_eq!(on, hosts.used_on(host));
         assert_eq!(hosts.free(host), hosts.host(host).capacity.minus(on));
         used = used.plus(on);

@@ -13,10 +13,7 @@ const ROWS_MAX: usize = 10_000_000;
 const BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
 /// The named columns of every row. A file that ends in `.gz` is unpacked. Errors name file, line and column.
-pub(super) fn read<const N: usize>(
-    path: &Path,
-    names: [&str; N],
-) -> anyhow::Result<Vec<[f64; N]>> {
+pub(super) fn read<const N: usize>(path: &Path, names: [&str; N]) -> anyhow::Result<Vec<[f64; N]>> {
     let (rows, _) = read_and(path, names, None)?;
     Ok(rows)
 }
@@ -60,7 +57,10 @@ fn read_and<const N: usize>(
     let mut positions = [0; N];
     for (position, name) in positions.iter_mut().zip(names) {
         *position = column(name).ok_or_else(|| {
-            anyhow!("{shown}:1: there is no column {name}; write {}", names.join(","))
+            anyhow!(
+                "{shown}:1: there is no column {name}; write {}",
+                names.join(",")
+            )
         })?;
     }
     let order = order.and_then(column);

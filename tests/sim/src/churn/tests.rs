@@ -19,10 +19,17 @@ fn one_item_costs_its_time() {
 
 #[test]
 fn the_bound_counts_large_items_and_rounds_up() {
-    let items = [item(0.0, 10.0, 51.0), item(0.0, 10.0, 52.0), item(0.0, 20.0, 1.0)];
+    let items = [
+        item(0.0, 10.0, 51.0),
+        item(0.0, 10.0, 52.0),
+        item(0.0, 20.0, 1.0),
+    ];
     assert_eq!(bound_min(&items), 2.0 * 10.0 + 10.0);
     let sixths = vec![item(0.0, 6.0, 100.0 / 6.0); 6];
-    assert_eq!((bound_min(&sixths), churn(&sixths).unwrap().host_time_min), (6.0, 6.0));
+    assert_eq!(
+        (bound_min(&sixths), churn(&sixths).unwrap().host_time_min),
+        (6.0, 6.0)
+    );
 }
 
 #[test]
@@ -43,7 +50,10 @@ fn what_is_no_item_is_refused() {
     let size_percent = 101.0;
     assert_eq!(
         churn(&[item(0.0, 1.0, 5.0), item(1.0, 2.0, size_percent)]),
-        Err(ChurnError::Size { at: 1, size_percent })
+        Err(ChurnError::Size {
+            at: 1,
+            size_percent
+        })
     );
     assert_eq!(
         churn(&[item(0.0, f64::INFINITY, 5.0)]),

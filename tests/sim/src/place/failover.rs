@@ -49,20 +49,25 @@ pub fn failover(
     if pods.iter().all(|pod| pod.cpu.0 == 0) {
         return Err(PlaceError::NoPods);
     }
-    let mut mean = Failover::default();
+    let mut sum = Failover::default();
     for draw in 0..DRAWS {
         let drawn = drawn(pods, cpu * load.get(), PODS_SEED + draw);
         let placed = place(&nodes, &drawn, policy);
         let (survivable, used) = deaths(&nodes, &drawn, &placed);
-        let part = 1.0 / f64::from(DRAWS);
         let unplaced = placed.on.iter().filter(|it| it.is_none()).count();
         let on_hosts = drawn.len() - unplaced;
-        mean.failover_share += part * survivable as f64 / used.max(1) as f64;
-        mean.unplaced += part * unplaced as f64;
-        mean.hosts_used += part * used as f64;
-        mean.moves_per_container += part * placed.moves as f64 / on_hosts.max(1) as f64;
+        sum.failover_share += survivable as f64 / used.max(1) as f64;
+        sum.unplaced += unplaced as f64;
+        sum.hosts_used += used as f64;
+        sum.moves_per_container += placed.moves as f64 / on_hosts.max(1) as f64;
     }
-    Ok(mean)
+    let mean = |sum: f64| sum / f64::from(DRAWS);
+    Ok(Failover {
+        failover_share: mean(sum.failover_share),
+        unplaced: mean(sum.unplaced),
+        hosts_used: mean(sum.hosts_used),
+        moves_per_container: mean(sum.moves_per_container),
+    })
 }
 
 /// Pods in the drawn order, without the one with which their CPU comes to `cpu`.

@@ -19,7 +19,10 @@ fn pods_that_fill_hosts_need_no_more_than_the_bound() {
     let pods = vec![room(500, 100); 40];
     for policy in ALL {
         let found = fleet(&pods, room(1_000, 1_000), policy).unwrap();
-        assert_eq!((found.hosts_used, found.lower_bound, found.moves), (20, 20, 0));
+        assert_eq!(
+            (found.hosts_used, found.lower_bound, found.moves),
+            (20, 20, 0)
+        );
     }
 }
 
