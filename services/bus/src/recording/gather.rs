@@ -72,7 +72,7 @@ pub async fn gather(
         files: Vec::new(),
         records: BTreeMap::new(),
         absent: Vec::new(),
-        scratch: scratch,
+        scratch,
     };
     for want in wants {
         gathered.topic(bus, want, span).await?;
