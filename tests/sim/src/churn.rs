@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use control::moves::{Consolidation, Consolidator};
-use control::place::{ContainerIndex, Host, HostIndex, Hosts, Intake, Placer, Resources};
+use control::place::{Aim, ContainerIndex, Host, HostIndex, Hosts, Intake, Placer, Resources};
 use units::{Bytes, Millicores, NodeId, Timestamp};
 
 use crate::place::container;
@@ -155,8 +155,7 @@ impl World {
             hosts: Hosts::default(),
             opened: Vec::new(),
             placed: Vec::new(),
-            // Hosts are opened at will here, so no move is worth making only to keep an empty one.
-            placer: Placer::new(0.0),
+            placer: Placer::new(Aim::Release, 0.0),
             consolidator: Consolidator::new(settings),
             host_time_min: 0.0,
             moves: 0,

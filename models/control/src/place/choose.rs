@@ -27,9 +27,21 @@ pub struct Placement {
     pub moves: Vec<Move>,
 }
 
+/// What a fleet's hosts are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Aim {
+    /// They are there, and are to take as much as they can: what is stranded decides, and moves make room.
+    #[default]
+    Fill,
+    /// They can be had and given back at will: the fullest are taken, so that others empty by themselves. Room that is stranded now is
+    /// not for long where containers come and go, and no move is made for it.
+    Release,
+}
+
 /// Chooses hosts, and learns from what arrives.
 #[derive(Debug, Clone)]
 pub struct Placer {
+    aim: Aim,
     stranded: Stranded,
     /// Moves that may be made for room: each placement earns a share of one.
     allowance: f64,
@@ -38,17 +50,23 @@ pub struct Placer {
 
 impl Default for Placer {
     fn default() -> Self {
-        Placer::new(0.02)
+        Placer::new(Aim::Fill, 0.02)
     }
 }
 
 impl Placer {
-    /// A placer that moves at most `moves_each` containers for each one it places, over time; 0.02 by default.
-    pub fn new(moves_each: f64) -> Self {
+    /// A placer that moves at most `moves_each` containers for each one it places, over time; 0.02 by default. Where hosts
+    /// are released it moves none.
+    pub fn new(aim: Aim, moves_each: f64) -> Self {
+        let moves_each = match aim {
+            Aim::Fill => moves_each.clamp(0.0, 1.0),
+            Aim::Release => 0.0,
+        };
         Placer {
+            aim,
             stranded: Stranded::default(),
             allowance: 0.0,
-            moves_each: moves_each.clamp(0.0, 1.0),
+            moves_each,
         }
     }
 
@@ -127,9 +145,10 @@ impl Placer {
             true => COST_WEIGHT * host.cost.get(),
             false => 0.0,
         };
-        self.stranded.growth(before, after)
-            + LEFT_WEIGHT * after.size(hosts.largest())
-            + pull
-            + opening
+        let stranded = match self.aim {
+            Aim::Fill => self.stranded.growth(before, after),
+            Aim::Release => 0.0,
+        };
+        stranded + LEFT_WEIGHT * after.size(hosts.largest()) + pull + opening
     }
 }

@@ -25,7 +25,7 @@ pub mod survival;
 #[cfg(test)]
 mod tests;
 
-pub use choose::{Placement, Placer};
+pub use choose::{Aim, Placement, Placer};
 pub use container::{Apart, Container, Movable, Needs, Priority, Zones};
 pub use filter::{Obstacle, obstacle};
 pub use host::{Cost, Host, Intake};

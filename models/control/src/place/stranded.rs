@@ -73,13 +73,13 @@ impl Stranded {
     fn work_out(&mut self) {
         let most = self.asked[0].max(self.asked[1]);
         let wholes = [self.whole.cpu.0, self.whole.memory.0];
-        for resource in 0..2 {
+        for (resource, whole) in wholes.into_iter().enumerate() {
             let scarcity = match most {
                 0.0 => 0.0,
                 most => (self.asked[resource] / most).powi(SCARCITY),
             };
             let sizes = frequent(&mut self.seen[resource]);
-            self.tables[resource] = table(&sizes, wholes[resource], scarcity);
+            self.tables[resource] = table(&sizes, whole, scarcity);
             self.asked[resource] *= KEPT;
         }
     }

@@ -110,7 +110,7 @@ fn the_host_with_the_image_and_the_cheaper_one_are_taken_of_equals() {
 #[test]
 fn the_largest_empty_host_is_kept_until_nothing_else_will_do() {
     let mut hosts = hosts(2, room(10, 10));
-    let mut placer = Placer::new(0.0);
+    let mut placer = Placer::new(Aim::Fill, 0.0);
     let large = hosts.add_host(Host::plain(NodeId::from("large"), room(12, 12)));
     let order: Vec<Option<HostIndex>> = (0..4)
         .map(|at| {
@@ -135,8 +135,13 @@ fn room_is_made_by_a_move_that_was_earned() {
     hosts.add(container("c", room(6, 1)), HostIndex(1));
     let it = container("d", room(7, 1));
     let none = BTreeSet::new();
-    assert_eq!(Placer::new(0.0).choose(&mut hosts, &it, &none), None);
-    let placement = Placer::new(1.0).choose(&mut hosts, &it, &none).unwrap();
+    assert_eq!(
+        Placer::new(Aim::Fill, 0.0).choose(&mut hosts, &it, &none),
+        None
+    );
+    let placement = Placer::new(Aim::Fill, 1.0)
+        .choose(&mut hosts, &it, &none)
+        .unwrap();
     assert_eq!((placement.on, placement.moves.len()), (HostIndex(0), 1));
     assert!(it.asks.fits(hosts.free(HostIndex(0))));
 }
@@ -198,7 +203,7 @@ proptest! {
         moves_each in 0.0..1.0_f64,
     ) {
         let mut hosts = hosts(count, room(100, 100));
-        let mut placer = Placer::new(moves_each);
+        let mut placer = Placer::new(Aim::Fill, moves_each);
         let mut moved = 0;
         for (at, (cpu, memory)) in sizes.iter().enumerate() {
             let it = container(&format!("c{at}"), room(*cpu, *memory));
