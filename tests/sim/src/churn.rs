@@ -1,7 +1,7 @@
 //! Items of one dimension that come and go on equal hosts, which are opened and closed at will.
 //!
 //! Departures at a time come before arrivals at it. A host without items is closed and costs nothing. Moves are free and instant,
-//! and counted. Homeostat's policy places each arrival and plans moves after each departure; it never knows an end before it comes.
+//! and counted. Homeostat's policy places each arrival and plans moves after each departure and every minute; it never knows an end before it comes.
 
 use std::collections::BTreeSet;
 
@@ -14,6 +14,8 @@ use crate::place::container;
 /// A host in the smallest part of it that is told apart.
 const HOST_PARTS: u64 = 100_000_000;
 const PARTS_PER_PERCENT: f64 = 1_000_000.0;
+/// While nothing happens moves are planned every minute, for so many minutes: by then no wait of the policy is still on.
+const TICKS_MAX: u32 = 480;
 const MS_PER_MINUTE: f64 = 60_000.0;
 
 /// Something that takes a part of a host for a while.
@@ -85,10 +87,19 @@ pub fn churn_with(items: &[Item], settings: Consolidation) -> Result<Churn, Chur
     }
     items.sort_by(|a, b| a.start_min.total_cmp(&b.start_min));
     let mut world = World::new(settings);
-    for event in events(&items) {
+    let mut before_min = items[0].start_min;
+    for (time_min, event) in events(&items) {
+        for tick in 1..=TICKS_MAX {
+            let tick_min = before_min + f64::from(tick);
+            if tick_min >= time_min {
+                break;
+            }
+            world.plans(tick_min);
+        }
+        before_min = time_min;
         match event {
             Event::Arrives(at) => world.arrives(at, &items[at]),
-            Event::Leaves(at) => world.leaves(at, items[at].end_min),
+            Event::Leaves(at) => world.leaves(at, time_min),
         }
     }
     Ok(Churn {
@@ -127,7 +138,7 @@ enum Event {
 }
 
 /// Everything that happens, in its order.
-fn events(items: &[Item]) -> impl Iterator<Item = Event> + use<> {
+fn events(items: &[Item]) -> impl Iterator<Item = (f64, Event)> + use<> {
     let mut events: Vec<(f64, u8, Event)> = Vec::with_capacity(2 * items.len());
     for (at, item) in items.iter().enumerate() {
         events.push((item.end_min, 0, Event::Leaves(at)));
@@ -135,7 +146,7 @@ fn events(items: &[Item]) -> impl Iterator<Item = Event> + use<> {
     }
     // Stable: of what happens at once, the item that came first goes first.
     events.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    events.into_iter().map(|(_, _, event)| event)
+    events.into_iter().map(|(time, _, event)| (time, event))
 }
 
 struct World {
@@ -190,6 +201,10 @@ impl World {
             return;
         };
         self.close_if_empty(from, now);
+        self.plans(now);
+    }
+
+    fn plans(&mut self, now: f64) {
         let moves = self.consolidator.plan(time(now), &mut self.hosts);
         self.moves += moves.len();
         for step in moves {
