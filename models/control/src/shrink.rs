@@ -132,7 +132,8 @@ pub(crate) fn removable<'a>(
     let serving = group
         .replicas
         .iter()
-        .filter(|replica| replica.record.is_serving())
+        // What a silent node said last is no promise that it still serves.
+        .filter(|replica| replica.record.is_serving() && state.is_fresh(replica, now))
         .count();
     let ours = group.replicas.iter().rev().filter(|replica| {
         replica.counts()

@@ -246,3 +246,20 @@ fn what_would_be_wanted_is_known_where_nothing_is_done() {
     assert_eq!(status.fleet.containers[&ContainerState::Running], 1);
     assert!(world.journal.is_empty() && world.commands.is_empty());
 }
+
+#[test]
+fn replicas_of_a_silent_node_are_no_reason_to_remove_another() {
+    let mut world = World::new(acting())
+        .with("a", "web-1", "web", policy(Some((2, 4))))
+        .with("b", "web-2", "web", policy(Some((2, 4))))
+        .with("c", "db-1", "db", policy(None))
+        .leading();
+    world.carry("web", 400.0, 0.0, 3);
+    world.actuate();
+    world.carry("web", 400.0, 0.0, 10);
+    assert_eq!(world.replicas("web"), 3);
+    // The host dies: what it held does not serve, though nothing says so.
+    world.nodes.remove(&units::NodeId::from("b"));
+    world.carry("web", 100.0, 0.0, 400);
+    assert_eq!(world.count(ActionKind::RemoveReplica), 0);
+}
