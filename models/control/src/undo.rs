@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use units::{
-    ActionKind, Check, Expectation, OutcomeResult, Phase, PlanEntry, ServiceId, Step, Timestamp,
-    VerdictKind,
+    ActionKind, Check, ContainerState, Expectation, OutcomeResult, Phase, PlanEntry, ServiceId,
+    Step, Timestamp, VerdictKind,
 };
 
 use crate::draft::{Decision, Draft, admit};
@@ -108,6 +108,8 @@ fn remove(state: &State, service: &ServiceId, entry: &PlanEntry, now: Timestamp)
         // One that serves by now has earned its place.
         if replica.record.made_by.is_some()
             && !replica.record.is_serving()
+            // A person froze it; it does not serve for that, and is theirs for as long.
+            && replica.record.state != ContainerState::Paused
             && state.is_fresh(&replica, now)
         {
             mode = mode.min(replica.record.policy.mode);

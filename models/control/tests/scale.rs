@@ -263,3 +263,16 @@ fn replicas_of_a_silent_node_are_no_reason_to_remove_another() {
     world.carry("web", 100.0, 0.0, 400);
     assert_eq!(world.count(ActionKind::RemoveReplica), 0);
 }
+
+#[test]
+fn a_replica_that_a_person_paused_is_not_removed_as_useless() {
+    let mut world = single();
+    world.carry("web", 230.0, 0.0, 3);
+    world.actuate();
+    let made = world.container("web-1-r1");
+    made.health = HealthState::Starting;
+    world.carry("web", 230.0, 0.0, 60);
+    world.container("web-1-r1").state = ContainerState::Paused;
+    world.carry("web", 230.0, 0.0, 200);
+    assert_eq!(world.count(ActionKind::RemoveReplica), 0);
+}
