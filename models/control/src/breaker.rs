@@ -1,9 +1,15 @@
 //! The common-cause breaker: many services sick at once, or most nodes silent, have one cause that no restart cures.
 //! Acting stops, a person is told, and only what already runs is finished.
 
+use std::time::Duration;
+
 use units::{BreakerEntry, Generation, ServiceId, Timestamp};
 
 use crate::state::State;
+
+/// What has been sick for longer than this, while nothing more became so, is no longer taken for something that happens to all at once:
+/// otherwise services that only a restart would heal would keep each other from it for ever.
+const STANDS_AFTER: Duration = Duration::from_secs(600);
 
 /// Open or closed, as the journal last said.
 #[derive(Debug, Clone, Default)]
@@ -66,8 +72,8 @@ pub(crate) fn change(
         }
         Some(until) if now < until => None,
         Some(_) => {
-            // Signals count here however long they have been open: it is not calm while they are.
-            let sick = sickness(state, Timestamp::EPOCH, leading_since, now);
+            // It is not calm while more becomes sick, or did a short while ago.
+            let sick = sickness(state, now - STANDS_AFTER, leading_since, now);
             match sick.reason {
                 Some(reason) => {
                     let reason = format!(
@@ -77,11 +83,17 @@ pub(crate) fn change(
                     entry(Some(now + config.hold), reason, sick.services)
                 }
                 None => {
-                    let reason = format!(
-                        "it is calm again: {} services have critical signals, fewer than {}",
-                        sick.services.len(),
-                        sick.threshold
-                    );
+                    let standing = state.signals.critical_services(Timestamp::EPOCH).len();
+                    let reason = match standing.checked_sub(sick.threshold) {
+                        None => format!(
+                            "it is calm again: {standing} services have critical signals, fewer than {}",
+                            sick.threshold
+                        ),
+                        Some(_) => format!(
+                            "no more became sick for {} s: the {standing} services that still are are looked at one by one",
+                            STANDS_AFTER.as_secs()
+                        ),
+                    };
                     entry(None, reason, sick.services)
                 }
             }

@@ -356,6 +356,31 @@ fn many_sick_at_once_stop_the_loop_until_it_is_calm() {
     assert_eq!(world.sent(), ["restart db-1", "restart queue-1"]);
 }
 
+#[test]
+fn what_stays_sick_after_a_common_cause_is_healed_one_by_one() {
+    let mut world = World::new(acting());
+    for service in ["web", "db", "queue", "mail"] {
+        world = world.with("a", &format!("{service}-1"), service, policy(None));
+    }
+    let mut world = world.leading();
+    for name in ["mail-1", "db-1", "queue-1", "web-1"] {
+        world.open(SignalKind::Unhealthy, name, Severity::Critical);
+    }
+    let sent = world.commands.len();
+    world.pass(secs(500));
+    assert!(world.core.status().breaker_open);
+    assert_eq!(world.commands.len(), sent);
+    world.pass(secs(400));
+    assert!(!world.core.status().breaker_open);
+    let said = &breakers(&world).last().unwrap().reason;
+    assert!(said.contains("looked at one by one"), "{said}");
+    assert!(world.commands.len() > sent);
+    assert!(
+        world.commands.len() <= sent + 2,
+        "two plans at once on a node"
+    );
+}
+
 fn breakers(world: &World) -> Vec<&BreakerEntry> {
     let entries = world.journal.iter().filter_map(|entry| match entry {
         JournalEntry::Breaker(entry) => Some(entry),
