@@ -10,6 +10,11 @@ use units::{
 
 /// Two tells of a node are as far apart here as there, give or take this, unless one of them had waited to be read.
 const DELIVERY_PLAY: Duration = Duration::from_secs(3);
+/// Two tells say how a node's clock goes beside that of this side only when they are further apart than this: of closer ones both may
+/// have waited, and be read in one go.
+const PACE_OVER: Duration = Duration::from_secs(6);
+/// Clocks drift apart by less than one part in this many.
+const DRIFT_PARTS: u32 = 1_000;
 
 /// All nodes.
 #[derive(Debug, Clone, Default)]
@@ -25,10 +30,11 @@ struct Node {
     /// When it last spoke, by its own clocks.
     at: Timestamp,
     steady: Option<Steady>,
-    /// When that was read.
-    read_at: Timestamp,
     /// When it last spoke, by the clock of this side.
     heard_at: Timestamp,
+    pace: Option<Pace>,
+    /// How far its time of day was ahead of this side's when it last spoke without waiting, in milliseconds.
+    ahead_ms: i64,
     containers: BTreeMap<ContainerId, ContainerRecord>,
 }
 
@@ -71,7 +77,13 @@ impl Fleet {
         if known.is_some_and(|known| !inventory.is_newer_than(known.at, known.steady)) {
             return touched;
         }
-        let heard_at = heard_at(known, &inventory, now);
+        let (heard_at, pace) = heard_at(known, &inventory, now);
+        let ahead_ms = match pace {
+            Some(pace) if pace.standing == Standing::Proven && heard_at == now => {
+                inventory.at.as_millis() - now.as_millis()
+            }
+            Some(_) | None => known.map_or(0, |known| known.ahead_ms),
+        };
         let NodeInventory {
             node,
             at,
@@ -107,8 +119,9 @@ impl Fleet {
         let state = Node {
             at,
             steady,
-            read_at: now,
             heard_at,
+            pace,
+            ahead_ms,
             containers,
         };
         self.nodes.insert(node, state);
@@ -147,6 +160,12 @@ impl Fleet {
 
     pub(crate) fn service_count(&self) -> usize {
         self.by_service.len()
+    }
+
+    /// A time that a node told, by the clock of this side.
+    pub(crate) fn here(&self, node: &NodeId, told: Timestamp) -> Timestamp {
+        let ahead_ms = self.nodes.get(node).map_or(0, |node| node.ahead_ms);
+        Timestamp::from_millis(told.as_millis().saturating_sub(ahead_ms))
     }
 
     /// Nodes that have not spoken for `stale`. One silent for `forgotten` is gone, not silent.
@@ -200,20 +219,62 @@ impl Fleet {
     }
 }
 
-/// When a node spoke, by the clock of this side. It says so itself where nothing else is known: its record may have lain in the
-/// topic for long. One that goes on as fast here as there is read as it speaks, however far its time of day is off.
-fn heard_at(known: Option<&Node>, inventory: &NodeInventory, now: Timestamp) -> Timestamp {
+/// How a node's steady clock stands to the clock of this side, by the tell that waited least to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pace {
+    there: Steady,
+    here: Timestamp,
+    standing: Standing,
+}
+
+/// What is known of the tell a pace is taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It may have waited itself.
+    Open,
+    /// Tells since have come as fast as they were made, so it did not wait.
+    Proven,
+}
+
+/// When a node spoke, by the clock of this side, and its pace. It says so itself where nothing else is known: its record may have lain
+/// in the topic, or on the node, for long. Once its steady clock has been seen to go on as fast here as there, that clock tells how
+/// long a record has waited, however far the time of day is off.
+fn heard_at(
+    known: Option<&Node>,
+    inventory: &NodeInventory,
+    now: Timestamp,
+) -> (Timestamp, Option<Pace>) {
     let said_at = inventory.at.min(now);
-    let Some((known, before, after)) =
-        known.and_then(|known| Some((known, known.steady?, inventory.steady?)))
-    else {
-        return said_at;
+    let Some(steady) = inventory.steady else {
+        return (said_at, None);
     };
-    let (there, here) = (after.since(before), now.since(known.read_at));
-    match after > before && there.abs_diff(here) <= DELIVERY_PLAY {
-        true => now,
-        false => said_at,
+    let anew = Pace {
+        there: steady,
+        here: now,
+        standing: Standing::Open,
+    };
+    let pace = known.and_then(|known| known.pace);
+    let Some(pace) = pace.filter(|pace| steady > pace.there) else {
+        return (said_at, Some(anew));
+    };
+    let is_proven = pace.standing == Standing::Proven;
+    let there = steady.since(pace.there);
+    let here = now.since(pace.here);
+    let drift = there / DRIFT_PARTS;
+    if here.abs_diff(there) > DELIVERY_PLAY && !is_proven {
+        // One of the two waited; which, those to come will tell.
+        return (said_at, Some(anew));
     }
+    let waited = here.saturating_sub(there + drift);
+    if waited > DELIVERY_PLAY {
+        return (now - waited, Some(pace));
+    }
+    if !is_proven && there <= PACE_OVER {
+        return (said_at, Some(pace));
+    }
+    let kept = if here <= there + drift { anew } else { pace };
+    let standing = Standing::Proven;
+    (now, Some(Pace { standing, ..kept }))
 }
 
 #[cfg(test)]
@@ -251,7 +312,7 @@ mod tests {
         let mut tell = |at: Timestamp, steady_s: Option<u64>| {
             read_at_s += 1;
             fleet.apply(inventory(at, steady_s), second(read_at_s));
-            fleet.nodes[&NodeId::from("a")].read_at == second(read_at_s)
+            fleet.nodes[&NodeId::from("a")].at == at
         };
         assert!(tell(second(0), Some(500)));
         assert!(tell(second(5 - 3_600), Some(505)), "set back");
@@ -282,6 +343,47 @@ mod tests {
             }
             assert_eq!(silent(&fleet, second(65)), 0, "{off_ms}");
             assert_eq!(silent(&fleet, second(66)), 1, "{off_ms}");
+        }
+    }
+
+    #[test]
+    fn tells_that_waited_together_on_a_node_are_no_news_of_now() {
+        let mut fleet = Fleet::default();
+        let mut tell = |at_s: i64, read_s: i64| {
+            fleet.apply(
+                inventory(second(at_s), Some(500 + at_s as u64)),
+                second(read_s),
+            );
+            silent(&fleet, second(read_s))
+        };
+        for at_s in (0..30).step_by(5) {
+            assert_eq!(tell(at_s, at_s), 0);
+        }
+        // Cut off from the log at 26: these waited on the node, some made within a second, and are read in one go at 90.
+        for at_s in [30, 31, 35, 36, 37, 40] {
+            assert_eq!(tell(at_s, 90), 1, "{at_s}");
+        }
+        assert_eq!(tell(90, 90), 0);
+        // The same for a controller that has just begun to read.
+        let mut fresh = Fleet::default();
+        for at_s in [30, 31, 35, 36, 37, 40] {
+            fresh.apply(inventory(second(at_s), Some(500 + at_s as u64)), second(90));
+            assert_eq!(silent(&fresh, second(90)), 1, "{at_s}");
+        }
+    }
+
+    #[test]
+    fn clocks_that_drift_apart_do_not_make_a_node_silent() {
+        let mut fleet = Fleet::default();
+        for step in 0..20_000_i64 {
+            // Half a second an hour slower than here, and its time of day an hour behind.
+            let there_ms = 500_000 + step * 5_000 - step * 5_000 / 7_200;
+            let tell = NodeInventory {
+                steady: Some(Steady::from_millis(there_ms as u64)),
+                ..inventory(second(step * 5 - 3_600), None)
+            };
+            fleet.apply(tell, second(step * 5));
+            assert!(step < 3 || silent(&fleet, second(step * 5)) == 0, "{step}");
         }
     }
 

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use units::{
-    Action, ContainerEvent, ContainerId, ContainerName, EventKind, OutcomeResult, PlanEntry,
-    ServiceId, Timestamp,
+    Action, ContainerEvent, ContainerId, ContainerName, EventKind, NodeId, OutcomeResult,
+    PlanEntry, ServiceId, Timestamp,
 };
 
+use crate::fleet::Fleet;
 use crate::plans::{Plans, is_answered};
 
 /// Changes remembered for one service; more at once only prove the same.
@@ -21,7 +22,9 @@ pub(crate) struct People(BTreeMap<ServiceId, VecDeque<Touch>>);
 
 #[derive(Debug, Clone, PartialEq)]
 struct Touch {
+    /// By the clock of its node, which may be off.
     at: Timestamp,
+    node: NodeId,
     container: ContainerId,
     name: ContainerName,
 }
@@ -53,6 +56,7 @@ impl People {
         let touches = self.0.entry(event.service.clone()).or_default();
         let touch = Touch {
             at: event.at,
+            node: event.node,
             container: event.container,
             name: event.name,
         };
@@ -67,35 +71,44 @@ impl People {
         Some(event.service)
     }
 
-    /// When somebody else last changed something about a service.
-    pub(crate) fn last(&self, plans: &Plans, service: &ServiceId) -> Option<Timestamp> {
+    /// When somebody else last changed something about a service, by the clock of this side.
+    pub(crate) fn last(
+        &self,
+        plans: &Plans,
+        fleet: &Fleet,
+        service: &ServiceId,
+    ) -> Option<Timestamp> {
         let touches = self.0.get(service)?;
-        let theirs = touches
-            .iter()
-            .rev()
-            .find(|touch| !plans.acted(service).any(|entry| explains(entry, touch)));
-        theirs.map(|touch| touch.at)
+        let theirs = touches.iter().filter(|touch| {
+            let mut acted = plans.acted(service);
+            !acted.any(|entry| explains(entry, touch, fleet))
+        });
+        theirs.map(|touch| fleet.here(&touch.node, touch.at)).max()
     }
 
     /// Forgets what no longer holds anything back.
-    pub(crate) fn prune(&mut self, now: Timestamp, hold: Duration) {
+    pub(crate) fn prune(&mut self, fleet: &Fleet, now: Timestamp, hold: Duration) {
         let before = now - (hold * 2).max(Duration::from_secs(600));
         self.0.retain(|_, touches| {
-            touches.retain(|touch| touch.at >= before);
+            touches.retain(|touch| fleet.here(&touch.node, touch.at) >= before);
             !touches.is_empty()
         });
     }
 }
 
 /// The change came of this plan: its container, in its time.
-fn explains(entry: &PlanEntry, touch: &Touch) -> bool {
+fn explains(entry: &PlanEntry, touch: &Touch, fleet: &Fleet) -> bool {
     let plan = &entry.plan;
-    let last = entry.outcomes.iter().map(|outcome| outcome.at).max();
+    let touched_at = fleet.here(&touch.node, touch.at);
+    let ended = entry.outcomes.iter();
+    let last = ended
+        .map(|outcome| fleet.here(&outcome.node, outcome.at))
+        .max();
     let end = match last {
         Some(at) if is_answered(entry) => at.max(plan.created_at),
         Some(_) | None => plan.deadline + LATE,
     };
-    if touch.at + SLACK < plan.created_at || touch.at > end + SLACK {
+    if touched_at + SLACK < plan.created_at || touched_at > end + SLACK {
         return false;
     }
     let by_step = plan.steps.iter().any(|step| match &step.action {

@@ -43,14 +43,14 @@ impl State {
     /// The end of the time in which people's changes keep the loop away from a service; it may have passed.
     pub(crate) fn hold_end(&self, service: &ServiceId) -> Timestamp {
         self.people
-            .last(&self.plans, service)
+            .last(&self.plans, &self.fleet, service)
             .map_or(Timestamp::EPOCH, |at| at + self.config.people_hold)
     }
 
     pub(crate) fn prune(&mut self, now: Timestamp) {
         self.signals.prune(now);
         self.plans.prune(now);
-        self.people.prune(now, self.config.people_hold);
+        self.people.prune(&self.fleet, now, self.config.people_hold);
         self.loads.prune(now);
     }
 }

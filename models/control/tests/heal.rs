@@ -381,6 +381,52 @@ fn what_stays_sick_after_a_common_cause_is_healed_one_by_one() {
     );
 }
 
+#[test]
+fn people_are_left_alone_on_a_node_whose_clock_is_off() {
+    let mut world = World::new(acting())
+        .with("a", "web-1", "web", policy(None))
+        .leading();
+    let mut steady_ms = 500_000;
+    let off = secs(300);
+    let mut speak = |world: &mut World| {
+        world.now = world.now + secs(5);
+        steady_ms += 5_000;
+        let inventory = units::NodeInventory {
+            node: "a".into(),
+            at: world.now - off,
+            steady: Some(units::Steady::from_millis(steady_ms)),
+            capacity: units::NodeCapacity::default(),
+            engine: units::EngineInfo::default(),
+            containers: world.nodes[&units::NodeId::from("a")].clone(),
+        };
+        world.auditor.observe_inventory(&inventory);
+        world.tell(Event::Inventory(Box::new(inventory)));
+    };
+    // The clock was set back; the node speaks on.
+    for _ in 0..120 {
+        speak(&mut world);
+    }
+    let (node, record) = world.place("web-1");
+    world.tell(Event::Container(Box::new(units::ContainerEvent {
+        at: world.now - off,
+        at_unix_ns: None,
+        node,
+        service: record.service,
+        container: record.id,
+        name: record.name,
+        kind: EventKind::Updated,
+    })));
+    world.open(SignalKind::Hang, "web-1", Severity::Critical);
+    for _ in 0..10 {
+        speak(&mut world);
+    }
+    assert!(world.commands.is_empty(), "50 s after the change");
+    for _ in 0..4 {
+        speak(&mut world);
+    }
+    assert_eq!(world.sent(), ["restart web-1"]);
+}
+
 fn breakers(world: &World) -> Vec<&BreakerEntry> {
     let entries = world.journal.iter().filter_map(|entry| match entry {
         JournalEntry::Breaker(entry) => Some(entry),
