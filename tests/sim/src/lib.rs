@@ -7,3 +7,4 @@ pub mod churn;
 pub mod draws;
 pub mod place;
 pub mod scale;
+pub mod world;

@@ -1,0 +1,268 @@
+//! Containers, as their engine and as the world knows them.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use units::{
+    CommandId, ContainerId, ContainerName, ContainerRecord, ContainerState, EventKind, HealthState,
+    Limits, Millicores, PlanId, Policy, ServiceId, Timestamp,
+};
+
+/// Ends that count as one loop.
+pub(super) const LOOP_WITHIN: Duration = Duration::from_secs(120);
+/// Share of its memory limit that a process holds after its start.
+const MEMORY_AT_START: f64 = 0.3;
+/// A crashing process lives this long.
+const CRASHES_AFTER: Duration = Duration::from_secs(4);
+/// The engine's own wait before it starts a crashed container again grows up to this.
+const BACKOFF_MOST: Duration = Duration::from_secs(60);
+/// Ends remembered.
+const ENDS_MAX: usize = 16;
+
+/// What is wrong with a process.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Ill {
+    /// It takes requests and does no work; its health check knows nothing of that.
+    Hung,
+    /// Its health check fails, and rightly.
+    Failing,
+    /// It takes this share of its memory limit more each second.
+    Leaking(f64),
+    /// It ends soon after each start.
+    Crashing,
+    /// Its health check fails although it works.
+    Slandered,
+    /// Its health check passes although it should not.
+    Flattered,
+}
+
+/// How an illness goes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cure {
+    /// By a restart.
+    Restart,
+    /// Not before its cause is gone.
+    Patience,
+}
+
+/// One container.
+#[derive(Debug, Clone)]
+pub(super) struct Container {
+    pub(super) id: ContainerId,
+    pub(super) name: ContainerName,
+    pub(super) service: usize,
+    pub(super) policy: Policy,
+    pub(super) state: ContainerState,
+    pub(super) health: HealthState,
+    pub(super) restarts: u64,
+    /// By its node's clock, as all times that an engine tells.
+    pub(super) created_at: Timestamp,
+    pub(super) started_at: Option<Timestamp>,
+    pub(super) finished_at: Option<Timestamp>,
+    pub(super) exit_code: Option<i64>,
+    pub(super) limits: Limits,
+    pub(super) replica_of: Option<ContainerId>,
+    pub(super) made_by: Option<PlanId>,
+    pub(super) command: Option<CommandId>,
+    /// Somebody wants it to run.
+    pub(super) wanted: bool,
+    pub(super) ill: Option<(Ill, Cure)>,
+    /// Share of its memory limit.
+    pub(super) memory: f64,
+    /// From here on by true time: when its process began, when it can serve, when it stopped serving, since when it counts.
+    pub(super) began_at: Timestamp,
+    pub(super) ready_at: Timestamp,
+    pub(super) ceased_at: Option<Timestamp>,
+    pub(super) counts_since: Timestamp,
+    pub(super) again_at: Option<Timestamp>,
+    /// Ends by itself, newest last.
+    pub(super) ends: VecDeque<Timestamp>,
+    /// CPU it uses, in millicores, and the share of its time it waits for its limit.
+    pub(super) use_millicores: f64,
+    pub(super) throttled: f64,
+}
+
+impl Container {
+    pub(super) fn record(&self, service: &ServiceId) -> ContainerRecord {
+        ContainerRecord {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            service: service.clone(),
+            image: "image:1".to_owned(),
+            state: self.state,
+            health: self.health,
+            restarts: self.restarts,
+            created_at: Some(self.created_at),
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            exit_code: self.exit_code,
+            limits: self.limits,
+            policy: self.policy,
+            label_problems: Vec::new(),
+            replica_of: self.replica_of.clone(),
+            made_by: self.made_by.clone(),
+            copy_obstacles: Vec::new(),
+            spec: None,
+        }
+    }
+
+    /// Its engine would say that it serves.
+    pub(super) fn serves(&self) -> bool {
+        self.state == ContainerState::Running
+            && matches!(self.health, HealthState::None | HealthState::Healthy)
+    }
+
+    /// It does its work.
+    pub(super) fn works(&self, now: Timestamp) -> bool {
+        let fit = match self.ill {
+            Some((Ill::Hung | Ill::Failing | Ill::Crashing | Ill::Flattered, _)) => false,
+            Some((Ill::Leaking(_) | Ill::Slandered, _)) | None => true,
+        };
+        self.state == ContainerState::Running && self.ready_at <= now && fit
+    }
+
+    /// It is a replica, or will be.
+    pub(super) fn counts(&self) -> bool {
+        match self.state {
+            ContainerState::Running | ContainerState::Paused => true,
+            ContainerState::Created => self.made_by.is_some(),
+            ContainerState::Restarting | ContainerState::Exited | ContainerState::Dead => false,
+        }
+    }
+
+    /// What its limit allows.
+    pub(super) fn capacity(&self) -> f64 {
+        self.limits.cpu.unwrap_or(Millicores::CORE).0 as f64
+    }
+
+    /// Its process begins. `clock` is its node's.
+    pub(super) fn start(
+        &mut self,
+        now: Timestamp,
+        clock: Timestamp,
+        startup: Duration,
+        checked: Checked,
+    ) {
+        if !self.counts() {
+            self.counts_since = now;
+        }
+        self.state = ContainerState::Running;
+        self.health = match checked {
+            Checked::Yes => HealthState::Starting,
+            Checked::No => HealthState::None,
+        };
+        self.started_at = Some(clock);
+        self.finished_at = None;
+        self.exit_code = None;
+        self.again_at = None;
+        self.memory = MEMORY_AT_START;
+        self.began_at = now;
+        self.ready_at = now + startup;
+        if let Some((Ill::Leaking(_) | Ill::Hung | Ill::Failing, Cure::Restart)) = self.ill {
+            self.ill = None;
+        }
+        self.note_serving(now);
+    }
+
+    /// Its process ends.
+    pub(super) fn end(&mut self, now: Timestamp, clock: Timestamp, code: i64) {
+        self.state = ContainerState::Exited;
+        self.finished_at = Some(clock);
+        self.exit_code = Some(code);
+        self.use_millicores = 0.0;
+        self.note_serving(now);
+    }
+
+    /// What has become of it since the last look. Tells what the engine would tell.
+    pub(super) fn advance(
+        &mut self,
+        since: Timestamp,
+        now: Timestamp,
+        clock: Timestamp,
+        startup: Duration,
+        checked: Checked,
+    ) -> Vec<EventKind> {
+        let mut told = Vec::new();
+        if self.state == ContainerState::Restarting && self.again_at.is_some_and(|at| at <= now) {
+            self.restarts += 1;
+            self.start(now, clock, startup, checked);
+            told.push(EventKind::Started);
+        }
+        if self.state != ContainerState::Running {
+            return told;
+        }
+        let crashes =
+            matches!(self.ill, Some((Ill::Crashing, _))) && self.began_at + CRASHES_AFTER <= now;
+        if let Some((Ill::Leaking(share), _)) = self.ill {
+            self.memory += share * now.since(since).as_secs_f64();
+        }
+        let code = match (crashes, self.memory >= 1.0) {
+            (_, true) => {
+                told.push(EventKind::OutOfMemory);
+                Some(137)
+            }
+            (true, false) => Some(1),
+            (false, false) => None,
+        };
+        if let Some(code) = code {
+            self.crash(now, clock, code);
+            told.push(EventKind::Died {
+                exit_code: Some(code),
+            });
+            return told;
+        }
+        if checked == Checked::Yes
+            && let Some(health) = self.check(now)
+        {
+            self.health = health;
+            told.push(EventKind::Health { state: health });
+        }
+        self.note_serving(now);
+        told
+    }
+
+    fn crash(&mut self, now: Timestamp, clock: Timestamp, code: i64) {
+        self.end(now, clock, code);
+        self.state = ContainerState::Restarting;
+        self.ends.push_back(now);
+        if self.ends.len() > ENDS_MAX {
+            self.ends.pop_front();
+        }
+        let lately = self.ends_since(now - LOOP_WITHIN);
+        let wait = Duration::from_secs(1 << lately.min(6)).min(BACKOFF_MOST);
+        self.again_at = Some(now + wait);
+    }
+
+    pub(super) fn ends_since(&self, since: Timestamp) -> usize {
+        self.ends.iter().filter(|at| **at >= since).count()
+    }
+
+    /// The health check's new word, when it changes its mind.
+    fn check(&self, now: Timestamp) -> Option<HealthState> {
+        let fails = match self.ill {
+            Some((Ill::Failing | Ill::Slandered, _)) => true,
+            Some((Ill::Hung | Ill::Leaking(_) | Ill::Crashing | Ill::Flattered, _)) | None => false,
+        };
+        let next = match (self.ready_at <= now, fails) {
+            (false, _) => self.health,
+            (true, true) => HealthState::Unhealthy,
+            (true, false) => HealthState::Healthy,
+        };
+        (next != self.health).then_some(next)
+    }
+
+    pub(super) fn note_serving(&mut self, now: Timestamp) {
+        if self.serves() {
+            self.ceased_at = None;
+        } else if self.ceased_at.is_none() {
+            self.ceased_at = Some(now);
+        }
+    }
+}
+
+/// Whether the service has a health check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Checked {
+    Yes,
+    No,
+}

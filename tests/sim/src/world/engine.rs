@@ -1,0 +1,262 @@
+//! What an engine does when it is asked: in its own time, and not always.
+
+use std::time::Duration;
+
+use units::{Action, Command, ContainerId, ContainerState, EventKind, OutcomeResult, Timestamp};
+
+use super::World;
+use super::agenda::Happening;
+use super::container::Container;
+use super::log::Author;
+
+/// How an engine is disposed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Mood {
+    /// It answers nothing until then.
+    pub(super) away_until: Timestamp,
+    /// Shares of calls that fail, that fail half-way, and whose answer is lost.
+    pub(super) fails: f64,
+    pub(super) halves: f64,
+    pub(super) loses: f64,
+    /// It takes so many times as long: a slow disk, an image that has to be fetched.
+    pub(super) slow: u32,
+}
+
+impl Default for Mood {
+    fn default() -> Self {
+        Mood {
+            away_until: Timestamp::EPOCH,
+            fails: 0.0,
+            halves: 0.0,
+            loses: 0.0,
+            slow: 1,
+        }
+    }
+}
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Works,
+    /// Nothing was changed.
+    Fails,
+    /// It was stopped, and the rest failed.
+    FailsHalf,
+    /// It works, and the answer is lost.
+    LostDone,
+    /// It does nothing, and that answer is lost.
+    LostUndone,
+}
+
+/// A call the engine works on.
+#[derive(Debug, Clone)]
+pub(super) struct Operation {
+    pub(super) command: Command,
+    pub(super) fate: Fate,
+}
+
+impl World {
+    /// Asks the engine for what a command says.
+    pub(super) fn ask_engine(&mut self, at: usize, command: Command) {
+        let mood = self.nodes[at].mood;
+        let fate = if self.dice.engine.chance(mood.fails) {
+            Fate::Fails
+        } else if self.dice.engine.chance(mood.halves) {
+            Fate::FailsHalf
+        } else if self.dice.engine.chance(mood.loses) {
+            match self.dice.engine.chance(0.6) {
+                true => Fate::LostDone,
+                false => Fate::LostUndone,
+            }
+        } else {
+            Fate::Works
+        };
+        let took = match &command.action {
+            Action::Restart { .. } | Action::RemoveReplica { .. } => {
+                self.dice.engine.millis(150, 4_000)
+            }
+            Action::CreateReplica { .. } => self.dice.engine.millis(200, 3_000),
+            Action::UpdateLimits { .. } => self.dice.engine.millis(20, 200),
+        };
+        // The engine's client gives up at half a minute beyond the grace.
+        let took = (took * mood.slow).min(Duration::from_secs(38));
+        let stops = match &command.action {
+            Action::Restart { .. } | Action::RemoveReplica { .. } => {
+                matches!(fate, Fate::Works | Fate::FailsHalf | Fate::LostDone)
+            }
+            Action::CreateReplica { .. } | Action::UpdateLimits { .. } => false,
+        };
+        if stops {
+            self.stop_container(at, command.action.target(), Author::Role);
+        }
+        let node = &mut self.nodes[at];
+        node.count += 1;
+        let (boot, number) = (node.boot, node.count);
+        node.operations.insert(number, Operation { command, fate });
+        self.agenda
+            .note(self.now + took, Happening::Done(at, boot, number));
+    }
+
+    /// The engine is done.
+    pub(super) fn done(&mut self, at: usize, boot: u32, number: u64) {
+        if self.nodes[at].boot != boot {
+            return;
+        }
+        let Some(operation) = self.nodes[at].operations.remove(&number) else {
+            return;
+        };
+        let Operation { command, fate } = operation;
+        self.oracle.ended(&command.id);
+        let result = match fate {
+            Fate::Works | Fate::LostDone => self.carry_out(at, &command),
+            Fate::Fails | Fate::LostUndone => failed("the engine said no"),
+            Fate::FailsHalf => {
+                self.left_half(at, &command);
+                failed("the engine did half of it")
+            }
+        };
+        self.say_inventory(at);
+        match fate {
+            Fate::Works | Fate::Fails | Fate::FailsHalf => self.answered(at, &command, result),
+            Fate::LostDone | Fate::LostUndone => self.unanswered(at, &command),
+        }
+    }
+
+    fn carry_out(&mut self, at: usize, command: &Command) -> OutcomeResult {
+        let target = command.action.target().clone();
+        if !self.nodes[at].containers.contains_key(&target) {
+            return OutcomeResult::Vanished;
+        }
+        match &command.action {
+            Action::Restart { .. } => {
+                self.start_container(at, &target, Author::Role);
+                succeeded(None)
+            }
+            Action::RemoveReplica { .. } => {
+                self.tell(at, &target, EventKind::Removed, Author::Role);
+                self.nodes[at].containers.remove(&target);
+                succeeded(None)
+            }
+            Action::UpdateLimits { limits, .. } => {
+                let Some(container) = self.nodes[at].containers.get_mut(&target) else {
+                    return OutcomeResult::Vanished;
+                };
+                let previous = container.limits;
+                container.limits.cpu = limits.cpu.or(previous.cpu);
+                container.limits.memory = limits.memory.or(previous.memory);
+                self.tell(at, &target, EventKind::Updated, Author::Role);
+                OutcomeResult::Succeeded {
+                    created: None,
+                    previous: Some(previous),
+                }
+            }
+            Action::CreateReplica { name, .. } => {
+                let mut all = self.nodes[at].containers.values();
+                if all.any(|it| it.name == *name) {
+                    return failed("the name is taken");
+                }
+                let mut copy = self.nodes[at].containers[&target].clone();
+                copy.name = name.clone();
+                copy.replica_of = Some(target);
+                copy.made_by = Some(command.plan.clone());
+                copy.command = Some(command.id.clone());
+                let id = self.create_container(at, copy, Author::Role);
+                succeeded(Some(id))
+            }
+        }
+    }
+
+    /// Makes a container like this one and starts it.
+    pub(super) fn create_container(
+        &mut self,
+        at: usize,
+        like: Container,
+        author: Author,
+    ) -> ContainerId {
+        let now = self.now;
+        let node = &mut self.nodes[at];
+        let (id, clock) = (node.fresh(), node.clock(now));
+        let container = Container {
+            id: id.clone(),
+            state: ContainerState::Created,
+            restarts: 0,
+            created_at: clock,
+            wanted: true,
+            ill: None,
+            ceased_at: Some(Timestamp::EPOCH),
+            counts_since: now,
+            again_at: None,
+            ends: Default::default(),
+            use_millicores: 0.0,
+            throttled: 0.0,
+            ..like
+        };
+        node.containers.insert(id.clone(), container);
+        self.tell(at, &id, EventKind::Created, author);
+        self.start_container(at, &id, author);
+        id
+    }
+
+    pub(super) fn start_container(&mut self, at: usize, id: &ContainerId, author: Author) {
+        let now = self.now;
+        let clock = self.nodes[at].clock(now);
+        let Some(container) = self.nodes[at].containers.get_mut(id) else {
+            return;
+        };
+        let service = &self.services[container.service];
+        container.start(now, clock, service.startup, service.checked);
+        self.tell(at, id, EventKind::Started, author);
+    }
+
+    pub(super) fn stop_container(&mut self, at: usize, id: &ContainerId, author: Author) {
+        let now = self.now;
+        let clock = self.nodes[at].clock(now);
+        let Some(container) = self.nodes[at].containers.get_mut(id) else {
+            return;
+        };
+        let ran = matches!(
+            container.state,
+            ContainerState::Running | ContainerState::Paused | ContainerState::Restarting
+        );
+        container.again_at = None;
+        if !ran {
+            return;
+        }
+        container.end(now, clock, 143);
+        let signal = Some("15".to_owned());
+        self.tell(at, id, EventKind::Stopping { signal }, author);
+        let exit_code = Some(143);
+        self.tell(at, id, EventKind::Died { exit_code }, Author::Role);
+    }
+
+    /// A restart that only stopped is made good by a person, who reads of the failed plan; a removal that only stopped stays.
+    fn left_half(&mut self, at: usize, command: &Command) {
+        let target = command.action.target();
+        match &command.action {
+            Action::Restart { .. } => {
+                let wait = self.dice.engine.secs(60, 240);
+                let back = super::faults::Lasting::Stopped(at, target.clone());
+                self.agenda.note(self.now + wait, Happening::Over(back));
+            }
+            Action::RemoveReplica { .. } => {
+                if let Some(container) = self.nodes[at].containers.get_mut(target) {
+                    container.wanted = false;
+                }
+            }
+            Action::CreateReplica { .. } | Action::UpdateLimits { .. } => {}
+        }
+    }
+}
+
+pub(super) fn failed(error: &str) -> OutcomeResult {
+    OutcomeResult::Failed {
+        error: error.to_owned(),
+    }
+}
+
+pub(super) fn succeeded(created: Option<ContainerId>) -> OutcomeResult {
+    OutcomeResult::Succeeded {
+        created,
+        previous: None,
+    }
+}

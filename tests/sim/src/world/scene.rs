@@ -1,0 +1,143 @@
+//! What a seed begins with.
+
+use std::time::Duration;
+
+use units::{
+    ContainerName, ContainerState, HealthState, Limits, Millicores, Mode, NodeId, Policy, Ratio,
+    ScalePolicy, ScaleTarget, ServiceId, Timestamp,
+};
+
+use super::container::{Checked, Container};
+use super::dice::Dice;
+use super::node::Node;
+
+/// A service: what its containers have in common.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) id: ServiceId,
+    pub(super) startup: Duration,
+    pub(super) checked: Checked,
+    pub(super) scale: Option<ScalePolicy>,
+    /// CPU asked of all its replicas together, in millicores.
+    pub(super) demand: f64,
+    cpu: Millicores,
+    replicas: u32,
+}
+
+impl Service {
+    fn carried(&self, replicas: u32) -> f64 {
+        let target = self.scale.map_or(0.7, |scale| {
+            let ScaleTarget::Cpu(ratio) = scale.target;
+            ratio.get()
+        });
+        self.cpu.0 as f64 * f64::from(replicas) * target
+    }
+
+    /// What the most replicas carry.
+    pub(super) fn most(&self) -> f64 {
+        self.carried(self.scale.map_or(self.replicas, |scale| scale.max))
+    }
+
+    /// What the fewest replicas carry.
+    pub(super) fn least(&self) -> f64 {
+        self.carried(self.scale.map_or(self.replicas, |scale| scale.min))
+    }
+}
+
+/// The hosts, their containers and the services of a seed.
+pub(super) fn set(seed: u64, now: Timestamp) -> (Vec<Node>, Vec<Service>) {
+    let mut dice = Dice::new(seed, "scene");
+    let mut nodes: Vec<Node> = (0..2 + dice.below(4))
+        .map(|number| {
+            let cores = 4_000.0 + 1_000.0 * dice.below(9) as f64;
+            Node::new(NodeId::new(format!("node-{number}")), cores, now)
+        })
+        .collect();
+    let mut services = Vec::new();
+    for number in 0..3 + dice.below(5) {
+        let replicas = 1 + dice.below(4) as u32;
+        let policy = policy(&mut dice, replicas);
+        let service = Service {
+            id: ServiceId::new(format!("service-{number}")),
+            startup: dice.millis(500, 40_000),
+            checked: match dice.chance(0.7) {
+                true => Checked::Yes,
+                false => Checked::No,
+            },
+            scale: policy.scale,
+            demand: 0.0,
+            cpu: Millicores(250 * (1 + dice.below(4) as u64)),
+            replicas,
+        };
+        for replica in 0..replicas {
+            let at = dice.below(nodes.len());
+            let name = format!("{}-{}", service.id, replica + 1);
+            let container = container(&mut nodes[at], &service, services.len(), name, policy, now);
+            nodes[at].containers.insert(container.id.clone(), container);
+        }
+        let demand = service.least() * (0.3 + 0.6 * dice.unit());
+        services.push(Service { demand, ..service });
+    }
+    (nodes, services)
+}
+
+fn policy(dice: &mut Dice, replicas: u32) -> Policy {
+    let min = 1 + dice.below(replicas as usize) as u32;
+    let max = replicas + dice.below(4) as u32;
+    let modes = [(7, Mode::Act), (1, Mode::Suggest), (2, Mode::Observe)];
+    Policy {
+        mode: dice.weighed(&modes).unwrap_or_default(),
+        heal: dice.chance(0.85),
+        scale: dice.chance(0.6).then(|| ScalePolicy {
+            min,
+            max,
+            target: ScaleTarget::Cpu(Ratio::saturating(0.7)),
+        }),
+        ..Policy::default()
+    }
+}
+
+fn container(
+    node: &mut Node,
+    service: &Service,
+    number: usize,
+    name: String,
+    policy: Policy,
+    now: Timestamp,
+) -> Container {
+    let created_at = now - Duration::from_secs(86_400);
+    Container {
+        id: node.fresh(),
+        name: ContainerName::new(name),
+        service: number,
+        policy,
+        state: ContainerState::Running,
+        health: match service.checked {
+            Checked::Yes => HealthState::Healthy,
+            Checked::No => HealthState::None,
+        },
+        restarts: 0,
+        created_at,
+        started_at: Some(created_at),
+        finished_at: None,
+        exit_code: None,
+        limits: Limits {
+            cpu: Some(service.cpu),
+            memory: None,
+        },
+        replica_of: None,
+        made_by: None,
+        command: None,
+        wanted: true,
+        ill: None,
+        memory: 0.3,
+        began_at: created_at,
+        ready_at: created_at,
+        ceased_at: None,
+        counts_since: created_at,
+        again_at: None,
+        ends: Default::default(),
+        use_millicores: 0.0,
+        throttled: 0.0,
+    }
+}

@@ -1,0 +1,175 @@
+//! The loop in the simulated world: a sample of seeds holds, the same seed decides the same, and the world notices when something is
+//! wrong. `homeostat simulate loop --seeds A..B` runs as many as one likes.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use sim::world::{Flaw, Invariant, Options, Run, run, run_all};
+
+/// Seeds that are run here, each for this long; a minute at most on two slow cores without optimisation.
+const SAMPLE: u64 = 200;
+const SAMPLE_LASTS: Duration = Duration::from_secs(600);
+/// A mistake made on purpose must show within so many seeds.
+const FOUND_WITHIN: u64 = 60;
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn short() -> Options {
+    Options {
+        duration: SAMPLE_LASTS,
+        ..Options::acting()
+    }
+}
+
+#[test]
+fn a_sample_of_seeds_breaks_nothing_and_comes_to_rest() {
+    let failed = Mutex::new(Vec::new());
+    let acted = Mutex::new(0);
+    run_all(0..SAMPLE, &short(), threads(), &|run: Run| {
+        *acted.lock().unwrap() += run.commands;
+        if run.broken.is_some() || run.unconverged.is_some() {
+            failed.lock().unwrap().push(run);
+        }
+    });
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert!(
+        acted.into_inner().unwrap() > SAMPLE,
+        "the loop has work to do"
+    );
+}
+
+#[test]
+fn the_same_seed_writes_the_same_journal_byte_for_byte() {
+    let options = Options {
+        duration: Duration::from_secs(1_800),
+        ..Options::acting()
+    };
+    let hashes: Vec<u64> = (0..6)
+        .map(|seed| run(seed, &options).journal_hash)
+        .collect();
+    let again = Mutex::new(vec![0; 6]);
+    run_all(0..6, &options, threads(), &|run: Run| {
+        again.lock().unwrap()[run.seed as usize] = run.journal_hash;
+    });
+    assert_eq!(hashes, again.into_inner().unwrap());
+    let distinct: std::collections::BTreeSet<u64> = hashes.iter().copied().collect();
+    assert_eq!(
+        distinct.len(),
+        hashes.len(),
+        "each seed is a world of its own"
+    );
+}
+
+/// Asserts that some seed shows the mistake as this invariant.
+fn shows(options: &Options, invariant: Invariant) {
+    let found = (0..FOUND_WITHIN).any(|seed| {
+        let broken = run(seed, options).broken;
+        broken.is_some_and(|broken| broken.invariant == invariant)
+    });
+    assert!(
+        found,
+        "{invariant} is not found to be broken with {:?}",
+        options.flaws
+    );
+}
+
+fn flawed(flaws: &[Flaw]) -> Options {
+    Options {
+        duration: Duration::from_secs(1_800),
+        // What is looked for happens among the faults.
+        rest_within: Duration::from_secs(1),
+        flaws: flaws.to_vec(),
+        ..Options::acting()
+    }
+}
+
+#[test]
+fn touching_what_did_not_opt_in_shows() {
+    let flaws = [
+        Flaw::Unaudited,
+        Flaw::TakesAllForWilling,
+        Flaw::IgnoresLabels,
+    ];
+    shows(&flawed(&flaws), Invariant::OptIn);
+}
+
+#[test]
+fn acting_twice_late_or_for_an_old_leader_shows() {
+    for flaw in [
+        Flaw::RunsTwice,
+        Flaw::ForgetsWhatItBegan,
+        Flaw::IgnoresDeadlines,
+        Flaw::ObeysOldLeaders,
+    ] {
+        shows(&flawed(&[flaw]), Invariant::Once);
+    }
+}
+
+#[test]
+fn exceeding_the_budgets_shows_and_the_auditor_finds_it_too() {
+    let mut options = flawed(&[Flaw::Unaudited]);
+    options.promised.budget.node_concurrent = 1;
+    options.promised.budget.service_hourly = 3;
+    shows(&options, Invariant::Budgets);
+    options.flaws.clear();
+    shows(&options, Invariant::Audit);
+}
+
+#[test]
+fn acting_against_a_common_cause_shows() {
+    let mut options = flawed(&[]);
+    options.core.breaker.services_min = 1_000;
+    shows(&options, Invariant::Budgets);
+}
+
+#[test]
+fn breaking_what_a_policy_promises_shows() {
+    shows(
+        &flawed(&[Flaw::Unaudited, Flaw::TakesNoPromise]),
+        Invariant::Capacity,
+    );
+}
+
+#[test]
+fn acting_without_a_journal_or_in_quarantine_shows() {
+    let flaws = [Flaw::Unaudited, Flaw::JournalsNothing];
+    shows(&flawed(&flaws), Invariant::Journaled);
+    let mut options = flawed(&[]);
+    options.core.ledger.losses = 1_000;
+    shows(&options, Invariant::Journaled);
+}
+
+#[test]
+fn acting_beside_people_shows() {
+    shows(&flawed(&[Flaw::SeesNoPeople]), Invariant::People);
+    let mut options = flawed(&[]);
+    options.core.people_hold = Duration::ZERO;
+    shows(&options, Invariant::People);
+}
+
+#[test]
+fn a_leader_that_knows_nothing_of_the_one_before_shows() {
+    shows(
+        &flawed(&[Flaw::Unaudited, Flaw::ReadsNoJournal]),
+        Invariant::Restart,
+    );
+}
+
+#[test]
+fn acting_on_what_is_not_known_any_more_shows() {
+    let mut options = flawed(&[]);
+    options.core.telemetry_stale = Duration::from_secs(3_600);
+    shows(&options, Invariant::Telemetry);
+}
+
+#[test]
+fn a_loop_that_only_looks_on_does_not_come_to_rest() {
+    let mut options = short();
+    options.core.max_mode = units::Mode::Observe;
+    options.rest_within = Duration::from_secs(900);
+    assert!((0..FOUND_WITHIN).any(|seed| run(seed, &options).unconverged.is_some()));
+}
