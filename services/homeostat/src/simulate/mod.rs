@@ -2,6 +2,7 @@
 
 mod churn;
 mod columns;
+mod loop_;
 mod place;
 mod scale;
 
@@ -17,6 +18,8 @@ pub(crate) enum Simulate {
     Place(place::Options),
     /// Hosts for containers that come and go.
     Churn(churn::Options),
+    /// The whole loop among simulated hosts and faults: invariants held, and everything at rest in the end.
+    Loop(loop_::Options),
 }
 
 impl Simulate {
@@ -25,6 +28,7 @@ impl Simulate {
             Simulate::Scale(options) => scale::run(options),
             Simulate::Place(options) => place::run(options),
             Simulate::Churn(options) => churn::run(options),
+            Simulate::Loop(options) => loop_::run(options),
         }
     }
 }
