@@ -53,9 +53,9 @@ impl Aim<'_> {
 #[derive(Debug, Clone)]
 pub(super) struct Shadow {
     ready: u32,
-    starting: u32,
+    pub(super) starting: u32,
     /// Replicas that become ready, by second; `now` is the place of the present one.
-    orders: Vec<u32>,
+    pub(super) orders: Vec<u32>,
     now: usize,
     capacity: f64,
     backlog: f64,

@@ -253,10 +253,9 @@ impl<'a> Run<'a> {
         self.world.shared.insert(recorded.plan.id.clone());
         for index in 0..plan.steps.len() {
             let command = CommandId::of(&recorded.plan.id, index);
-            let outcomes = recorded.outcomes.iter();
-            let Some((heard_at, outcome)) = outcomes
-                .filter(|(_, outcome)| outcome.command == command)
-                .last()
+            let mut outcomes = recorded.outcomes.iter();
+            let Some((heard_at, outcome)) =
+                outcomes.rfind(|(_, outcome)| outcome.command == command)
             else {
                 continue;
             };
