@@ -192,7 +192,8 @@ fn block(input: &mut impl Read, frames: u64) -> io::Result<Next> {
         let Some(count) = array::<8>(input)? else {
             return torn("it breaks off within its end");
         };
-        let holds = crc32fast::hash(&count) == crc && u64::from_le_bytes(count) == frames;
+        let sound = raw == 0 && crc32fast::hash(&count) == crc;
+        let holds = sound && u64::from_le_bytes(count) == frames;
         return match holds {
             true => Ok(Next::End(Ending::Whole)),
             false => torn("its end does not agree with what it holds"),
