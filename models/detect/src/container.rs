@@ -17,6 +17,7 @@ use crate::features::{Features, Usual};
 use crate::gate::{Finding, Gates, Reading, Scene};
 use crate::logs::{ContainerLogs, Delivery, Traffic, View};
 use crate::rules::crash::{Run, Starts};
+use crate::rules::deviation::Compared;
 use crate::rules::lost::Losses;
 use crate::rules::memory::Growth;
 use crate::rules::node::NodeStanding;
@@ -278,17 +279,20 @@ impl Container {
         let overloaded = around.service == ServiceStanding::Overloaded;
         let hanging = self.gates.is_stirring(SignalKind::Hang);
         let gates = &self.gates;
-        let readings = deviation::read_all(
+        let all = deviation::compare(
             &self.name,
             Features::memory_metric(&sample.metrics),
-            &self.features,
+            (scene.now.at, &self.features),
             &self.usual,
             around.node,
             |kind| gates.held(kind, scene.now),
         );
-        for (of, reading) in readings {
+        for Compared { of, reading, jumps } in all {
             let kind = of.kind();
-            let violates = matches!(reading, Reading::Violates(_));
+            let strays = matches!(reading, Reading::Violates(_)) || !jumps.is_empty();
+            for (series, value) in jumps {
+                self.usual.habits.note(series, scene.now.at, value);
+            }
             let frozen = self.violating(kind, &reading, scene.now.run);
             if frozen.is_some_and(|lasting| lasting >= around.settings.relearn_after) {
                 self.frozen.remove(&kind);
@@ -301,7 +305,7 @@ impl Container {
             if !explained || self.gates.is_open(kind) {
                 out.extend(self.gates.step(kind, reading, deviation::CONFIRM, scene));
             }
-            if !violates && !hanging {
+            if !strays && !hanging {
                 self.usual.learn(of, &self.features);
             }
         }

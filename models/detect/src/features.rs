@@ -5,6 +5,7 @@ use units::{Metric, MetricRow};
 
 use crate::baseline::Baseline;
 use crate::counters::Rates;
+use crate::habits::Habits;
 use crate::rules::deviation::Deviation;
 
 /// The numbers of one sample. What could not be read, or has no rate yet, is absent.
@@ -80,6 +81,7 @@ pub(crate) struct Usual {
     pub(crate) rx_packets: Baseline,
     pub(crate) io_bytes: Baseline,
     pub(crate) io_waiting: Baseline,
+    pub(crate) habits: Habits,
 }
 
 impl Default for Usual {
@@ -92,6 +94,7 @@ impl Default for Usual {
             rx_packets: Baseline::new(0.5),
             io_bytes: Baseline::new(64.0 * 1024.0),
             io_waiting: Baseline::new(0.005),
+            habits: Habits::default(),
         }
     }
 }
@@ -120,7 +123,7 @@ impl Usual {
         }
     }
 
-    /// Forgets a series, to learn it anew.
+    /// Forgets what is usual for a series, to learn it anew. What it does by habit it will go on to do.
     pub(crate) fn forget(&mut self, of: Deviation) {
         let fresh = Usual::default();
         match of {
@@ -147,6 +150,8 @@ impl Usual {
             rx_packets: self.rx_packets.as_prior(),
             io_bytes: self.io_bytes.as_prior(),
             io_waiting: self.io_waiting.as_prior(),
+            // A new version has the cron jobs of the one before.
+            habits: self.habits.clone(),
         }
     }
 }

@@ -32,6 +32,7 @@ mod detector;
 mod features;
 mod feedback;
 mod gate;
+mod habits;
 mod logs;
 mod rules;
 pub mod series;

@@ -425,3 +425,23 @@ proptest::proptest! {
         proptest::prop_assert_eq!(&states[0], &states[1]);
     }
 }
+
+#[test]
+fn the_job_of_every_hour_is_told_twice_and_known_then() {
+    let mut world = world(40);
+    world.run(300);
+    // Processor time of the job, by the hour: the last time it is another one.
+    let told_by_hour: Vec<usize> = [0.5, 0.5, 0.5, 0.5, 0.9]
+        .map(|cores| {
+            world.machine("demo-worker").idle_cores = cores;
+            let mut signals = world.run(25);
+            world.machine("demo-worker").idle_cores = 0.05;
+            signals.extend(world.run(3_600 - 25));
+            let opened = signals.iter().filter(|it| it.phase == SignalPhase::Open);
+            opened
+                .filter(|it| it.kind == SignalKind::CpuAnomaly)
+                .count()
+        })
+        .to_vec();
+    assert_eq!(told_by_hour, [1, 1, 0, 0, 1]);
+}

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use units::{ContainerName, Metric, Ratio, Severity, SignalKind};
+use units::{ContainerName, Metric, Ratio, Severity, SignalKind, Timestamp};
 
 use super::confidence;
 use crate::baseline::Baseline;
 use crate::features::{Features, Usual};
 use crate::gate::{Confirmation, Finding, Proof, Reading};
+use crate::habits::Series;
 use crate::rules::node::NodeStanding;
 use crate::text::{bytes, duration, percent};
 
@@ -79,6 +80,7 @@ enum Effect {
 
 struct Watched<'a> {
     of: Deviation,
+    series: Series,
     feature: &'static str,
     metric: Option<Metric>,
     unit: &'static str,
@@ -92,21 +94,37 @@ struct Watched<'a> {
 const KIB: f64 = 1024.0;
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// A reading for each deviation. `lasting` tells how long one has violated.
-pub(crate) fn read_all(
+/// What comparing with the usual gave.
+pub(crate) struct Compared {
+    pub(crate) of: Deviation,
+    /// A jump that is a habit of the series at this time violates nothing.
+    pub(crate) reading: Reading,
+    /// The series that jumped up, by habit or not, with what they reached.
+    pub(crate) jumps: Vec<(Series, f64)>,
+}
+
+/// Compares a sample of this time for each deviation. `lasting` tells how long one has violated.
+pub(crate) fn compare(
     name: &ContainerName,
     memory_metric: Metric,
-    now: &Features,
+    (at, now): (Timestamp, &Features),
     usual: &Usual,
     node: NodeStanding,
     lasting: impl Fn(SignalKind) -> Duration,
-) -> [(Deviation, Reading); 4] {
+) -> [Compared; 4] {
     let all = watched(memory_metric, now, usual);
     Deviation::ALL.map(|of| {
         let lasting = lasting(of.kind());
         let series = all.iter().filter(|series| series.of == of);
+        let mut jumps = Vec::new();
         let readings = series.map(|series| {
             let mut reading = read(name, series, lasting);
+            if let Some(value) = series.jump() {
+                jumps.push((series.series, value));
+                if usual.habits.cover(series.series, at, value) {
+                    reading = Reading::Between;
+                }
+            }
             if let Reading::Violates(finding) = &mut reading {
                 if series.feature == WAITING {
                     explain_waiting(finding, &all, node);
@@ -115,7 +133,8 @@ pub(crate) fn read_all(
             }
             reading
         });
-        (of, readings.reduce(graver).unwrap_or(Reading::Unknown))
+        let reading = readings.reduce(graver).unwrap_or(Reading::Unknown);
+        Compared { of, reading, jumps }
     })
 }
 
@@ -170,6 +189,20 @@ impl Watched<'_> {
         Some(self.usual.distance(self.value?).abs())
     }
 
+    /// Whether it is as far from its usual level as a signal asks for.
+    fn strays(&self, value: f64, level: f64) -> bool {
+        self.effect.reached(value, level, 1.0)
+            && self.usual.distance(value).abs() >= DISTANCE_MIN
+            && self.usual.score(value) >= SCORE_MIN
+    }
+
+    /// The value, where it strays and lies above the level.
+    fn jump(&self) -> Option<f64> {
+        let (value, level) = (self.value?, self.usual.level()?);
+        let is_judged = self.usual.samples() >= HISTORY_MIN;
+        (is_judged && value > level && self.strays(value, level)).then_some(value)
+    }
+
     fn proof(&self) -> Option<Proof> {
         let proof = Proof::derived(self.feature, self.unit, self.value?, self.usual.range());
         Some(Proof {
@@ -184,6 +217,7 @@ fn watched<'a>(memory_metric: Metric, now: &Features, usual: &'a Usual) -> [Watc
     [
         Watched {
             of: Deviation::Cpu,
+            series: Series::Cpu,
             feature: Metric::CpuUsage.column(),
             metric: Some(Metric::CpuUsage),
             show: percent,
@@ -198,6 +232,7 @@ fn watched<'a>(memory_metric: Metric, now: &Features, usual: &'a Usual) -> [Watc
         },
         Watched {
             of: Deviation::Memory,
+            series: Series::Memory,
             feature: memory_metric.column(),
             metric: Some(memory_metric),
             show: bytes,
@@ -212,6 +247,7 @@ fn watched<'a>(memory_metric: Metric, now: &Features, usual: &'a Usual) -> [Watc
         },
         Watched {
             of: Deviation::Network,
+            series: Series::Received,
             feature: Metric::NetRxBytes.column(),
             metric: Some(Metric::NetRxBytes),
             show: bytes,
@@ -235,6 +271,7 @@ fn disk<'a>(now: &Features, usual: &'a Usual) -> [Watched<'a>; 2] {
     [
         Watched {
             of: Deviation::Io,
+            series: Series::Moved,
             feature: BYTES,
             metric: None,
             show: bytes,
@@ -249,6 +286,7 @@ fn disk<'a>(now: &Features, usual: &'a Usual) -> [Watched<'a>; 2] {
         },
         Watched {
             of: Deviation::Io,
+            series: Series::Waiting,
             feature: WAITING,
             metric: Some(Metric::PsiIoSome),
             show: percent,
@@ -272,8 +310,7 @@ fn read(name: &ContainerName, series: &Watched<'_>, lasting: Duration) -> Readin
         return Reading::Unknown;
     }
     let distance = series.usual.distance(value).abs();
-    let enough = series.effect.reached(value, level, 1.0);
-    if enough && distance >= DISTANCE_MIN && series.usual.score(value) >= SCORE_MIN {
+    if series.strays(value, level) {
         return Reading::Violates(finding(name, series, (value, level), lasting));
     }
     if distance < DISTANCE_CALM || !series.effect.reached(value, level, 0.5) {
