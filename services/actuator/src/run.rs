@@ -164,11 +164,14 @@ impl Loop {
         CommandRead.emit(&self.handler.meters);
         match wire::decode::<Command>(record) {
             Ok(command) if command.node == self.handler.node => {
+                // At once, and not when its turn comes: an older one may be about to begin. Trouble with the ledger is told
+                // by the handler, which needs it next.
+                let _ = self.note_leader(&command).await;
                 self.start(command, record.position.clone());
                 Ok(())
             }
             Ok(command) => {
-                self.overheard(&command).await?;
+                self.note_leader(&command).await?;
                 self.tracker.done(&record.position);
                 Ok(())
             }
@@ -186,7 +189,6 @@ impl Loop {
             positions.push(position);
             return;
         }
-        self.hear(command.generation);
         self.running.insert(command.id.clone(), vec![position]);
         let handler = Arc::clone(&self.handler);
         self.tasks.spawn(async move {
@@ -195,8 +197,8 @@ impl Loop {
         });
     }
 
-    /// A command for another node tells which leader speaks now.
-    async fn overheard(&mut self, command: &Command) -> Result<(), Error> {
+    /// Every command, for this node or another, tells which leader speaks now.
+    async fn note_leader(&mut self, command: &Command) -> Result<(), Error> {
         if command.generation > self.newest {
             self.handler.ledger.raise(command.generation).await?;
             self.hear(command.generation);
