@@ -252,7 +252,7 @@ fn removed(state: &State, entry: &PlanEntry, now: Timestamp) -> Finding {
         ));
     }
     let load = state.loads.get(service);
-    let group = Group::of(state, service);
+    let group = Group::of(state, service, now);
     if let (Some(load), Some(group)) = (load, &group)
         && let Some(desired) = wants_more(state, group, load, now)
     {

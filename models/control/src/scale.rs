@@ -5,6 +5,8 @@
 //! tolerance) with two additions: the load is the one expected when a new replica would serve, never less than the one seen; and time
 //! spent waiting for a CPU limit proves that the load seen is capped.
 
+use std::time::Duration;
+
 use units::{
     ActionKind, ContainerState, Forecast, Millicores, Mode, Phase, ScalePolicy, ScaleTarget,
     ServiceId, Signal, SignalKind, Timestamp,
@@ -28,7 +30,12 @@ pub(crate) struct Group<'a> {
     pub(crate) mode: Mode,
     /// Replicas that serve or will.
     pub(crate) current: u32,
+    /// Replicas that ended and are likely to be started again: they make no room below the most that is allowed.
+    pub(crate) returning: u32,
 }
+
+/// An engine starts what ended again within so much, if it does; people take about as long.
+const RETURNS_WITHIN: Duration = Duration::from_secs(60);
 
 /// How many replicas are wanted, for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +46,7 @@ pub(crate) struct Wanted {
 
 impl<'a> Group<'a> {
     /// The service, when its oldest running container says how far it may be scaled.
-    pub(crate) fn of(state: &'a State, service: &'a ServiceId) -> Option<Self> {
+    pub(crate) fn of(state: &'a State, service: &'a ServiceId, now: Timestamp) -> Option<Self> {
         let mut replicas: Vec<Replica<'a>> = state.fleet.replicas(service);
         replicas.sort_by(|a, b| {
             (a.record.created_at, &a.record.name).cmp(&(b.record.created_at, &b.record.name))
@@ -55,13 +62,20 @@ impl<'a> Group<'a> {
             .map(|replica| replica.record.policy.mode)
             .min()?;
         let current = u32::try_from(counted.len()).unwrap_or(u32::MAX);
+        let returning = replicas.iter().filter(|it| returns(it, now)).count();
         Some(Group {
             service,
             replicas,
             policy,
             mode,
             current,
+            returning: u32::try_from(returning).unwrap_or(u32::MAX),
         })
+    }
+
+    /// The most there may be of those that serve or will, while others are likely to return.
+    pub(crate) fn most(&self) -> u32 {
+        self.policy.max.saturating_sub(self.returning)
     }
 
     pub(crate) fn target(&self) -> f64 {
@@ -79,6 +93,20 @@ impl<'a> Group<'a> {
     /// What one replica carries at the target, in millicores.
     pub(crate) fn carries(&self, capacity: Millicores) -> f64 {
         capacity.0 as f64 * self.target()
+    }
+}
+
+fn returns(replica: &Replica<'_>, now: Timestamp) -> bool {
+    match replica.record.state {
+        ContainerState::Restarting => true,
+        ContainerState::Exited => {
+            let finished = replica.record.finished_at;
+            finished.is_some_and(|at| at + RETURNS_WITHIN > now)
+        }
+        ContainerState::Created
+        | ContainerState::Running
+        | ContainerState::Paused
+        | ContainerState::Dead => false,
     }
 }
 
@@ -125,8 +153,14 @@ pub(crate) fn wants_more(
     now: Timestamp,
 ) -> Option<u32> {
     let config = &state.config.scale;
+    // Some give samples that no inventory has told of yet.
+    let seen = load.newest().map_or(0, |forecast| forecast.replicas);
+    if seen > group.current.saturating_add(group.returning) {
+        return None;
+    }
     if group.current < group.policy.min {
-        return Some(group.policy.min);
+        let most = group.most().min(group.policy.min);
+        return (most > group.current).then_some(most);
     }
     let overloaded = !overloads(state, group.service).is_empty();
     let required = if overloaded {
@@ -143,7 +177,8 @@ pub(crate) fn wants_more(
     let least = confirming
         .iter()
         .map(|forecast| need(forecast, group, config))
-        .min()?;
+        .min()?
+        .min(group.most());
     (least > group.current).then_some(least)
 }
 
@@ -160,7 +195,7 @@ pub(crate) fn decide(
     service: &ServiceId,
     now: Timestamp,
 ) -> (Option<Wanted>, Decision) {
-    let Some(group) = Group::of(state, service) else {
+    let Some(group) = Group::of(state, service, now) else {
         return (None, Decision::Nothing);
     };
     let Some(load) = state.loads.get(service) else {

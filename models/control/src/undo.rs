@@ -72,13 +72,13 @@ fn verdict(entry: &PlanEntry) -> &str {
 }
 
 fn recreate(state: &State, service: &ServiceId, entry: &PlanEntry, now: Timestamp) -> Decision {
-    let Some(group) = Group::of(state, service) else {
+    let Some(group) = Group::of(state, service, now) else {
         return Decision::Nothing;
     };
     let Some(forecast) = state.loads.get(service).and_then(|load| load.newest()) else {
         return Decision::Nothing;
     };
-    if group.current >= group.policy.max {
+    if group.current >= group.most() {
         return Decision::Nothing;
     }
     let Ok(steps) = additions(state, &group, 1, now) else {
@@ -112,6 +112,12 @@ fn remove(state: &State, service: &ServiceId, entry: &PlanEntry, now: Timestamp)
             && replica.record.state != ContainerState::Paused
             && state.is_fresh(&replica, now)
         {
+            // It was started again, with its host for instance, and may be about to serve.
+            let serves_by = replica.record.started_at.map(|at| at + config.startup);
+            let runs = replica.record.state == ContainerState::Running;
+            if let Some(serves_by) = serves_by.filter(|by| runs && *by > now) {
+                return Decision::Wait(serves_by);
+            }
             mode = mode.min(replica.record.policy.mode);
             steps.push(removal(&replica, config));
         }

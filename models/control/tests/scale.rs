@@ -276,3 +276,62 @@ fn a_replica_that_a_person_paused_is_not_removed_as_useless() {
     world.carry("web", 230.0, 0.0, 200);
     assert_eq!(world.count(ActionKind::RemoveReplica), 0);
 }
+
+#[test]
+fn replicas_that_give_samples_and_are_in_no_inventory_yet_are_not_added_again() {
+    let mut world = single();
+    // Three carry it, as the forecast tells, and the node of two of them has not spoken.
+    for _ in 0..5 {
+        world.pass(secs(1));
+        world.load_of("web", 240.0, 3);
+    }
+    assert!(world.commands.is_empty(), "{:?}", world.sent());
+    world.carry("web", 240.0, 0.0, 2);
+    assert_eq!(world.sent(), ["add replica web-1-r1"]);
+}
+
+#[test]
+fn one_that_ended_and_comes_back_leaves_no_room_above_the_most() {
+    let mut world = World::new(acting())
+        .with("a", "web-1", "web", policy(Some((1, 2))))
+        .with("a", "web-2", "web", policy(Some((1, 2))))
+        .leading();
+    let ended = world.now;
+    let record = world.container("web-2");
+    record.state = ContainerState::Exited;
+    record.finished_at = Some(ended);
+    world.carry("web", 400.0, 0.0, 30);
+    assert!(world.commands.is_empty(), "{:?}", world.sent());
+    world.container("web-2").state = ContainerState::Restarting;
+    world.carry("web", 400.0, 0.0, 60);
+    assert!(world.commands.is_empty(), "however long its backoff is");
+    world.container("web-2").state = ContainerState::Exited;
+    world.carry("web", 400.0, 0.0, 3);
+    assert_eq!(world.sent(), ["add replica web-1-r1"], "nobody starts it");
+}
+
+#[test]
+fn useless_replicas_that_were_just_started_again_get_their_time_to_serve() {
+    let mut world = single();
+    world.carry("web", 230.0, 0.0, 3);
+    world.actuate();
+    let started = world.now + secs(110);
+    let replica = world.container("web-1-r1");
+    replica.health = HealthState::Unhealthy;
+    world.carry("web", 230.0, 0.0, 110);
+    world.container("web-1-r1").started_at = Some(started);
+    world.carry("web", 230.0, 0.0, 25);
+    assert_eq!(
+        world.count(ActionKind::RemoveReplica),
+        0,
+        "{:?}",
+        world.sent()
+    );
+    world.carry("web", 230.0, 0.0, 20);
+    assert_eq!(
+        world.count(ActionKind::RemoveReplica),
+        1,
+        "{:?}",
+        world.sent()
+    );
+}

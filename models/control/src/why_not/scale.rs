@@ -19,7 +19,7 @@ pub(super) fn reasons(state: &State, service: &ServiceId, now: Timestamp) -> Vec
             .map(|kind| Reason::of(kind, text.clone()))
             .to_vec()
     };
-    let Some(group) = Group::of(state, service) else {
+    let Some(group) = Group::of(state, service, now) else {
         return both("no running container of it has the label io.homeostat.scale".to_owned());
     };
     let known = state.loads.get(service);
@@ -50,10 +50,14 @@ fn more(
         let held = additions(state, group, added, now).err();
         return held.map(|why| Reason::of(MORE, why)).into_iter().collect();
     }
-    if group.current >= group.policy.max {
+    if group.current >= group.most() {
         let text = format!(
-            "it has {} replicas, the most its label io.homeostat.scale allows",
-            group.current
+            "it has {} replicas, the most its label io.homeostat.scale allows{}",
+            group.current + group.returning,
+            match group.returning {
+                0 => String::new(),
+                returning => format!("; {returning} of them ended a short time ago"),
+            }
         );
         return vec![Reason::of(MORE, text)];
     }

@@ -313,17 +313,27 @@ impl World {
 
     /// A forecast of flat load in millicores, by as many replicas as run.
     pub fn load(&mut self, service: &str, observed: f64, throttled: f64) {
+        let all = self.nodes.values().flatten();
+        let running = all.filter(|record| {
+            record.service.as_str() == service && record.state == ContainerState::Running
+        });
+        let replicas = u32::try_from(running.count()).unwrap();
+        self.tell_load(service, observed, throttled, replicas);
+    }
+
+    /// The load, given by so many replicas, whatever the inventory says.
+    pub fn load_of(&mut self, service: &str, observed: f64, replicas: u32) {
+        self.tell_load(service, observed, 0.0, replicas);
+    }
+
+    fn tell_load(&mut self, service: &str, observed: f64, throttled: f64, replicas: u32) {
         let service = ServiceId::from(service);
-        let running =
-            self.nodes.values().flatten().filter(|record| {
-                record.service == service && record.state == ContainerState::Running
-            });
         let forecast = Forecast {
             at: self.now,
             metric: LoadMetric::CpuMillicores,
             observed,
             recent_peak: observed,
-            replicas: u32::try_from(running.count()).unwrap(),
+            replicas,
             replica_capacity: Millicores(250),
             throttled,
             method: "flat".to_owned(),
