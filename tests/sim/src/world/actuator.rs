@@ -205,8 +205,8 @@ impl World {
                 }
             };
             self.oracle.heard(at, command.generation);
+            actuator.newest = actuator.newest.max(command.generation);
             if command.node != node.id {
-                actuator.newest = actuator.newest.max(command.generation);
                 continue;
             }
             let id = command.id.clone();
@@ -270,8 +270,6 @@ impl World {
                 self.finish(at, command, old);
             }
             None => {
-                let actuator = &mut self.nodes[at].actuator;
-                actuator.newest = actuator.newest.max(command.generation);
                 self.later(at, command, Step::Turn, Duration::ZERO);
             }
         }

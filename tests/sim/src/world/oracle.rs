@@ -300,10 +300,8 @@ fn weight(entry: &PlanEntry) -> Weight {
             VerdictKind::Unknown => Weight::Neither,
         };
     }
-    let mut heaviest = match entry.outcomes.is_empty() {
-        true => Weight::Lost,
-        false => Weight::Neither,
-    };
+    // One that ended without a word may turn out to have succeeded.
+    let mut heaviest = Weight::Neither;
     for outcome in &entry.outcomes {
         match &outcome.result {
             OutcomeResult::Succeeded { .. } | OutcomeResult::Vanished => {}
