@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use units::{
-    Action, ActionKind, Check, ContainerName, Expectation, Forecast, Mode, Ratio, ScaleTarget,
-    Step, Timestamp,
+    Action, ActionKind, Check, ContainerName, Expectation, Forecast, Mode, Ratio, Sizing, Step,
+    Timestamp,
 };
 
 use crate::budget;
+use crate::config;
 use crate::draft::{Decision, Draft, admit, say};
 use crate::fleet::Replica;
-use crate::loads::load_ahead;
+use crate::loads::{load_ahead, startup};
 use crate::scale::{Group, is_blocked, is_capped, overloads};
 use crate::state::State;
 
@@ -33,25 +34,10 @@ pub(crate) fn grow(
     };
     let count = desired.saturating_sub(group.current).min(affordable);
     let config = &state.config.scale;
-    let carries = group.carries(forecast.replica_capacity);
-    let ahead = load_ahead(forecast, config.startup);
-    let capped = if is_capped(forecast, group, config) {
-        format!(
-            ", and {:.0}% of its time it waits for its CPU limit, so more is asked for than is seen",
-            forecast.throttled * 100.0
-        )
-    } else {
-        String::new()
+    let reason = match group.sizing(forecast) {
+        Some(sizing) => promised(group, forecast, &sizing, config),
+        None => outgrown(group, forecast, config),
     };
-    let reason = format!(
-        "{} uses {:.0}m of CPU and {ahead:.0}m are expected in {} s{capped}; {} replicas carry {:.0}m at {}",
-        group.service,
-        forecast.observed,
-        config.startup.as_secs(),
-        group.current,
-        carries * f64::from(group.current),
-        Ratio::saturating(group.target()),
-    );
     match additions(state, group, count, now) {
         Ok(steps) => {
             let draft = growth(state, group, reason, steps, forecast);
@@ -65,6 +51,57 @@ pub(crate) fn grow(
             }
         }
     }
+}
+
+/// Why the replicas there are do not keep what was promised.
+fn promised(
+    group: &Group<'_>,
+    forecast: &Forecast,
+    sizing: &Sizing,
+    config: &config::Scale,
+) -> String {
+    format!(
+        "{} uses {:.0}m of CPU, and {:.0}m give or take {:.0}m are expected in {} s: {} replicas are worth their cost for a promise of {} ({:.2}% of the last seconds broke it), and there are {}",
+        group.service,
+        forecast.observed,
+        sizing.expected,
+        sizing.spread,
+        startup(forecast, config.startup).as_secs(),
+        sizing.replicas,
+        kept(sizing),
+        sizing.broken.get() * 100.0,
+        group.current,
+    )
+}
+
+/// What is promised, as the label says it.
+pub(crate) fn kept(sizing: &Sizing) -> String {
+    let percent = (1.0 - sizing.slo.get()) * 100.0;
+    let digits = format!("{percent:.2}");
+    format!("{}%", digits.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// Why the replicas there are do not carry what is to come.
+fn outgrown(group: &Group<'_>, forecast: &Forecast, config: &config::Scale) -> String {
+    let carries = group.carries(forecast.replica_capacity);
+    let ahead = load_ahead(forecast, config.startup);
+    let capped = if is_capped(forecast, group, config) {
+        format!(
+            ", and {:.0}% of its time it waits for its CPU limit, so more is asked for than is seen",
+            forecast.throttled * 100.0
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "{} uses {:.0}m of CPU and {ahead:.0}m are expected in {} s{capped}; {} replicas carry {:.0}m at {}",
+        group.service,
+        forecast.observed,
+        startup(forecast, config.startup).as_secs(),
+        group.current,
+        carries * f64::from(group.current),
+        Ratio::saturating(group.target()),
+    )
 }
 
 /// The steps that add `count` replicas like the oldest serving one, or why there can be none.
@@ -162,13 +199,13 @@ pub(crate) fn growth(
     let config = &state.config.scale;
     let added = u32::try_from(steps.len()).unwrap_or(u32::MAX);
     let total = group.current.saturating_add(added);
-    let ScaleTarget::Cpu(target) = group.policy.target;
+    let target = Ratio::saturating(group.target());
     let capacity = forecast.replica_capacity.0 as f64;
     let share = |replicas: u32| forecast.observed / (f64::from(replicas.max(1)) * capacity) * 100.0;
     let causes = overloads(state, group.service);
     let mut alternatives = vec![format!(
         "wait: forecasts in a row ask for more, and a new replica needs about {} s to serve",
-        config.startup.as_secs()
+        startup(forecast, config.startup).as_secs()
     )];
     if added > 1 {
         alternatives.push(format!(

@@ -12,7 +12,8 @@
 //!
 //! What stops it: the mode, people at work on a service, budgets, the common-cause breaker, and the ledger of what does not help.
 //!
-//! Apart from the core stands [`sizing`]: the replicas one service needs, from numbers alone. The core does not use it yet.
+//! Apart from the core stands [`sizing`]: the replicas one service needs for a promise, from the load of every second. It runs where
+//! those seconds are seen; the core goes by what a forecast says of it.
 //!
 //! What it does not do: it reads no clock, writes nothing, chooses no host for a replica (the template's), and changes no limits.
 #![cfg_attr(test, allow(clippy::unwrap_used))]

@@ -37,8 +37,15 @@ struct Bucket {
     observed: f64,
 }
 
+/// How long a new replica takes until it serves: as replicas of the service have taken, else as assumed.
+pub(crate) fn startup(forecast: &Forecast, assumed: Duration) -> Duration {
+    let seen = forecast.startup_s.map(u64::from);
+    seen.map_or(assumed, Duration::from_secs)
+}
+
 /// The load to be ready for: what is there, or what is expected once a new replica would serve.
-pub(crate) fn load_ahead(forecast: &Forecast, startup: Duration) -> f64 {
+pub(crate) fn load_ahead(forecast: &Forecast, assumed: Duration) -> f64 {
+    let startup = startup(forecast, assumed);
     let ahead = forecast
         .points
         .iter()
@@ -138,6 +145,11 @@ impl Load {
             .take(count)
             .filter(|forecast| forecast.at > since)
             .collect()
+    }
+
+    /// The forecasts kept as they came.
+    pub(crate) fn latest(&self) -> impl Iterator<Item = &Forecast> {
+        self.latest.iter()
     }
 
     /// The highest load of the last `window` before the newest forecast, when forecasts covered all of it without a gap.

@@ -4,12 +4,15 @@
 //! do not serve yet, do not look like load. The rule is that of the Kubernetes Horizontal Pod Autoscaler (ceil(load / target), with a
 //! tolerance) with two additions: the load is the one expected when a new replica would serve, never less than the one seen; and time
 //! spent waiting for a CPU limit proves that the load seen is capped.
+//!
+//! Where an operator promises a share of seconds instead, the number comes with the forecast: found by [`crate::sizing`] where the
+//! load of every second is seen.
 
 use std::time::Duration;
 
 use units::{
     ActionKind, ContainerState, Forecast, Millicores, Mode, Phase, ScalePolicy, ScaleTarget,
-    ServiceId, Signal, SignalKind, Timestamp,
+    ServiceId, Signal, SignalKind, Sizing, Timestamp,
 };
 
 use crate::config;
@@ -36,6 +39,10 @@ pub(crate) struct Group<'a> {
 
 /// An engine starts what ended again within so much, if it does; people take about as long.
 const RETURNS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Where a share of seconds was promised, replicas are to be used by this share at the most; until it is known how many keep the
+/// promise, by no more either.
+const SLO_TARGET: f64 = 0.7;
 
 /// How many replicas are wanted, for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,9 +85,20 @@ impl<'a> Group<'a> {
         self.policy.max.saturating_sub(self.returning)
     }
 
+    /// The share of their capacity that replicas are to be used by.
     pub(crate) fn target(&self) -> f64 {
-        let ScaleTarget::Cpu(ratio) = self.policy.target;
-        ratio.get().max(0.01)
+        match self.policy.target {
+            ScaleTarget::Cpu(ratio) => ratio.get().max(0.01),
+            ScaleTarget::Slo(_) => SLO_TARGET,
+        }
+    }
+
+    /// How many replicas keep what was promised, where a share of seconds was promised and enough is known to say.
+    pub(crate) fn sizing(&self, forecast: &Forecast) -> Option<Sizing> {
+        match self.policy.target {
+            ScaleTarget::Cpu(_) => None,
+            ScaleTarget::Slo(_) => forecast.sizing,
+        }
     }
 
     pub(crate) fn all_serve(&self) -> bool {
@@ -123,15 +141,22 @@ pub(crate) fn is_capped(forecast: &Forecast, group: &Group<'_>, config: &config:
 /// Replicas this forecast asks for. Never more than twice those there are: the next step is taken with what this one teaches.
 pub(crate) fn need(forecast: &Forecast, group: &Group<'_>, config: &config::Scale) -> u32 {
     let carries = group.carries(forecast.replica_capacity);
-    let load = load_ahead(forecast, config.startup);
-    let ratio = load / (f64::from(group.current.max(1)) * carries);
-    let mut desired = if (ratio - 1.0).abs() <= config.tolerance {
-        group.current
-    } else {
-        replicas_for(load, carries)
+    let mut desired = match group.sizing(forecast) {
+        Some(sizing) => sizing.replicas,
+        None => {
+            let load = load_ahead(forecast, config.startup);
+            let ratio = load / (f64::from(group.current.max(1)) * carries);
+            match (ratio - 1.0).abs() <= config.tolerance {
+                true => group.current,
+                false => replicas_for(load, carries),
+            }
+        }
     };
     // Replicas to come have shown nothing yet: only when all carry load is more than they can carry being asked for.
-    if is_capped(forecast, group, config) && forecast.replicas >= group.current && group.all_serve()
+    if group.sizing(forecast).is_none()
+        && is_capped(forecast, group, config)
+        && forecast.replicas >= group.current
+        && group.all_serve()
     {
         let demand = forecast.observed / (1.0 - forecast.throttled.clamp(0.0, 0.5));
         desired = desired

@@ -1,5 +1,7 @@
 //! Removing replicas: one at a time, after a long look back, and only what Homeostat made.
 
+use std::time::Duration;
+
 use units::{
     Action, ActionKind, Check, ContainerState, Expectation, Forecast, Ratio, ServiceId, Step,
     Timestamp, VerdictKind,
@@ -8,9 +10,15 @@ use units::{
 use crate::config;
 use crate::draft::{Decision, Draft, admit};
 use crate::fleet::Replica;
+use crate::grow::kept;
 use crate::loads::Load;
 use crate::scale::{Group, is_blocked, is_capped, overloads};
 use crate::state::State;
+
+/// So far is looked back where a number was found for a promise …
+const SIZED_WINDOW: Duration = Duration::from_secs(60);
+/// … and those left must not have been used by more than this at the most.
+const SIZED_FULL: f64 = 0.9;
 
 /// Whether a service has more than it needs.
 pub(crate) enum Less {
@@ -30,15 +38,41 @@ pub(crate) fn wants_less(
     if group.current <= group.policy.min || !overloads(state, group.service).is_empty() {
         return Less::No;
     }
-    let Some(peak) = load.peak_over(config.down_window) else {
-        return Less::Until(load.covered_at(config.down_window));
+    let window = looked_back(group, forecast, config);
+    let Some(peak) = load.peak_over(window) else {
+        return Less::Until(load.covered_at(window));
     };
-    let after = f64::from(group.current - 1) * group.carries(forecast.replica_capacity);
-    let fits = peak <= after * (1.0 - config.tolerance) && !is_capped(forecast, group, config);
+    let left = f64::from(group.current - 1);
+    let fits = match group.sizing(forecast) {
+        Some(_) => {
+            let mut latest = load.latest();
+            let all = latest.all(|forecast| {
+                let sizing = group.sizing(forecast);
+                sizing.is_some_and(|sizing| sizing.replicas < group.current)
+            });
+            all && peak <= left * forecast.replica_capacity.0 as f64 * SIZED_FULL
+        }
+        None => {
+            let after = left * group.carries(forecast.replica_capacity);
+            peak <= after * (1.0 - config.tolerance) && !is_capped(forecast, group, config)
+        }
+    };
     if fits || group.current > group.policy.max {
         Less::Yes { peak }
     } else {
         Less::No
+    }
+}
+
+/// How far back must have asked for less. A number that was found for a promise is patient by itself.
+pub(crate) fn looked_back(
+    group: &Group<'_>,
+    forecast: &Forecast,
+    config: &config::Scale,
+) -> Duration {
+    match group.sizing(forecast) {
+        Some(_) => config.down_window.min(SIZED_WINDOW),
+        None => config.down_window,
     }
 }
 
@@ -70,13 +104,7 @@ pub(crate) fn shrink(
         service: group.service.clone(),
         kind: ActionKind::RemoveReplica,
         signals: Vec::new(),
-        reason: format!(
-            "{} needed at most {peak:.0}m of CPU for {} s; {left} replicas carry {:.0}m at {}",
-            group.service,
-            config.down_window.as_secs(),
-            f64::from(left) * group.carries(forecast.replica_capacity),
-            Ratio::saturating(group.target()),
-        ),
+        reason: reason(group, forecast, peak, config),
         steps: vec![removal(replica, config)],
         expected: Expectation {
             text: format!(
@@ -96,6 +124,29 @@ pub(crate) fn shrink(
         traceparent: None,
     };
     admit(state, draft, group.mode, now)
+}
+
+fn reason(group: &Group<'_>, forecast: &Forecast, peak: f64, config: &config::Scale) -> String {
+    let window_s = looked_back(group, forecast, config).as_secs();
+    let needed = format!(
+        "{} needed at most {peak:.0}m of CPU for {window_s} s",
+        group.service
+    );
+    let left = group.current - 1;
+    match group.sizing(forecast) {
+        Some(sizing) => format!(
+            "{needed}, and {:.0}m give or take {:.0}m are expected; {} replicas are worth their cost for a promise of {}",
+            sizing.expected,
+            sizing.spread,
+            sizing.replicas,
+            kept(&sizing)
+        ),
+        None => format!(
+            "{needed}; {left} replicas carry {:.0}m at {}",
+            f64::from(left) * group.carries(forecast.replica_capacity),
+            Ratio::saturating(group.target()),
+        ),
+    }
 }
 
 /// The step that removes a container.

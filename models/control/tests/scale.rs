@@ -7,7 +7,7 @@ use units::{
     ActionKind, ContainerState, EventKind, HealthState, Phase, Severity, SignalKind, Subject,
     VerdictKind,
 };
-use world::{World, acting, policy, secs};
+use world::{World, acting, policy, promising, secs};
 
 /// One replica of 250 millicores, 1..4 at 70 %.
 fn single() -> World {
@@ -334,4 +334,77 @@ fn useless_replicas_that_were_just_started_again_get_their_time_to_serve() {
         "{:?}",
         world.sent()
     );
+}
+
+fn promised() -> World {
+    World::new(acting())
+        .with("a", "web-1", "web", promising(1, 6))
+        .leading()
+}
+
+fn carry_sized(world: &mut World, observed: f64, sized: u32, seconds: u64) {
+    for _ in 0..seconds {
+        world.pass(secs(1));
+        world.load_sized("web", observed, sized);
+    }
+}
+
+#[test]
+fn replicas_follow_what_a_promise_needs_and_not_a_share() {
+    let mut world = promised();
+    // Nine tenths of one replica: the share of 70 % would ask for a second one, the promise does not.
+    carry_sized(&mut world, 225.0, 1, 10);
+    assert!(world.commands.is_empty());
+    carry_sized(&mut world, 150.0, 2, 2);
+    assert_eq!(world.sent(), ["add replica web-1-r1"]);
+    let reason = world.last().plan.cause.reason.clone();
+    assert!(
+        reason.contains("2 replicas are worth their cost for a promise of 99.9%"),
+        "{reason}"
+    );
+    world.actuate();
+    carry_sized(&mut world, 150.0, 2, 10);
+    assert_eq!(world.replicas("web"), 2);
+    assert_eq!(world.commands.len(), 1);
+}
+
+#[test]
+fn replicas_go_once_every_forecast_could_do_without() {
+    let mut world = promised();
+    // Never more than twice as many in a step.
+    for _ in 0..2 {
+        carry_sized(&mut world, 300.0, 3, 10);
+        world.actuate();
+    }
+    carry_sized(&mut world, 300.0, 3, 150);
+    assert_eq!(world.replicas("web"), 3);
+    let made = world.commands.len();
+    carry_sized(&mut world, 300.0, 2, 10);
+    carry_sized(&mut world, 300.0, 3, 1);
+    carry_sized(&mut world, 300.0, 2, 15);
+    assert_eq!(world.commands.len(), made, "one of the last asked for all");
+    carry_sized(&mut world, 300.0, 2, 5);
+    assert_eq!(world.commands.len(), made + 1);
+    assert_eq!(world.count(ActionKind::RemoveReplica), 1);
+    let reason = world.last().plan.cause.reason.clone();
+    assert!(reason.contains("for a promise of 99.9%"), "{reason}");
+}
+
+#[test]
+fn none_goes_while_those_left_would_be_full() {
+    let mut world = promised();
+    carry_sized(&mut world, 460.0, 2, 3);
+    world.actuate();
+    // Of 500m that two carry; one carries 250m.
+    carry_sized(&mut world, 240.0, 1, 400);
+    assert_eq!(world.count(ActionKind::RemoveReplica), 0);
+    carry_sized(&mut world, 200.0, 1, 100);
+    assert_eq!(world.count(ActionKind::RemoveReplica), 1);
+}
+
+#[test]
+fn until_a_number_is_known_a_share_is_kept() {
+    let mut world = promised();
+    world.carry("web", 240.0, 0.0, 2);
+    assert_eq!(world.sent(), ["add replica web-1-r1"]);
 }

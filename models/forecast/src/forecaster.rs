@@ -133,6 +133,8 @@ impl Forecaster {
             throttled: load.throttled.clamp(0.0, 1.0),
             method: METHOD.to_owned(),
             points: AHEAD_S.map(point).to_vec(),
+            startup_s: None,
+            sizing: None,
         }
     }
 }

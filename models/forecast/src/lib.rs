@@ -16,5 +16,5 @@ mod demand;
 mod forecaster;
 mod holt;
 
-pub use demand::{Coming, DemandForecaster, Expected, Outlook, STARTUP_MAX_S};
+pub use demand::{DemandForecaster, STARTUP_MAX_S};
 pub use forecaster::{Forecaster, Load};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Millicores, ServiceId, Timestamp, duration_ms};
+use crate::{Millicores, Ratio, ServiceId, Timestamp, duration_ms};
 
 /// What the load is measured in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -26,6 +26,23 @@ pub struct ForecastPoint {
     pub low: f64,
     /// … nor more than this.
     pub high: f64,
+}
+
+/// The replicas a service needs for what was promised of it, and what that follows from.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Sizing {
+    /// Replicas to have now, those that start counted.
+    pub replicas: u32,
+    /// Load expected when a replica ordered now would serve.
+    pub expected: f64,
+    /// Standard deviation of a single second around it.
+    pub spread: f64,
+    /// What a second without a backlog is worth at present, in replica-seconds.
+    pub price: f64,
+    /// The share of seconds that may see a backlog.
+    pub slo: Ratio,
+    /// The share of the last seconds that did, older ones counting less.
+    pub broken: Ratio,
 }
 
 /// The load of one service.
@@ -51,4 +68,10 @@ pub struct Forecast {
     pub method: String,
     /// Ahead, nearest first.
     pub points: Vec<ForecastPoint>,
+    /// Seconds that replicas of it have taken until they served, where that was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub startup_s: Option<u32>,
+    /// How many replicas it needs, where a share of seconds was promised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sizing: Option<Sizing>,
 }

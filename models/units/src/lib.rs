@@ -17,6 +17,7 @@ mod journal;
 mod kind;
 mod log;
 mod metric;
+mod outlook;
 mod plan;
 mod point;
 mod policy;
@@ -31,7 +32,7 @@ pub use copying::CopyTemplate;
 pub use even::EvenClock;
 pub use event::{ContainerEvent, EventKind};
 pub use feedback::{Feedback, Opinion};
-pub use forecast::{Forecast, ForecastPoint, LoadMetric};
+pub use forecast::{Forecast, ForecastPoint, LoadMetric, Sizing};
 pub use id::{
     CommandId, ContainerId, ContainerName, Fingerprint, Generation, NodeId, PlanId, ServiceId,
     SignalId,
@@ -43,6 +44,7 @@ pub use journal::{BreakerEntry, JournalEntry, Phase, PlanEntry, Verdict, Verdict
 pub use kind::{Basis, Resource};
 pub use log::{LogLine, LogStream, Severity as LogSeverity};
 pub use metric::{Metric, MetricKind};
+pub use outlook::{Coming, Expected, Outlook};
 pub use plan::{
     Action, ActionKind, Cause, Check, Command, Expectation, Outcome, OutcomeResult, Plan, Refusal,
     Step,

@@ -18,6 +18,8 @@ pub const LABEL_PLAN: &str = "io.homeostat.plan";
 
 const PRIORITY_DEFAULT: u32 = 100;
 const REPLICAS_MAX: u32 = 1_000;
+/// More cannot be promised: what is rarer than nine seconds a day is not learnt from days.
+const SLO_PERCENT_MAX: f64 = 99.99;
 
 /// How far Homeostat may go. Ordered: a ceiling is a minimum of two modes.
 #[derive(
@@ -67,6 +69,8 @@ impl fmt::Display for Mode {
 pub enum ScaleTarget {
     /// CPU use as a share of a replica's CPU limit; of one core where it has none.
     Cpu(Ratio),
+    /// The share of seconds in which more CPU may be asked for than there is. The head-room for it is found, not stated.
+    Slo(Ratio),
 }
 
 /// How far a service may be scaled.
@@ -191,16 +195,23 @@ fn parse_range(word: &str) -> Result<(u32, u32), &'static str> {
 }
 
 fn parse_target(word: &str) -> Result<ScaleTarget, &'static str> {
-    const HELP: &str = "write the CPU share to keep as cpu=70%";
-    let percent = word
-        .strip_prefix("cpu=")
-        .and_then(|rest| rest.strip_suffix('%'))
-        .ok_or(HELP)?;
+    const HELP: &str = "write the CPU share to keep as cpu=70%, or the share of seconds in which the load must be met as slo=99.9%";
+    let (what, percent) = word.split_once('=').ok_or(HELP)?;
+    let percent = percent.strip_suffix('%').ok_or(HELP)?;
     let percent: f64 = percent.trim().parse().map_err(|_| HELP)?;
-    if !(1.0..=100.0).contains(&percent) {
-        return Err("the CPU share must be between 1% and 100%");
+    match what.trim() {
+        "cpu" if (1.0..=100.0).contains(&percent) => {
+            Ok(ScaleTarget::Cpu(Ratio::saturating(percent / 100.0)))
+        }
+        "cpu" => Err("the CPU share must be between 1% and 100%"),
+        "slo" if (50.0..=SLO_PERCENT_MAX).contains(&percent) => {
+            Ok(ScaleTarget::Slo(Ratio::saturating(1.0 - percent / 100.0)))
+        }
+        "slo" => Err(
+            "the share of seconds in which the load must be met has to be between 50% and 99.99%",
+        ),
+        _ => Err(HELP),
     }
-    Ok(ScaleTarget::Cpu(Ratio::saturating(percent / 100.0)))
 }
 
 /// Keys of ours that say something; anything else under the prefix is a slip of the pen.
@@ -322,6 +333,36 @@ mod tests {
         let scale = policy.scale.unwrap();
         assert_eq!((scale.min, scale.max), (1, 8));
         assert_eq!(scale.target, ScaleTarget::Cpu(Ratio::new(0.6).unwrap()));
+    }
+
+    #[test]
+    fn a_target_is_a_cpu_share_or_a_promise() {
+        let read = |target: &str| {
+            Policy::from_labels(&labels(&[
+                ("io.homeostat.scale", "1..8"),
+                ("io.homeostat.scale.target", target),
+            ]))
+        };
+        let (policy, problems) = read("slo=99.9%");
+        assert!(problems.is_empty(), "{problems:?}");
+        let Some(ScaleTarget::Slo(share)) = policy.scale.map(|scale| scale.target) else {
+            panic!("{policy:?}");
+        };
+        assert!((share.get() - 0.001).abs() < 1e-9);
+        for (wrong, says) in [
+            ("slo=100%", "between 50% and 99.99%"),
+            ("slo=0.1%", "between 50% and 99.99%"),
+            ("cpu=0%", "between 1% and 100%"),
+            ("latency=20ms", "slo=99.9%"),
+            ("70%", "cpu=70%"),
+        ] {
+            let (policy, problems) = read(wrong);
+            assert_eq!(
+                policy.scale.map(|scale| scale.target),
+                Some(ScaleTarget::Cpu(Ratio::saturating(0.7)))
+            );
+            assert!(problems[0].to_string().contains(says), "{problems:?}");
+        }
     }
 
     #[test]

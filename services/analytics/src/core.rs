@@ -14,6 +14,7 @@ use units::{
 };
 
 use crate::patterns::{PatternCounts, Patterns};
+use crate::sizing::Sizings;
 
 /// All that can happen to a partition.
 pub(crate) enum Event {
@@ -86,6 +87,7 @@ pub(crate) struct Core {
     forecasters: BTreeMap<ServiceId, Forecaster>,
     templates: Catalog,
     patterns: Patterns,
+    sizings: Sizings,
 }
 
 impl Core {
@@ -96,6 +98,7 @@ impl Core {
             forecasters: BTreeMap::new(),
             templates: Catalog::default(),
             patterns: Patterns::default(),
+            sizings: Sizings::default(),
         }
     }
 
@@ -131,6 +134,8 @@ impl Core {
             }
             Event::Inventory { inventory, stream } => {
                 self.templates.inventory(&inventory);
+                self.sizings
+                    .inventory(&inventory, |service| self.detector.knows(service));
                 effects(self.detector.inventory(now, &inventory, watch, stream))
             }
             Event::NodeRemoved(node) => effects(self.detector.node_removed(now, &node)),
@@ -151,6 +156,7 @@ impl Core {
                     .retain(|service, _| self.detector.knows(service));
                 self.templates
                     .retain(|service| self.detector.knows(service));
+                self.sizings.retain(|service| self.detector.knows(service));
                 self.patterns.retain(|service, id| {
                     self.detector.condition(service, id) != Condition::Unknown
                 });
@@ -220,6 +226,12 @@ impl Core {
                     throttled: load.throttled,
                 },
             );
+            let sized = self.sizings.observe(&load);
+            let forecast = Forecast {
+                startup_s: sized.startup_s,
+                sizing: sized.sizing,
+                ..forecast
+            };
             effects.push(Effect::Forecast {
                 forecast,
                 traceparent: traceparent.clone(),

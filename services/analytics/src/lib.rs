@@ -26,6 +26,7 @@ mod outbox;
 mod partition;
 mod patterns;
 mod shell;
+mod sizing;
 mod tails;
 
 pub use config::{Config, Switch, Training};

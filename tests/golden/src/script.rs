@@ -173,6 +173,8 @@ impl Stage {
                 throttled,
                 method: "script".to_owned(),
                 points: [15, 30, 60].map(point).into(),
+                startup_s: None,
+                sizing: None,
             })));
         }
     }

@@ -1,5 +1,6 @@
 //! Which stance is the cheapest that keeps the promise.
 
+use serde::{Deserialize, Serialize};
 use units::Ratio;
 
 use super::{BACKLOG_MIN, DAY_S, Stance, View};
@@ -45,7 +46,7 @@ pub(super) fn stances() -> impl Iterator<Item = Stance> {
 const FIRST: usize = PRICES as usize * PATIENCE_S.len() - 1;
 
 /// What a stance has cost lately.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Candidate {
     replica_seconds: f64,
     backlog_seconds: f64,
@@ -72,7 +73,7 @@ impl Candidate {
 }
 
 /// The stance taken, and what is left of the promise.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Choice {
     slo: f64,
     action_cost: f64,
@@ -101,6 +102,11 @@ impl Choice {
     pub(super) fn second(&mut self, backlog: f64) {
         self.seconds += 1.0;
         self.broken += f64::from(u8::from(backlog > BACKLOG_MIN));
+    }
+
+    /// The share of the seconds remembered with a backlog of the real replicas.
+    pub(super) fn broken(&self) -> Ratio {
+        Ratio::saturating(self.broken / self.seconds.max(1.0))
     }
 
     /// The share of seconds with a backlog that is planned with.

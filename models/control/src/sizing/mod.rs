@@ -8,18 +8,19 @@
 //! of the promise is left is what the real replicas have used of it.
 //!
 //! What this module does not do: it orders nothing, knows no clock, no budget of actions and no other service, and takes the
-//! start-up time and the capacity of a replica as given. The rest of this crate does not use it yet.
+//! start-up time and the capacity of a replica as given. The core goes by what its shell was told of it.
 
 mod choice;
 mod shadow;
 mod tail;
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 use choice::{Candidate, Choice};
 use shadow::{Aim, Shadow};
 use tail::Tail;
-use units::Ratio;
+use units::{Coming, Expected, Outlook, Ratio};
 
 /// Seconds between decisions.
 pub const DECIDE_EVERY_S: u64 = 10;
@@ -71,7 +72,7 @@ pub enum SizingError {
 }
 
 /// What is known of a service.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// From the order of a replica until it serves, in seconds.
     pub startup_s: u32,
@@ -104,28 +105,8 @@ impl Settings {
     }
 }
 
-/// The load expected when a replica ordered now is ready.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Expected {
-    /// Requests a second.
-    pub load: f64,
-    /// Standard deviation of a single second around it; more than zero.
-    pub spread: f64,
-}
-
-/// A burst that begins soon, if at all, and that only replicas ordered now would meet.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Coming {
-    /// What it will reach, in requests a second.
-    pub level: f64,
-    /// How likely it is to come, 0 to 1.
-    pub chance: f64,
-    /// The time in which it begins if it comes, in seconds.
-    pub window_s: f64,
-}
-
 /// The replicas of a service at the end of a second.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Replicas {
     /// Serving.
     pub ready: u32,
@@ -142,18 +123,14 @@ pub struct Replicas {
 pub struct Second {
     /// Requests that arrived in it.
     pub arrived: f64,
-    /// What to expect if the level stays …
-    pub steady: Expected,
-    /// … and if a rise goes on.
-    pub rising: Expected,
-    /// A burst to get ready for.
-    pub coming: Option<Coming>,
+    /// What to expect when a replica ordered now is ready.
+    pub outlook: Outlook,
     /// The replicas at its end.
     pub replicas: Replicas,
 }
 
 /// Which expectation replicas are ordered by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum View {
     /// The level stays.
     Steady,
@@ -166,7 +143,7 @@ impl View {
 }
 
 /// What replicas are ordered by now.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Stance {
     /// The expectation.
     pub view: View,
@@ -177,7 +154,7 @@ pub struct Stance {
 }
 
 /// One candidate: its shadow, and what it has wanted lately.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Rehearsal {
     stance: Stance,
     shadow: Shadow,
@@ -187,7 +164,7 @@ struct Rehearsal {
 }
 
 /// What follows from a view of the future.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Sight {
     view: View,
     tail: Tail,
@@ -196,7 +173,7 @@ struct Sight {
 }
 
 /// Sizes one service, second by second.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sizer {
     settings: Settings,
     second: u64,
@@ -262,6 +239,26 @@ impl Sizer {
         wanted
     }
 
+    /// Other bounds from now on; what was learnt stays.
+    ///
+    /// # Errors
+    /// A range that cannot be planned with; nothing changes then.
+    pub fn set_range(&mut self, min: u32, max: u32) -> Result<(), SizingError> {
+        let settings = Settings {
+            min,
+            max,
+            ..self.settings
+        };
+        settings.check()?;
+        self.settings = settings;
+        Ok(())
+    }
+
+    /// The share of the last seconds in which the real replicas had a backlog; older ones count less.
+    pub fn broken(&self) -> Ratio {
+        self.choice.broken()
+    }
+
     /// What replicas are ordered by now.
     pub fn stance(&self) -> Stance {
         self.rehearsals[self.choice.chosen()].stance
@@ -271,7 +268,7 @@ impl Sizer {
         let replicas = &second.replicas;
         let mut answer = replicas.ready.saturating_add(replicas.starting);
         for sight in &self.sights {
-            let expected = sight.view.of(second);
+            let expected = sight.view.of(&second.outlook);
             let chances = self.settings.chances(&sight.tail, expected);
             let most = self.settings.most(self.peak, expected.load);
             for (place, rehearsal) in self.rehearsals.iter_mut().enumerate() {
@@ -281,7 +278,9 @@ impl Sizer {
                 let price = rehearsal.stance.price;
                 let wanted = chances.worthwhile(price).min(most);
                 let patient = rehearsal.patient(self.second, wanted);
-                let base = self.settings.ready_for(second.coming, price, patient);
+                let base = self
+                    .settings
+                    .ready_for(second.outlook.coming, price, patient);
                 let aim = Aim {
                     base,
                     load: expected.load,
@@ -301,10 +300,10 @@ impl Sizer {
 }
 
 impl View {
-    fn of(self, second: &Second) -> Expected {
+    fn of(self, outlook: &Outlook) -> Expected {
         match self {
-            View::Steady => second.steady,
-            View::Rising => second.rising,
+            View::Steady => outlook.steady,
+            View::Rising => outlook.rising,
         }
     }
 }
@@ -318,7 +317,7 @@ impl Sight {
             self.tail
                 .learn((second.arrived - expected.load) / expected.spread);
         }
-        self.made.push_back(self.view.of(second));
+        self.made.push_back(self.view.of(&second.outlook));
     }
 }
 

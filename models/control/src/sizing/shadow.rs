@@ -1,6 +1,7 @@
 //! A service as it would be under one stance: replicas that start, serve and are stopped, and requests that wait.
 
 use super::{BACKLOG_MIN, Replicas, Settings};
+use serde::{Deserialize, Serialize};
 
 /// Fewer replicas are ordered only where that saves more than this share of them: small steps down are many actions for little.
 const STEP_DOWN_SHARE: f64 = 0.12;
@@ -50,7 +51,7 @@ impl Aim<'_> {
 }
 
 /// Replicas and requests of a service that does not exist.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Shadow {
     ready: u32,
     pub(super) starting: u32,

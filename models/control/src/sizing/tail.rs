@@ -1,5 +1,7 @@
 //! How often loads lie how far above what was expected of them.
 
+use serde::{Deserialize, Serialize};
+
 /// Bins of a tenth of a spread, from four spreads below to twelve above; the last holds all that lies beyond.
 const BINS: usize = 160;
 const BINS_A_SPREAD: f64 = 10.0;
@@ -10,7 +12,7 @@ const PRIOR: f64 = 2_000.0;
 const KEPT: f64 = 0.995;
 
 /// A histogram of errors in spreads.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Tail {
     counts: Vec<f64>,
     /// Of each bin, what lies in it and above, as of the last refresh.

@@ -16,9 +16,11 @@ fn second(arrived: f64, load: f64, spread: f64, replicas: Replicas) -> Second {
     let expected = Expected { load, spread };
     Second {
         arrived,
-        steady: expected,
-        rising: expected,
-        coming: None,
+        outlook: Outlook {
+            steady: expected,
+            rising: expected,
+            coming: None,
+        },
         replicas,
     }
 }

@@ -2,10 +2,10 @@
 
 use units::{ActionKind, Forecast, ServiceId, Timestamp};
 
-use crate::grow::additions;
+use crate::grow::{additions, kept};
 use crate::loads::{Load, load_ahead};
 use crate::scale::{Group, need, overloads, wants_more};
-use crate::shrink::{Less, last_worse, removable, wants_less};
+use crate::shrink::{Less, last_worse, looked_back, removable, wants_less};
 use crate::state::State;
 
 use super::Reason;
@@ -61,6 +61,19 @@ fn more(
         );
         return vec![Reason::of(MORE, text)];
     }
+    if let (Some(sizing), false) = (
+        group.sizing(forecast),
+        need(forecast, group, config) > group.current,
+    ) {
+        let text = format!(
+            "{} replicas are worth their cost for a promise of {}: {:.0}m of CPU give or take {:.0}m are expected",
+            sizing.replicas,
+            kept(&sizing),
+            sizing.expected,
+            sizing.spread
+        );
+        return vec![Reason::of(MORE, text)];
+    }
     let carried = f64::from(group.current) * group.carries(forecast.replica_capacity);
     let ahead = load_ahead(forecast, config.startup);
     let text = if need(forecast, group, config) > group.current {
@@ -97,7 +110,7 @@ fn less(
         Less::Until(until) => {
             let text = format!(
                 "its load has not been known for {} s without a gap yet",
-                config.down_window.as_secs()
+                looked_back(group, forecast, config).as_secs()
             );
             Some(Reason::of(LESS, text).until(until))
         }
@@ -105,12 +118,22 @@ fn less(
             Some(Reason::of(LESS, "it is overloaded"))
         }
         Less::No => {
-            let peak = load.peak_over(config.down_window).unwrap_or(0.0);
+            let window = looked_back(group, forecast, config);
+            let peak = load.peak_over(window).unwrap_or(0.0);
             let left = group.current.saturating_sub(1);
+            if let Some(sizing) = group.sizing(forecast) {
+                let text = format!(
+                    "{} replicas are worth their cost for a promise of {}; it needed up to {peak:.0}m of CPU in the last {} s",
+                    sizing.replicas,
+                    kept(&sizing),
+                    window.as_secs()
+                );
+                return Some(Reason::of(LESS, text));
+            }
             let carried = f64::from(left) * group.carries(forecast.replica_capacity);
             let text = format!(
                 "it needed up to {peak:.0}m of CPU in the last {} s, and {left} replicas would carry {carried:.0}m",
-                config.down_window.as_secs()
+                window.as_secs()
             );
             Some(Reason::of(LESS, text))
         }

@@ -11,7 +11,7 @@ use units::{
     ContainerRecord, ContainerState, EngineInfo, EventKind, Forecast, ForecastPoint, Generation,
     HealthState, JournalEntry, Limits, LoadMetric, Millicores, Mode, NodeCapacity, NodeId,
     NodeInventory, Outcome, OutcomeResult, Phase, PlanEntry, Policy, Ratio, Refusal, ScalePolicy,
-    ScaleTarget, ServiceId, Severity, Signal, SignalId, SignalKind, SignalPhase, Subject,
+    ScaleTarget, ServiceId, Severity, Signal, SignalId, SignalKind, SignalPhase, Sizing, Subject,
     Timestamp,
 };
 
@@ -46,6 +46,18 @@ pub fn policy(scale: Option<(u32, u32)>) -> Policy {
             target: ScaleTarget::Cpu(Ratio::saturating(0.7)),
         }),
         ..Policy::default()
+    }
+}
+
+/// The same, with a promise of 99.9 %.
+pub fn promising(min: u32, max: u32) -> Policy {
+    Policy {
+        scale: Some(ScalePolicy {
+            min,
+            max,
+            target: ScaleTarget::Slo(Ratio::saturating(0.001)),
+        }),
+        ..policy(None)
     }
 }
 
@@ -318,15 +330,36 @@ impl World {
             record.service.as_str() == service && record.state == ContainerState::Running
         });
         let replicas = u32::try_from(running.count()).unwrap();
-        self.tell_load(service, observed, throttled, replicas);
+        self.tell_load(service, observed, throttled, replicas, None);
+    }
+
+    /// A load for which so many replicas keep what was promised.
+    pub fn load_sized(&mut self, service: &str, observed: f64, sized: u32) {
+        let sizing = Sizing {
+            replicas: sized,
+            expected: observed * 1.1,
+            spread: observed / 10.0,
+            price: 40.0,
+            slo: Ratio::saturating(0.001),
+            broken: Ratio::saturating(0.0),
+        };
+        let replicas = u32::try_from(self.replicas(service)).unwrap();
+        self.tell_load(service, observed, 0.0, replicas, Some(sizing));
     }
 
     /// The load, given by so many replicas, whatever the inventory says.
     pub fn load_of(&mut self, service: &str, observed: f64, replicas: u32) {
-        self.tell_load(service, observed, 0.0, replicas);
+        self.tell_load(service, observed, 0.0, replicas, None);
     }
 
-    fn tell_load(&mut self, service: &str, observed: f64, throttled: f64, replicas: u32) {
+    fn tell_load(
+        &mut self,
+        service: &str,
+        observed: f64,
+        throttled: f64,
+        replicas: u32,
+        sizing: Option<Sizing>,
+    ) {
         let service = ServiceId::from(service);
         let forecast = Forecast {
             at: self.now,
@@ -345,6 +378,8 @@ impl World {
                     high: observed,
                 })
                 .to_vec(),
+            startup_s: None,
+            sizing,
             service,
         };
         self.forecasts.push(forecast.clone());

@@ -1,5 +1,6 @@
 //! Bursts: what they reach, and whether they come again at the same time of a period.
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 use super::level::Shift;
@@ -58,14 +59,14 @@ pub(super) struct Now {
     pub(super) shift: Shift,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Burst {
     begun: u64,
     calm: f64,
     peak: f64,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct UnderWay {
     burst: Burst,
     remembered: bool,
@@ -73,7 +74,7 @@ struct UnderWay {
 }
 
 /// When bursts begin.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Recurrence {
     period_s: f64,
     /// Seconds of the period from the first to the last usual beginning, with some margin.
@@ -86,7 +87,7 @@ struct Recurrence {
 }
 
 /// Bursts of one service.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Bursts {
     remembered: VecDeque<Burst>,
     under_way: Option<UnderWay>,

@@ -1,8 +1,9 @@
 //! Levels over several windows, and which of them has been least wrong.
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-use super::Expected;
+use units::Expected;
 
 /// Windows of the exponential means, in seconds.
 const WINDOWS_S: [f64; 5] = [10.0, 20.0, 40.0, 80.0, 160.0];
@@ -25,7 +26,7 @@ const ERROR_BOUND: f64 = 25.0;
 const DISPERSION_MIN: f64 = 0.5;
 
 /// Whether a level goes on rising.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Trend {
     Without,
     With,
@@ -40,7 +41,7 @@ pub(super) enum Shift {
 }
 
 /// An exponential mean with the errors it made one start-up time ahead.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Level {
     window_s: f64,
     level: Option<f64>,
@@ -110,7 +111,7 @@ impl Level {
 }
 
 /// Levels over several windows.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Ladder {
     trend: Trend,
     startup_s: u32,

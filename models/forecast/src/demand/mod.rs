@@ -3,10 +3,12 @@
 mod burst;
 mod level;
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 use burst::Bursts;
 use level::{Ladder, Shift, Trend};
+use units::{Coming, Outlook};
 
 /// A jump is looked for in the mean of so many seconds, and what bursts reach in the mean of the longest.
 const SHORT_S: usize = 5;
@@ -24,37 +26,6 @@ const CALM_WINDOW_S: f64 = 120.0;
 /// The longest start-up time that is looked ahead: what is kept of past forecasts is bounded by it.
 pub const STARTUP_MAX_S: u32 = 3_600;
 
-/// What is expected at one time ahead.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Expected {
-    /// Requests a second.
-    pub load: f64,
-    /// Standard deviation of a single second around it, in requests a second; more than zero.
-    pub spread: f64,
-}
-
-/// A burst that may begin soon, because bursts of before began at this time of their period.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Coming {
-    /// What it will reach, in requests a second.
-    pub level: f64,
-    /// How likely it is to come at all this time, 0 to 1.
-    pub chance: f64,
-    /// The time in which it begins if it comes, in seconds.
-    pub window_s: f64,
-}
-
-/// What will be, as seen from the newest second.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Outlook {
-    /// When a replica ordered now is ready, if the level stays.
-    pub steady: Expected,
-    /// The same, if a rise goes on.
-    pub rising: Expected,
-    /// A burst for which replicas would have to be ordered now.
-    pub coming: Option<Coming>,
-}
-
 /// Looks one start-up time ahead, second by second.
 ///
 /// A level is an exponential mean, with and without a trend (Holt, "Forecasting seasonals and trends by exponentially weighted
@@ -63,7 +34,7 @@ pub struct Outlook {
 /// began at the same time of a period, the next is expected there, as likely as it was so many periods after the one before.
 ///
 /// Memory: five levels of two kinds, each with a forecast for every second of the start-up time, and 48 bursts.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DemandForecaster {
     startup_s: u32,
     second: u64,

@@ -149,6 +149,8 @@ fn forecast(at: Timestamp, observed: f64) -> Forecast {
         throttled: 0.0,
         method: "last".to_owned(),
         points: vec![point],
+        startup_s: None,
+        sizing: None,
     }
 }
 

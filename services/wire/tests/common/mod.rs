@@ -328,5 +328,14 @@ pub(crate) fn forecast() -> Forecast {
             low: 280.0,
             high: 380.0,
         }],
+        startup_s: Some(12),
+        sizing: Some(Sizing {
+            replicas: 3,
+            expected: 330.0,
+            spread: 20.0,
+            price: 46.7,
+            slo: Ratio::saturating(0.001),
+            broken: Ratio::saturating(0.0004),
+        }),
     }
 }

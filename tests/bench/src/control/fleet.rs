@@ -79,6 +79,8 @@ impl Fleet {
                     low: load,
                     high: load,
                 }],
+                startup_s: None,
+                sizing: None,
             };
             core.handle(at, Event::Forecast(Box::new(forecast)));
         }

@@ -33,20 +33,9 @@ impl Homeostat {
 impl Scaler for Homeostat {
     fn observe(&mut self, seen: &Seen<'_>) {
         self.forecaster.observe(seen.arrived);
-        let outlook = self.forecaster.outlook();
-        let expected = |expected: forecast::Expected| sizing::Expected {
-            load: expected.load,
-            spread: expected.spread,
-        };
         self.wanted = self.sizer.observe(&sizing::Second {
             arrived: seen.arrived,
-            steady: expected(outlook.steady),
-            rising: expected(outlook.rising),
-            coming: outlook.coming.map(|coming| sizing::Coming {
-                level: coming.level,
-                chance: coming.chance,
-                window_s: coming.window_s,
-            }),
+            outlook: self.forecaster.outlook(),
             replicas: seen.fleet.seen(),
         });
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use forecast::{Forecaster, Load};
 use units::{
-    Confidence, ContainerId, ContainerState, HealthState, Millicores, Ratio, Severity, Signal,
-    SignalId, SignalKind, SignalPhase, Subject, Timestamp,
+    Confidence, ContainerId, ContainerState, HealthState, Millicores, Ratio, ScalePolicy,
+    ScaleTarget, Severity, Signal, SignalId, SignalKind, SignalPhase, Sizing, Subject, Timestamp,
 };
 
 use super::World;
@@ -266,6 +266,8 @@ impl World {
             recent_peak: forecast.recent_peak.round(),
             throttled: (forecast.throttled * 1_000.0).round() / 1_000.0,
             points: forecast.points.into_iter().map(rounded).collect(),
+            startup_s: u32::try_from(self.services[of].startup.as_secs() + 1).ok(),
+            sizing: sized(self.services[of].scale, &load),
             ..forecast
         };
         self.send(Topic::Forecasts, &forecast, None, Author::Role);
@@ -281,6 +283,25 @@ impl World {
         let open = watches.filter_map(|watch| watch.signal.as_ref());
         open.map(|signal| signal.reason.clone()).collect()
     }
+}
+
+/// Stands in for the sizing, which learns over days: the replicas that the load of now needs, and a tenth of it more.
+fn sized(scale: Option<ScalePolicy>, load: &Load) -> Option<Sizing> {
+    let scale = scale?;
+    let ScaleTarget::Slo(slo) = scale.target else {
+        return None;
+    };
+    let expected = load.cpu_millicores / (1.0 - load.throttled.clamp(0.0, 0.5));
+    let full = load.replica_capacity.0 as f64 * OVERLOADED;
+    let replicas = (expected * 1.1 / full).ceil() as u32;
+    Some(Sizing {
+        replicas: replicas.clamp(scale.min, scale.max),
+        expected: expected.round(),
+        spread: (expected / 10.0).round(),
+        price: 100.0,
+        slo,
+        broken: Ratio::saturating(0.0),
+    })
 }
 
 fn rounded(point: units::ForecastPoint) -> units::ForecastPoint {

@@ -12,6 +12,11 @@ use super::dice::Dice;
 use super::node::Node;
 
 /// A service: what its containers have in common.
+/// The share of their CPU that replicas are to be used by.
+const TARGET: f64 = 0.7;
+/// The share of seconds that may see a backlog.
+const PROMISE: f64 = 0.001;
+
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) id: ServiceId,
@@ -26,9 +31,9 @@ pub(super) struct Service {
 
 impl Service {
     fn carried(&self, replicas: u32) -> f64 {
-        let target = self.scale.map_or(0.7, |scale| {
-            let ScaleTarget::Cpu(ratio) = scale.target;
-            ratio.get()
+        let target = self.scale.map_or(TARGET, |scale| match scale.target {
+            ScaleTarget::Cpu(ratio) => ratio.get(),
+            ScaleTarget::Slo(_) => TARGET,
         });
         self.cpu.0 as f64 * f64::from(replicas) * target
     }
@@ -56,7 +61,7 @@ pub(super) fn set(seed: u64, now: Timestamp) -> (Vec<Node>, Vec<Service>) {
     let mut services = Vec::new();
     for number in 0..3 + dice.below(5) {
         let replicas = 1 + dice.below(4) as u32;
-        let policy = policy(&mut dice, replicas);
+        let policy = policy(&mut dice, replicas, target(number));
         let service = Service {
             id: ServiceId::new(format!("service-{number}")),
             startup: dice.millis(500, 40_000),
@@ -81,18 +86,22 @@ pub(super) fn set(seed: u64, now: Timestamp) -> (Vec<Node>, Vec<Service>) {
     (nodes, services)
 }
 
-fn policy(dice: &mut Dice, replicas: u32) -> Policy {
+/// Every second service promises a share of seconds instead of keeping a share of its CPU.
+fn target(number: usize) -> ScaleTarget {
+    match number.is_multiple_of(2) {
+        true => ScaleTarget::Cpu(Ratio::saturating(TARGET)),
+        false => ScaleTarget::Slo(Ratio::saturating(PROMISE)),
+    }
+}
+
+fn policy(dice: &mut Dice, replicas: u32, target: ScaleTarget) -> Policy {
     let min = 1 + dice.below(replicas as usize) as u32;
     let max = replicas + dice.below(4) as u32;
     let modes = [(7, Mode::Act), (1, Mode::Suggest), (2, Mode::Observe)];
     Policy {
         mode: dice.weighed(&modes).unwrap_or_default(),
         heal: dice.chance(0.85),
-        scale: dice.chance(0.6).then(|| ScalePolicy {
-            min,
-            max,
-            target: ScaleTarget::Cpu(Ratio::saturating(0.7)),
-        }),
+        scale: dice.chance(0.6).then(|| ScalePolicy { min, max, target }),
         ..Policy::default()
     }
 }
