@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use units::{
-    Command, CommandId, ContainerRecord, ContainerState, Generation, JournalEntry, Mode, NodeId,
-    NodeInventory, Phase, Plan, PlanEntry, PlanId, ServiceId, Timestamp,
+    Approval, Command, CommandId, ContainerRecord, ContainerState, Generation, JournalEntry, Mode,
+    NodeId, NodeInventory, Phase, Plan, PlanEntry, PlanId, ServiceId, Timestamp,
 };
 
 use crate::steps;
@@ -40,6 +40,7 @@ pub struct Auditor {
     newest: Generation,
     breaker_open: bool,
     breaker_at: Timestamp,
+    approvals: BTreeMap<PlanId, Approval>,
 }
 
 impl Auditor {
@@ -53,6 +54,7 @@ impl Auditor {
             newest: Generation::default(),
             breaker_open: false,
             breaker_at: Timestamp::EPOCH,
+            approvals: BTreeMap::new(),
         }
     }
 
@@ -82,6 +84,10 @@ impl Auditor {
                 self.breaker_open = entry.open_until.is_some();
             }
             JournalEntry::Breaker(_) => {}
+            JournalEntry::Approval(approval) => {
+                self.approvals
+                    .insert(approval.plan.clone(), approval.clone());
+            }
         }
     }
 
@@ -94,6 +100,8 @@ impl Auditor {
     pub fn forget(&mut self, now: Timestamp) {
         self.plans
             .retain(|_, entry| !entry.phase.is_final() || entry.at + REMEMBERED >= now);
+        self.approvals
+            .retain(|_, approval| approval.at + REMEMBERED >= now);
         self.sent
             .retain(|_, (_, deadline)| *deadline + REMEMBERED >= now);
     }
@@ -153,6 +161,7 @@ impl Auditor {
                         && step.node == command.node
                         && step.action == command.action
                         && step.deadline == command.deadline
+                        && step.approval == command.approval
                 })
         });
         if !decided {
@@ -203,6 +212,21 @@ impl Auditor {
                     }
                 }
         })
+    }
+
+    /// A person let this plan be carried out: the log says so, of a plan that was only suggested and has the same steps.
+    pub(crate) fn is_approved(&self, plan: &Plan) -> bool {
+        let Some(approval) = &plan.approval else {
+            return false;
+        };
+        let suggested = self.plans.get(&approval.plan).is_some_and(|entry| {
+            entry.phase == Phase::Suggested
+                && entry.plan.service == plan.service
+                && entry.plan.steps == plan.steps
+        });
+        suggested
+            && self.approvals.get(&approval.plan) == Some(approval)
+            && approval.holds_at(plan.created_at)
     }
 
     pub(crate) fn node(&self, node: &NodeId) -> Option<&NodeInventory> {

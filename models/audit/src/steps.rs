@@ -37,7 +37,7 @@ pub(crate) fn check(auditor: &Auditor, plan: &Plan, found: &mut Vec<Violation>) 
             });
             continue;
         };
-        opted_in(auditor, &step.action, record, found);
+        opted_in(auditor, plan, &step.action, record, found);
         match &step.action {
             Action::Restart { .. } => {
                 restarts += 1;
@@ -85,6 +85,7 @@ fn record<'a>(auditor: &'a Auditor, plan: &Plan, step: &Step) -> Option<&'a Cont
 
 fn opted_in(
     auditor: &Auditor,
+    plan: &Plan,
     action: &Action,
     record: &ContainerRecord,
     found: &mut Vec<Violation>,
@@ -96,7 +97,11 @@ fn opted_in(
         | Action::CreateReplica { .. }
         | Action::RemoveReplica { .. } => policy.scale.is_some(),
     };
-    if policy.mode.min(auditor.bounds.max_mode) != Mode::Act || !kind_allowed {
+    let needed = match auditor.is_approved(plan) {
+        true => Mode::Suggest,
+        false => Mode::Act,
+    };
+    if policy.mode.min(auditor.bounds.max_mode) < needed || !kind_allowed {
         found.push(Violation::NotOptedIn {
             container: record.name.clone(),
         });

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use units::{
-    Action, ActionKind, BreakerEntry, Bytes, Cause, Check, ContainerId, ContainerName,
+    Action, ActionKind, Approval, BreakerEntry, Bytes, Cause, Check, ContainerId, ContainerName,
     ContainerRecord, ContainerState, EngineInfo, Expectation, Generation, HealthState,
     JournalEntry, Limits, Millicores, Mode, NodeCapacity, NodeId, NodeInventory, Phase, Plan,
     PlanEntry, PlanId, Policy, Ratio, ScalePolicy, ScaleTarget, ServiceId, SignalId, Step,
@@ -104,6 +104,7 @@ fn plan(id: &str, actions: Vec<Action>) -> Plan {
         },
         alternatives: Vec::new(),
         undo_of: None,
+        approval: None,
         traceparent: None,
     }
 }
@@ -289,6 +290,47 @@ fn replicas_go_down_one_at_a_time_and_for_a_reason() {
     let mut groundless = plan("p", vec![restart("web-1")]);
     groundless.cause.signals.clear();
     assert_eq!(words(&auditor.check(&groundless, NOW)), ["no_cause"]);
+}
+
+#[test]
+fn what_was_only_suggested_needs_an_approval_that_the_log_knows_of() {
+    let mut willing = container("web-1");
+    willing.policy.mode = Mode::Suggest;
+    let mut auditor = auditor(vec![willing]);
+    let suggested = plan("s", vec![restart("web-1")]);
+    auditor.observe_entry(&entry(&suggested, Phase::Suggested));
+    let approval = Approval {
+        plan: suggested.id.clone(),
+        at: NOW,
+        by: None,
+    };
+    let approved = |at: Timestamp| Plan {
+        approval: Some(Approval {
+            at,
+            ..approval.clone()
+        }),
+        ..plan("p", vec![restart("web-1")])
+    };
+    assert_eq!(words(&auditor.check(&approved(NOW), NOW)), ["not_opted_in"]);
+    auditor.observe_entry(&JournalEntry::Approval(approval.clone()));
+    assert_eq!(auditor.check(&approved(NOW), NOW), Vec::new());
+    let another = Plan {
+        approval: Some(approval.clone()),
+        ..plan("p", vec![remove("web-1")])
+    };
+    assert!(words(&auditor.check(&another, NOW)).contains(&"not_opted_in"));
+    let forged = approved(NOW - Duration::from_secs(1));
+    assert_eq!(words(&auditor.check(&forged, NOW)), ["not_opted_in"]);
+    let late = Plan {
+        created_at: NOW + Approval::VALID,
+        deadline: NOW + Approval::VALID * 2,
+        ..approved(NOW)
+    };
+    assert_eq!(words(&auditor.check(&late, NOW)), ["not_opted_in"]);
+    auditor.observe_entry(&entry(&approved(NOW), Phase::Decided));
+    let mut command = approved(NOW).commands().next().unwrap();
+    command.approval = None;
+    assert_eq!(words(&auditor.check_command(&command, NOW)), ["no_plan"]);
 }
 
 #[test]

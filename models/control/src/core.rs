@@ -167,6 +167,10 @@ impl Core {
                 self.state.breaker.apply(&entry);
                 self.dirty.extend(self.state.fleet.services().cloned());
             }
+            JournalEntry::Approval(approval) => {
+                let service = self.state.plans.approve(approval);
+                self.dirty.extend(service);
+            }
         }
     }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use units::{
-    ActionKind, Cause, Expectation, Generation, Mode, Plan, PlanId, ServiceId, SignalId, Step,
-    Timestamp,
+    ActionKind, Approval, Cause, Expectation, Generation, Mode, Plan, PlanId, ServiceId, SignalId,
+    Step, Timestamp,
 };
 
 use crate::state::State;
@@ -22,6 +22,8 @@ pub(crate) struct Draft {
     pub(crate) alternatives: Vec<String>,
     pub(crate) deadline: Duration,
     pub(crate) undo_of: Option<PlanId>,
+    /// Who let it be done, where the mode only allows to say it.
+    pub(crate) approval: Option<Approval>,
     pub(crate) traceparent: Option<String>,
 }
 
@@ -62,6 +64,7 @@ impl Draft {
             expected: self.expected,
             alternatives: self.alternatives,
             undo_of: self.undo_of,
+            approval: self.approval,
             traceparent: self.traceparent,
         }
     }
@@ -96,33 +99,38 @@ pub(crate) fn say(
 pub(crate) fn admit(state: &State, draft: Draft, allowed: Mode, now: Timestamp) -> Decision {
     match allowed.min(state.config.max_mode) {
         Mode::Observe => Decision::Nothing,
-        Mode::Suggest => say(state, draft, None, now),
-        Mode::Act => {
-            let config = &state.config.ledger;
-            let quarantined =
-                ledger::quarantined(&state.plans, config, &draft.service, draft.kind, now);
-            if let Some(until) = quarantined {
-                let why = format!(
-                    "{} did not help {} the last {} times, so it is left alone until {until}",
-                    draft.kind, draft.service, config.losses
-                );
-                return say(state, draft.held(&why), Some(until), now);
-            }
-            match budget::admit(
-                &state.plans,
-                &state.config.budget,
-                &draft.service,
-                &draft.steps,
-                now,
-            ) {
-                Ok(()) => Decision::Act(Box::new(draft)),
-                Err(exhausted) => say(
-                    state,
-                    draft.held(&exhausted.why),
-                    Some(exhausted.until),
-                    now,
-                ),
-            }
-        }
+        Mode::Suggest => match state.plans.approval(&draft, now).cloned() {
+            None => say(state, draft, None, now),
+            approval @ Some(_) => within_bounds(state, Draft { approval, ..draft }, now),
+        },
+        Mode::Act => within_bounds(state, draft, now),
+    }
+}
+
+/// Ledger and budgets.
+fn within_bounds(state: &State, draft: Draft, now: Timestamp) -> Decision {
+    let config = &state.config.ledger;
+    let quarantined = ledger::quarantined(&state.plans, config, &draft.service, draft.kind, now);
+    if let Some(until) = quarantined {
+        let why = format!(
+            "{} did not help {} the last {} times, so it is left alone until {until}",
+            draft.kind, draft.service, config.losses
+        );
+        return say(state, draft.held(&why), Some(until), now);
+    }
+    match budget::admit(
+        &state.plans,
+        &state.config.budget,
+        &draft.service,
+        &draft.steps,
+        now,
+    ) {
+        Ok(()) => Decision::Act(Box::new(draft)),
+        Err(exhausted) => say(
+            state,
+            draft.held(&exhausted.why),
+            Some(exhausted.until),
+            now,
+        ),
     }
 }

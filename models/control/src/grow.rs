@@ -234,6 +234,7 @@ pub(crate) fn growth(
         alternatives,
         deadline: config.deadline,
         undo_of: None,
+        approval: None,
         traceparent: causes.iter().find_map(|signal| signal.traceparent.clone()),
     }
 }

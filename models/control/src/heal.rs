@@ -308,6 +308,7 @@ fn draft(state: &State, service: &ServiceId, replica: &Replica<'_>, signals: &[&
         ],
         deadline: config.deadline,
         undo_of: None,
+        approval: None,
         traceparent: signals.iter().find_map(|signal| signal.traceparent.clone()),
     }
 }
@@ -339,6 +340,7 @@ fn quarantine(state: &State, service: &ServiceId, replica: &Replica<'_>, signal:
         )],
         deadline: state.config.heal.deadline,
         undo_of: None,
+        approval: None,
         traceparent: signal.traceparent.clone(),
     }
 }

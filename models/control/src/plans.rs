@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use units::{
-    ActionKind, CommandId, ContainerId, Outcome, OutcomeResult, Phase, PlanEntry, PlanId, Refusal,
-    ServiceId, SignalId, Step, Timestamp,
+    ActionKind, Approval, CommandId, ContainerId, Outcome, OutcomeResult, Phase, PlanEntry, PlanId,
+    Refusal, ServiceId, SignalId, Step, Timestamp,
 };
+
+use crate::draft::Draft;
 
 /// Finished plans are remembered this long: budgets and the ledger look back on them.
 const REMEMBERED: Duration = Duration::from_secs(2 * 3_600);
@@ -26,6 +28,7 @@ pub(crate) struct Plans {
     by_service: BTreeMap<ServiceId, BTreeSet<PlanId>>,
     active: BTreeSet<PlanId>,
     orphans: BTreeMap<PlanId, Vec<Outcome>>,
+    approvals: BTreeMap<PlanId, Approval>,
 }
 
 fn rank(phase: Phase) -> u8 {
@@ -215,6 +218,31 @@ impl Plans {
         })
     }
 
+    /// Takes what a person approved. Returns the service, when the plan is known.
+    pub(crate) fn approve(&mut self, approval: Approval) -> Option<ServiceId> {
+        let service = self.entries.get(&approval.plan)?.plan.service.clone();
+        self.approvals.insert(approval.plan.clone(), approval);
+        Some(service)
+    }
+
+    /// Who let this be done: the same was suggested, somebody approved of that a short time ago, and nothing was done upon it yet.
+    pub(crate) fn approval(&self, draft: &Draft, now: Timestamp) -> Option<&Approval> {
+        let used = |plan: &PlanId| {
+            self.acted(&draft.service).any(|entry| {
+                let approval = entry.plan.approval.as_ref();
+                approval.is_some_and(|approval| approval.plan == *plan)
+            })
+        };
+        let suggested = self.of_service(&draft.service).filter(|entry| {
+            entry.phase == Phase::Suggested
+                && entry.plan.kind == draft.kind
+                && entry.plan.steps == draft.steps
+        });
+        suggested
+            .filter_map(|entry| self.approvals.get(&entry.plan.id))
+            .find(|approval| approval.holds_at(now) && !used(&approval.plan))
+    }
+
     /// An id no plan has yet: two of one service and kind may be decided in the same millisecond.
     pub(crate) fn fresh_id(&self, service: &ServiceId, kind: ActionKind, now: Timestamp) -> PlanId {
         let mut at = now;
@@ -238,6 +266,7 @@ impl Plans {
         for id in old {
             self.forget(&id);
         }
+        self.approvals.retain(|_, approval| approval.holds_at(now));
         self.orphans.retain(|_, outcomes| {
             outcomes
                 .iter()

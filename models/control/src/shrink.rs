@@ -121,6 +121,7 @@ pub(crate) fn shrink(
         ],
         deadline: config.deadline,
         undo_of: None,
+        approval: None,
         traceparent: None,
     };
     admit(state, draft, group.mode, now)

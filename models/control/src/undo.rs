@@ -142,6 +142,7 @@ fn remove(state: &State, service: &ServiceId, entry: &PlanEntry, now: Timestamp)
         alternatives: vec!["keep them: they do not serve".to_owned()],
         deadline: config.deadline,
         undo_of: Some(entry.plan.id.clone()),
+        approval: None,
         traceparent: entry.plan.traceparent.clone(),
     };
     admit(state, draft, mode, now)

@@ -57,6 +57,81 @@ fn a_hang_is_answered_with_one_restart_that_is_judged_to_have_helped() {
     assert_eq!(world.commands.len(), 1);
 }
 
+/// A container of which people want to be asked, that hangs.
+fn asking() -> World {
+    let policy = units::Policy {
+        mode: Mode::Suggest,
+        ..policy(None)
+    };
+    let mut world = World::new(acting())
+        .with("a", "web-1", "web", policy)
+        .leading();
+    world.open(SignalKind::Hang, "web-1", Severity::Critical);
+    world.pass(secs(5));
+    assert!(world.commands.is_empty());
+    world
+}
+
+#[test]
+fn what_a_person_approves_is_done_once_and_judged() {
+    let mut world = asking();
+    let suggested = world.in_phase(Phase::Suggested)[0].plan.id.clone();
+    world.approve(&suggested);
+    assert_eq!(world.sent(), ["restart web-1"]);
+    let command = world.commands[0].clone();
+    assert_eq!(command.approval.unwrap().plan, suggested);
+    assert_eq!(world.last().plan.mode, Mode::Act);
+    world.approve(&suggested);
+    world.actuate();
+    world.take_over();
+    world.pass(secs(90));
+    assert_eq!(world.commands.len(), 1, "once");
+    assert_eq!(world.last().phase, Phase::Judged);
+    world.approve(&suggested);
+    world.pass(secs(30));
+    assert_eq!(world.commands.len(), 1, "it was used up");
+}
+
+#[test]
+fn an_approval_opens_nothing_but_the_mode() {
+    let mut world = asking();
+    let suggested = world.in_phase(Phase::Suggested)[0].plan.id.clone();
+    world.happen("web-1", EventKind::Updated);
+    world.approve(&suggested);
+    assert!(world.commands.is_empty(), "people are at work");
+    world.pass(secs(50));
+    assert!(world.commands.is_empty());
+    world.pass(secs(20));
+    assert_eq!(world.commands.len(), 1);
+
+    let mut world = asking();
+    let suggested = world.in_phase(Phase::Suggested)[0].plan.id.clone();
+    world.container("web-1").policy.mode = Mode::Observe;
+    world.pass(secs(1));
+    world.approve(&suggested);
+    world.pass(secs(30));
+    assert!(world.commands.is_empty(), "the label was changed");
+
+    let mut world = asking();
+    world.approve(&units::PlanId::from("web-restart-1"));
+    world.pass(secs(30));
+    assert!(world.commands.is_empty(), "another plan");
+}
+
+#[test]
+fn an_approval_of_long_ago_is_none() {
+    let mut world = asking();
+    let suggested = world.in_phase(Phase::Suggested)[0].plan.id.clone();
+    world.happen("web-1", EventKind::Updated);
+    world.approve(&suggested);
+    for _ in 0..12 {
+        world.pass(secs(55));
+        world.happen("web-1", EventKind::Updated);
+    }
+    world.pass(secs(120));
+    assert!(world.commands.is_empty());
+}
+
 #[test]
 fn without_opt_in_nothing_is_done_and_suggest_says_it_once() {
     for (mode, ceiling, said) in [
@@ -433,7 +508,7 @@ fn people_are_left_alone_on_a_node_whose_clock_is_off() {
 fn breakers(world: &World) -> Vec<&BreakerEntry> {
     let entries = world.journal.iter().filter_map(|entry| match entry {
         JournalEntry::Breaker(entry) => Some(entry),
-        JournalEntry::Plan(_) => None,
+        JournalEntry::Plan(_) | JournalEntry::Approval(_) => None,
     });
     entries.collect()
 }

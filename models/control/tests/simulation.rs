@@ -311,6 +311,7 @@ proptest! {
             let entries = simulation.world.journal.iter().map(|entry| match entry {
                 JournalEntry::Plan(entry) => (entry.plan.id.to_string(), entry.phase.as_str(), entry.verdict.as_ref().map(|it| it.kind)),
                 JournalEntry::Breaker(entry) => (entry.at.to_string(), "breaker", None),
+                JournalEntry::Approval(entry) => (entry.at.to_string(), "approval", None),
             });
             entries.collect()
         };

@@ -204,6 +204,7 @@ pub(crate) fn limits_lowered(service: &str, done: i64, because: &[SignalId]) -> 
         },
         alternatives: Vec::new(),
         undo_of: None,
+        approval: None,
         traceparent: None,
     };
     let outcome = Outcome {

@@ -1,8 +1,10 @@
 //! The journal: every plan with its cause, what was expected of it, and what came of it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Generation, Outcome, Plan, ServiceId, Timestamp};
+use crate::{Generation, Outcome, Plan, PlanId, ServiceId, Timestamp};
 
 /// How far a plan has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -127,6 +129,40 @@ pub struct BreakerEntry {
     pub services: Vec<ServiceId>,
 }
 
+/// A person lets a plan that was only suggested be carried out.
+///
+/// It opens nothing but the mode: what was suggested is done if it is still called for when it is next looked at, and within all
+/// budgets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Which.
+    pub plan: PlanId,
+    /// When.
+    pub at: Timestamp,
+    /// Who, as they say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+impl Approval {
+    /// It holds for so long: what is found to be right later was another situation.
+    pub const VALID: Duration = Duration::from_secs(600);
+
+    /// Whether it holds at this time.
+    pub fn holds_at(&self, now: Timestamp) -> bool {
+        self.at + Self::VALID > now
+    }
+}
+
+impl std::fmt::Display for Approval {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.by {
+            Some(by) => write!(f, "{} approved by {by}", self.plan),
+            None => write!(f, "{} approved", self.plan),
+        }
+    }
+}
+
 /// One record of the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "snake_case")]
@@ -135,4 +171,6 @@ pub enum JournalEntry {
     Plan(Box<PlanEntry>),
     /// The common-cause breaker.
     Breaker(BreakerEntry),
+    /// A person approved a suggested plan.
+    Approval(Approval),
 }

@@ -40,7 +40,7 @@ pub use id::{
 pub use inventory::{
     ContainerRecord, ContainerState, EngineInfo, HealthState, Limits, NodeCapacity, NodeInventory,
 };
-pub use journal::{BreakerEntry, JournalEntry, Phase, PlanEntry, Verdict, VerdictKind};
+pub use journal::{Approval, BreakerEntry, JournalEntry, Phase, PlanEntry, Verdict, VerdictKind};
 pub use kind::{Basis, Resource};
 pub use log::{LogLine, LogStream, Severity as LogSeverity};
 pub use metric::{Metric, MetricKind};

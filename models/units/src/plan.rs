@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bytes, CommandId, ContainerId, ContainerName, Generation, Limits, Millicores, Mode, NodeId,
-    PlanId, Ratio, ServiceId, SignalId, Timestamp, duration_ms,
+    Approval, Bytes, CommandId, ContainerId, ContainerName, Generation, Limits, Millicores, Mode,
+    NodeId, PlanId, Ratio, ServiceId, SignalId, Timestamp, duration_ms,
 };
 
 /// One thing to be done to one engine, fully specified.
@@ -201,6 +201,9 @@ pub struct Plan {
     /// The plan this one undoes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo_of: Option<PlanId>,
+    /// Who let it be carried out, where the mode only allows to suggest it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
     /// W3C trace context of what led to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
@@ -218,6 +221,7 @@ impl Plan {
             issued_at: self.created_at,
             deadline: self.deadline,
             action: step.action.clone(),
+            approval: self.approval.clone(),
             traceparent: self.traceparent.clone(),
         })
     }
@@ -243,6 +247,9 @@ pub struct Command {
     /// What to do.
     #[serde(flatten)]
     pub action: Action,
+    /// Who let it be carried out, where the mode only allows to suggest it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
     /// W3C trace context.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,

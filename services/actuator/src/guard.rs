@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bollard::models::ContainerInspectResponse;
-use units::{Action, ContainerName, LABEL_REPLICA_OF, Mode, Policy, Refusal};
+use units::{Action, Command, ContainerName, LABEL_REPLICA_OF, Mode, Policy, Refusal};
 
 /// A command that will not be carried out, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,25 @@ impl Refused {
         Refused {
             refusal,
             reason: reason.into(),
+        }
+    }
+}
+
+/// By what right a command is to be carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Consent {
+    /// By the labels alone.
+    Standing,
+    /// By a person who approved this very plan a short time before it was made.
+    Approved,
+}
+
+impl Consent {
+    /// The one a command comes with.
+    pub(crate) fn of(command: &Command) -> Self {
+        match &command.approval {
+            Some(approval) if approval.holds_at(command.issued_at) => Consent::Approved,
+            Some(_) | None => Consent::Standing,
         }
     }
 }
@@ -43,6 +62,7 @@ pub(crate) fn check(
     action: &Action,
     container: &ContainerInspectResponse,
     ceiling: Mode,
+    consent: Consent,
 ) -> Result<(), Refused> {
     let labels = labels_of(container);
     let name = name_of(container);
@@ -53,13 +73,17 @@ pub(crate) fn check(
     }
     let (policy, _) = Policy::from_labels(&labels);
     let not_opted_in = |reason: String| Err(Refused::new(Refusal::NotOptedIn, reason));
-    if policy.mode != Mode::Act {
+    let needed = match consent {
+        Consent::Standing => Mode::Act,
+        Consent::Approved => Mode::Suggest,
+    };
+    if policy.mode < needed {
         return not_opted_in(format!(
             "{name} allows {} only; label it io.homeostat.mode=act to let Homeostat act",
             policy.mode
         ));
     }
-    if ceiling != Mode::Act {
+    if ceiling < needed {
         return not_opted_in(format!(
             "this node allows {ceiling} only; raise its max_mode to act"
         ));
@@ -142,10 +166,18 @@ mod tests {
     fn without_labels_nothing_is_allowed() {
         for action in actions() {
             assert!(
-                check(&action, &container(&[]), Mode::Act).is_err(),
+                check(&action, &container(&[]), Mode::Act, Consent::Standing).is_err(),
                 "{action}"
             );
-            assert!(check(&action, &container(&[HEAL, SCALE, MADE]), Mode::Act).is_err());
+            assert!(
+                check(
+                    &action,
+                    &container(&[HEAL, SCALE, MADE]),
+                    Mode::Act,
+                    Consent::Standing
+                )
+                .is_err()
+            );
         }
     }
 
@@ -154,11 +186,11 @@ mod tests {
         let [restart, limits, create, remove] = actions();
         let heal = container(&[ACT, HEAL, MADE]);
         let scale = container(&[ACT, SCALE, MADE]);
-        assert_eq!(check(&restart, &heal, Mode::Act), Ok(()));
-        assert!(check(&restart, &scale, Mode::Act).is_err());
+        assert_eq!(check(&restart, &heal, Mode::Act, Consent::Standing), Ok(()));
+        assert!(check(&restart, &scale, Mode::Act, Consent::Standing).is_err());
         for action in [limits, create, remove] {
-            assert_eq!(check(&action, &scale, Mode::Act), Ok(()));
-            assert!(check(&action, &heal, Mode::Act).is_err());
+            assert_eq!(check(&action, &scale, Mode::Act, Consent::Standing), Ok(()));
+            assert!(check(&action, &heal, Mode::Act, Consent::Standing).is_err());
         }
     }
 
@@ -167,7 +199,7 @@ mod tests {
         let all = container(&[ACT, HEAL, SCALE, MADE]);
         for action in actions() {
             for ceiling in [Mode::Observe, Mode::Suggest] {
-                let refused = check(&action, &all, ceiling).unwrap_err();
+                let refused = check(&action, &all, ceiling, Consent::Standing).unwrap_err();
                 assert_eq!(refused.refusal, Refusal::NotOptedIn);
                 assert!(refused.reason.contains("max_mode"), "{}", refused.reason);
             }
@@ -175,9 +207,33 @@ mod tests {
     }
 
     #[test]
+    fn what_a_person_approved_is_done_where_it_may_be_suggested() {
+        let suggest = ("io.homeostat.mode", "suggest");
+        let observe = ("io.homeostat.mode", "observe");
+        for action in actions() {
+            let willing = container(&[suggest, HEAL, SCALE, MADE]);
+            let approved =
+                |container, ceiling| check(&action, container, ceiling, Consent::Approved);
+            assert!(check(&action, &willing, Mode::Act, Consent::Standing).is_err());
+            assert_eq!(approved(&willing, Mode::Act), Ok(()));
+            assert_eq!(approved(&willing, Mode::Suggest), Ok(()));
+            assert!(approved(&willing, Mode::Observe).is_err());
+            let unwilling = container(&[observe, HEAL, SCALE, MADE]);
+            assert!(approved(&unwilling, Mode::Act).is_err());
+            assert!(approved(&container(&[suggest]), Mode::Act).is_err());
+        }
+    }
+
+    #[test]
     fn only_what_homeostat_made_is_removed() {
         let [_, _, _, remove] = actions();
-        let refused = check(&remove, &container(&[ACT, SCALE]), Mode::Act).unwrap_err();
+        let refused = check(
+            &remove,
+            &container(&[ACT, SCALE]),
+            Mode::Act,
+            Consent::Standing,
+        )
+        .unwrap_err();
         assert_eq!(refused.refusal, Refusal::NotOurs);
     }
 
@@ -189,7 +245,7 @@ mod tests {
             ..ContainerState::default()
         });
         for action in actions() {
-            let refused = check(&action, &paused, Mode::Act).unwrap_err();
+            let refused = check(&action, &paused, Mode::Act, Consent::Standing).unwrap_err();
             assert!(refused.reason.contains("paused"), "{}", refused.reason);
         }
     }
@@ -199,7 +255,7 @@ mod tests {
         fn nothing_but_the_word_act_opts_in(mode in "[a-z]{0,8}", heal in "[a-z]{0,5}") {
             let labels = [("io.homeostat.mode", mode.as_str()), ("io.homeostat.heal", &heal)];
             let [restart, ..] = actions();
-            let allowed = check(&restart, &container(&labels), Mode::Act).is_ok();
+            let allowed = check(&restart, &container(&labels), Mode::Act, Consent::Standing).is_ok();
             proptest::prop_assert_eq!(allowed, mode == "act" && heal == "true");
         }
     }

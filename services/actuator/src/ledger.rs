@@ -418,6 +418,7 @@ mod tests {
                 name: "web".into(),
                 grace: Duration::from_secs(10),
             },
+            approval: None,
             traceparent: None,
         }
     }

@@ -5,7 +5,7 @@ use units::{Action, Bytes, Command, ContainerId, ContainerName, Mode, Refusal};
 
 use crate::engine::{Engine, EngineError};
 use crate::execute::Work;
-use crate::guard::{self, Refused};
+use crate::guard::{self, Consent, Refused};
 use crate::{limits, replica};
 
 /// Why there is no work.
@@ -38,7 +38,7 @@ pub(crate) async fn prepare(
     command: &Command,
 ) -> Result<Work, Unprepared> {
     let found = engine.inspect(command.action.target()).await?;
-    guard::check(&command.action, &found, ceiling)?;
+    guard::check(&command.action, &found, ceiling, Consent::of(command))?;
     Ok(match &command.action {
         Action::Restart {
             container, grace, ..

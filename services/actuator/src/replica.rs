@@ -276,6 +276,7 @@ mod tests {
                 template: ContainerId::from(ID),
                 name: "web-r3".into(),
             },
+            approval: None,
             traceparent: None,
         }
     }

@@ -6,6 +6,7 @@ use units::{
     BreakerEntry, LabelProblem, Mode, NodeId, PlanEntry, ScalePolicy, ServiceId, Signal, Timestamp,
 };
 
+pub use crate::approve::{Approved, Consent};
 pub use crate::explain::{Done, Similar};
 pub use crate::feedback::{BarStatus, Heard, ListedSignal, Remark, Said};
 

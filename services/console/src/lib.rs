@@ -4,10 +4,12 @@
 //! and as JSON under `/api/v1`, which the command line reads. Which signals belong
 //! together, and what probably caused them, is `models/incidents`' word; why nothing is done about a service is `models/control`'s, told
 //! by a core of its own that hears all and never leads. It decides nothing and never speaks to an engine; stopping it changes
-//! nothing for the loop. The one thing it writes is what people say of signals, to `homeostat.feedback`.
+//! nothing for the loop. All it writes is what people say: of signals, to `homeostat.feedback`, and that a suggested plan may be carried
+//! out, to the journal.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod api;
+mod approve;
 mod config;
 mod error;
 mod explain;

@@ -1,4 +1,4 @@
-//! `POST /api/v1/signals/{id}/ack` and `/dismiss`: the one thing the console writes.
+//! `POST /api/v1/signals/{id}/ack` and `/dismiss`, and the desk that all writing of the console goes over.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +14,9 @@ use kit::Context;
 use kit::metrics::{MetricName, Metrics};
 use tokio::sync::Mutex;
 use units::{Feedback, Opinion, SignalPhase};
-use wire::{Meta, topic};
+use wire::Meta;
 
+use crate::approve;
 use crate::feedback::{Heard, Remark};
 use crate::http::{Shared, problem};
 use crate::trust::{self, Listens, Refused};
@@ -30,17 +31,24 @@ const ID_CHARS_MAX: usize = 100;
 /// The log may take this long; then whoever asks is told that it did not answer.
 const WRITE_MAX: Duration = Duration::from_secs(5);
 
-/// What it takes to write feedback.
+/// What it takes to write what people say.
 #[derive(Clone)]
 pub(crate) struct Desk {
-    view: Shared,
+    pub(crate) view: Shared,
     bus: Bus,
     meta: Meta,
     metrics: Metrics,
-    listens: Listens,
+    pub(crate) listens: Listens,
     /// One at a time, so that the times of the records rise.
-    turn: Arc<Mutex<()>>,
+    pub(crate) turn: Arc<Mutex<()>>,
 }
+
+/// What was said may not be in the log.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the log does not take it; it may have been written all the same. Look at the log and try again"
+)]
+pub(crate) struct Unwritten;
 
 impl Desk {
     pub(crate) fn new(context: &Context, view: Shared, listens: Listens) -> Self {
@@ -58,6 +66,7 @@ impl Desk {
         Router::new()
             .route("/api/v1/signals/{id}/ack", post(acknowledge))
             .route("/api/v1/signals/{id}/dismiss", post(dismiss))
+            .route("/api/v1/approvals", post(approve::approve))
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .with_state(self)
     }
@@ -82,10 +91,8 @@ enum NotTaken {
         "signal {0} is over; there is nothing to see to. If it should not have been told, dismiss it"
     )]
     Over(String),
-    #[error(
-        "the log does not take it; it may have been written all the same. Look at the log and try again"
-    )]
-    Unwritten,
+    #[error(transparent)]
+    Unwritten(#[from] Unwritten),
 }
 
 impl NotTaken {
@@ -97,7 +104,7 @@ impl NotTaken {
             }
             NotTaken::NotFound(NotFound::Unknown(_)) => StatusCode::NOT_FOUND,
             NotTaken::NotFound(NotFound::Ambiguous(..)) | NotTaken::Over(_) => StatusCode::CONFLICT,
-            NotTaken::Unwritten => StatusCode::SERVICE_UNAVAILABLE,
+            NotTaken::Unwritten(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -161,14 +168,19 @@ impl Desk {
             Feedback::of(&listed.signal, opinion, view.next_feedback_at(now), because)
         };
         self.write(&feedback).await?;
+        Written {
+            feedback: &feedback,
+        }
+        .emit();
         self.view.change(|view| view.feedback(feedback.clone()));
         let view = self.view.read();
         let listed = view.find(feedback.signal.as_str())?;
         Ok(view.heard(listed, now))
     }
 
-    async fn write(&self, feedback: &Feedback) -> Result<(), NotTaken> {
-        let record = wire::encode(feedback, &self.meta);
+    /// Writes a record; it is in the log when this is done.
+    pub(crate) async fn write<T: wire::Json>(&self, said: &T) -> Result<(), Unwritten> {
+        let record = wire::encode(said, &self.meta);
         let written = tokio::time::timeout(WRITE_MAX, self.bus.produce(record)).await;
         let failed = match written {
             Ok(Ok(_)) => None,
@@ -177,12 +189,13 @@ impl Desk {
         };
         match failed {
             None => {
-                Written { feedback }.emit(&self.metrics);
+                let produced = self.metrics.counter(MetricName::RecordsProduced);
+                produced.with(&[("topic", T::TOPIC)]).inc();
                 Ok(())
             }
             Some(failed) => {
-                failed.emit(&self.metrics);
-                Err(NotTaken::Unwritten)
+                failed.emit(T::TOPIC, &self.metrics);
+                Err(Unwritten)
             }
         }
     }
@@ -207,10 +220,8 @@ struct Written<'a> {
 }
 
 impl Written<'_> {
-    fn emit(self, metrics: &Metrics) {
+    fn emit(self) {
         let feedback = self.feedback;
-        let produced = metrics.counter(MetricName::RecordsProduced);
-        produced.with(&[("topic", topic::FEEDBACK)]).inc();
         tracing::info!(
             signal = %feedback.signal,
             kind = %feedback.kind,
@@ -222,22 +233,22 @@ impl Written<'_> {
     }
 }
 
-/// Feedback may not be in the log.
+/// A record may not be in the log.
 enum Failed {
     Refused(BusError),
     Silent,
 }
 
 impl Failed {
-    fn emit(self, metrics: &Metrics) {
+    fn emit(self, topic: &'static str, metrics: &Metrics) {
         let failed = metrics.counter(MetricName::RecordsFailed);
-        let labels = [("topic", topic::FEEDBACK), ("reason", "produce")];
+        let labels = [("topic", topic), ("reason", "produce")];
         failed.with(&labels).inc();
         match self {
             Failed::Refused(error) => {
-                tracing::warn!(error = %kit::boot::chain(&error), "feedback was not written");
+                tracing::warn!(error = %kit::boot::chain(&error), topic, "what was said was not written");
             }
-            Failed::Silent => tracing::warn!("feedback was not written in time"),
+            Failed::Silent => tracing::warn!(topic, "what was said was not written in time"),
         }
     }
 }

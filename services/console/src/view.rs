@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use units::{
-    BreakerEntry, ContainerRecord, ContainerState, Feedback, Forecast, JournalEntry, NodeId,
-    NodeInventory, PlanEntry, PlanId, ServiceId, Signal, SignalId, SignalPhase, Timestamp,
+    Approval, BreakerEntry, ContainerRecord, ContainerState, Feedback, Forecast, JournalEntry,
+    NodeId, NodeInventory, PlanEntry, PlanId, ServiceId, Signal, SignalId, SignalPhase, Timestamp,
 };
 
 use crate::api::{BarStatus, Explanation, Heard, ListedSignal, NodeStatus, ServiceStatus, Status};
+use crate::approve::{self, Approvals, NotApproved};
 use crate::explain;
 use crate::feedback::Opinions;
 
@@ -29,6 +30,7 @@ pub struct View {
     forecasts: BTreeMap<ServiceId, Forecast>,
     breaker: Option<BreakerEntry>,
     opinions: Opinions,
+    approvals: Approvals,
 }
 
 /// Why an id was not found.
@@ -71,6 +73,7 @@ impl View {
             JournalEntry::Breaker(entry) => {
                 self.breaker = entry.open_until.is_some().then_some(entry);
             }
+            JournalEntry::Approval(approval) => self.approvals.take(approval),
         }
     }
 
@@ -197,6 +200,16 @@ impl View {
     fn with_said(&self, signal: Signal) -> ListedSignal {
         let said = self.opinions.of(&signal.id);
         ListedSignal { signal, said }
+    }
+
+    /// The suggested plan whose id begins so, if it can be approved.
+    pub(crate) fn suggested(&self, id: &str) -> Result<&PlanEntry, NotApproved> {
+        approve::suggested(&self.plans, id)
+    }
+
+    /// The approval of a plan, while it holds.
+    pub(crate) fn approval(&self, plan: &PlanId, now: Timestamp) -> Option<&Approval> {
+        self.approvals.of(plan, now)
     }
 
     /// Plans, newest first.

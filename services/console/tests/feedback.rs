@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bus::{Bus, From, Tailed};
 use console::View;
-use console::api::{BarStatus, Explanation, Heard, ListedSignal, Problem};
+use console::api::{Approved, BarStatus, Explanation, Heard, ListedSignal, Problem};
 use kit::Context;
 use reqwest::{Client, Response};
 use tokio_util::sync::CancellationToken;
@@ -319,4 +319,174 @@ fn feedback_is_bounded_and_what_is_older_changes_nothing() {
     }
     assert_eq!(view.find(signal.id.as_str()).unwrap().said, None);
     assert_eq!(view.bars(kit::now()).len(), 1);
+}
+
+/// A plan that was only suggested.
+fn suggested(id: &str) -> PlanEntry {
+    let at = kit::now();
+    PlanEntry {
+        at,
+        plan: Plan {
+            id: PlanId::from(id),
+            generation: Generation(1),
+            service: ServiceId::from("web"),
+            kind: ActionKind::Restart,
+            mode: Mode::Suggest,
+            created_at: at,
+            deadline: at + Duration::from_secs(30),
+            cause: Cause {
+                signals: vec![SignalId::from("s1")],
+                reason: "web-1 hangs".to_owned(),
+            },
+            steps: vec![Step {
+                node: NodeId::from("node-a"),
+                action: Action::Restart {
+                    container: ContainerId::from("c1"),
+                    name: ContainerName::from("web-1"),
+                    grace: Duration::from_secs(10),
+                },
+            }],
+            expected: Expectation {
+                text: "it works again".to_owned(),
+                check: Check::NoOverload,
+                within: Duration::from_secs(60),
+            },
+            alternatives: Vec::new(),
+            undo_of: None,
+            approval: None,
+            traceparent: None,
+        },
+        phase: Phase::Suggested,
+        outcomes: Vec::new(),
+        verdict: None,
+    }
+}
+
+impl Rig {
+    /// A console over a journal that holds these.
+    async fn over(entries: &[PlanEntry]) -> Rig {
+        let rig = Rig::with(&[]).await;
+        for entry in entries {
+            let entry = JournalEntry::Plan(Box::new(entry.clone()));
+            let record = wire::encode(&entry, &Meta::new("test"));
+            rig.bus.produce(record).await.unwrap();
+        }
+        let shown = async {
+            loop {
+                let answer = rig.client.get(rig.url("actions")).send().await.unwrap();
+                let actions: Vec<PlanEntry> = answer.json().await.unwrap();
+                if actions.len() == entries.len() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, shown).await.unwrap();
+        rig
+    }
+
+    async fn approvals(&self) -> Vec<Approval> {
+        let mut tail = self
+            .bus
+            .tail(topic::JOURNAL, From::Beginning)
+            .await
+            .unwrap();
+        let mut approvals = Vec::new();
+        while let Tailed::Record(record) = tail.next().await.unwrap() {
+            match wire::decode(&record).unwrap() {
+                JournalEntry::Approval(approval) => {
+                    assert_eq!(&record.key[..], approval.plan.as_str().as_bytes());
+                    approvals.push(approval);
+                }
+                JournalEntry::Plan(_) | JournalEntry::Breaker(_) => {}
+            }
+        }
+        approvals
+    }
+}
+
+#[tokio::test]
+async fn an_approval_of_what_was_suggested_is_written_to_the_journal_once() {
+    let rig = Rig::over(&[suggested("shop/web-restart-17")]).await;
+    for body in [
+        r#"{"plan": "shop/web", "by": " ada "}"#,
+        r#"{"plan": "shop/web-restart-17"}"#,
+    ] {
+        let answer = rig.post("approvals", body).await;
+        assert_eq!(answer.status(), 200);
+        let approved: Approved = answer.json().await.unwrap();
+        assert_eq!(approved.approval.by.as_deref(), Some("ada"));
+        assert_eq!(approved.suggested.plan.steps.len(), 1);
+        assert_eq!(approved.until, approved.approval.at + Approval::VALID);
+    }
+    let approvals = rig.approvals().await;
+    assert_eq!(approvals.len(), 1, "said twice, it counts once");
+    assert_eq!(approvals[0].plan, PlanId::from("shop/web-restart-17"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_approved_is_refused_with_why() {
+    let decided = PlanEntry {
+        phase: Phase::Decided,
+        ..suggested("db-restart-1")
+    };
+    let mut empty = suggested("loop-restart-1");
+    empty.plan.steps.clear();
+    let mut upon = PlanEntry {
+        phase: Phase::Judged,
+        ..suggested("web-restart-2")
+    };
+    upon.plan.approval = Some(Approval {
+        plan: PlanId::from("web-restart-1"),
+        at: kit::now(),
+        by: None,
+    });
+    let all = [
+        decided,
+        empty,
+        suggested("web-restart-1"),
+        upon,
+        suggested("web-scale-1"),
+    ];
+    let rig = Rig::over(&all).await;
+    for (body, status, says) in [
+        (
+            r#"{"plan": "nothing"}"#,
+            404,
+            "`homeostat actions` lists them",
+        ),
+        (r#"{"plan": ""}"#, 404, "no plan's id begins"),
+        (
+            r#"{"plan": "web-"}"#,
+            409,
+            "is the beginning of 3 plans' ids",
+        ),
+        (r#"{"plan": "db-restart-1"}"#, 409, "is decided already"),
+        (
+            r#"{"plan": "loop"}"#,
+            409,
+            "has no step to carry out: web-1 hangs",
+        ),
+        (
+            r#"{"plan": "web-restart-1"}"#,
+            409,
+            "carried out as web-restart-2",
+        ),
+        (
+            r#"{"plan": "web-scale-1", "by": "\u001b[2J"}"#,
+            400,
+            "no text",
+        ),
+        (r#"{"plan": 3}"#, 400, "the body is not"),
+        (
+            r#"{"plan": "web-scale-1", "force": true}"#,
+            400,
+            "the body is not",
+        ),
+    ] {
+        let (got, error) = rig.refused("approvals", body).await;
+        assert_eq!(got, status, "{body}: {error}");
+        assert!(error.contains(says), "{body}: {error}");
+    }
+    assert_eq!(rig.approvals().await, Vec::new());
 }

@@ -249,6 +249,7 @@ impl Journaled<'_> {
                 tracing::warn!("acting stopped: {}", entry.reason);
             }
             JournalEntry::Breaker(entry) => tracing::info!("acting again: {}", entry.reason),
+            JournalEntry::Approval(approval) => tracing::info!("{approval}"),
         }
     }
 }

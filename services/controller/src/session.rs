@@ -245,6 +245,7 @@ mod tests {
             },
             alternatives: Vec::new(),
             undo_of: None,
+            approval: None,
             traceparent: None,
         }
     }

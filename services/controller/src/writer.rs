@@ -127,7 +127,7 @@ fn encode(effect: &Effect, meta: &Meta) -> NewRecord {
         Effect::Journal(entry) => {
             let traceparent = match &**entry {
                 JournalEntry::Plan(entry) => entry.plan.traceparent.clone(),
-                JournalEntry::Breaker(_) => None,
+                JournalEntry::Breaker(_) | JournalEntry::Approval(_) => None,
             };
             wire::encode(&**entry, &meta.within(traceparent))
         }

@@ -199,7 +199,7 @@ async fn phases(bus: &Bus) -> Vec<Phase> {
     entries
         .filter_map(|(entry, _)| match entry {
             JournalEntry::Plan(entry) => Some(entry.phase),
-            JournalEntry::Breaker(_) => None,
+            JournalEntry::Breaker(_) | JournalEntry::Approval(_) => None,
         })
         .collect()
 }

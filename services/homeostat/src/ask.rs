@@ -133,9 +133,12 @@ pub(crate) fn actions(ask: &Ask) -> Result<(), Failure> {
         if actions.is_empty() {
             return "nothing has been done or suggested".to_owned();
         }
-        let mut table = with_heading(&["decided", "service", "action", "state", "why", "verdict"]);
+        let mut table = with_heading(&[
+            "plan", "decided", "service", "action", "state", "why", "verdict",
+        ]);
         for entry in actions {
             table.add_row([
+                entry.plan.id.to_string(),
                 entry.plan.created_at.to_string(),
                 entry.plan.service.to_string(),
                 steps(entry),

@@ -10,8 +10,8 @@ use crate::feedback::FeedbackVerb;
 use crate::process::Role;
 use crate::table::{Output, print};
 use crate::{
-    ask, ask_incidents, config, demo, evaluate, explain, feedback, models, process, record, replay,
-    score, simulate, templates, train, why_not,
+    approve, ask, ask_incidents, config, demo, evaluate, explain, feedback, models, process,
+    record, replay, score, simulate, templates, train, why_not,
 };
 
 const AFTER_HELP: &str = "\
@@ -65,8 +65,8 @@ enum Verb {
     Signals(Signals),
     /// Signals that belong together, each incident with its probable causes.
     Incidents(Incidents),
-    /// What was done or suggested, why, and whether it helped.
-    Actions(Ask),
+    /// What was done or suggested, why, and whether it helped; and what you let be done.
+    Actions(Actions),
     /// Why nothing more is done about a service: every lock, wait and budget before an action.
     WhyNot(WhyNot),
     /// One signal in full: evidence, what was done, and what came of its like.
@@ -190,6 +190,15 @@ impl Incidents {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Actions {
+    #[command(flatten)]
+    ask: Ask,
+    #[command(subcommand)]
+    verb: Option<approve::ActionsVerb>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct WhyNot {
     /// The service's name, as `homeostat services` lists it.
     service: String,
@@ -246,7 +255,10 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Services(asked) => ask::services(&asked),
         Verb::Signals(asked) => signals(asked),
         Verb::Incidents(asked) => asked.run(),
-        Verb::Actions(asked) => ask::actions(&asked),
+        Verb::Actions(asked) => match asked.verb {
+            Some(approve::ActionsVerb::Approve(of)) => approve::approve(&of),
+            None => ask::actions(&asked.ask),
+        },
         Verb::WhyNot(asked) => why_not::why_not(&asked.ask, &asked.service),
         Verb::Explain(asked) => explain::explain(&asked.ask, &asked.signal),
         Verb::Logs(LogsVerb::Templates { input }) => templates::templates(&input),
@@ -298,6 +310,24 @@ mod tests {
             Verb::Signals(signals) => Ok(signals),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn actions_lists_unless_it_is_given_a_verb() {
+        let parsed = |words: &str| {
+            let words = ["homeostat", "actions"]
+                .into_iter()
+                .chain(words.split_whitespace());
+            match Cli::try_parse_from(words)?.verb {
+                Verb::Actions(actions) => Ok(actions),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(parsed("-o json").unwrap().verb.is_none());
+        for words in ["approve web-restart-1", "approve web --by ada -o json"] {
+            assert!(parsed(words).unwrap().verb.is_some(), "{words}");
+        }
+        assert!(parsed("approve").is_err());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! together, reads the configuration they share, and shows what the console knows.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod approve;
 mod ask;
 mod ask_incidents;
 mod chart;

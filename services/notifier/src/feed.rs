@@ -60,6 +60,8 @@ impl Feed {
         match entry {
             JournalEntry::Plan(entry) => self.plan(*entry),
             JournalEntry::Breaker(entry) => self.breaker(entry),
+            // What is done upon it is told as a plan.
+            JournalEntry::Approval(_) => None,
         }
     }
 

@@ -60,6 +60,7 @@ fn plan(phase: Phase) -> JournalEntry {
             },
             alternatives: Vec::new(),
             undo_of: None,
+            approval: None,
             traceparent: None,
         },
         phase,

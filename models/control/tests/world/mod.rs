@@ -7,12 +7,12 @@ use std::time::Duration;
 use audit::{Auditor, Bounds};
 use control::{Config, Core, Effect, Event};
 use units::{
-    Action, ActionKind, Command, CommandId, Confidence, ContainerEvent, ContainerId, ContainerName,
-    ContainerRecord, ContainerState, EngineInfo, EventKind, Forecast, ForecastPoint, Generation,
-    HealthState, JournalEntry, Limits, LoadMetric, Millicores, Mode, NodeCapacity, NodeId,
-    NodeInventory, Outcome, OutcomeResult, Phase, PlanEntry, Policy, Ratio, Refusal, ScalePolicy,
-    ScaleTarget, ServiceId, Severity, Signal, SignalId, SignalKind, SignalPhase, Sizing, Subject,
-    Timestamp,
+    Action, ActionKind, Approval, Command, CommandId, Confidence, ContainerEvent, ContainerId,
+    ContainerName, ContainerRecord, ContainerState, EngineInfo, EventKind, Forecast, ForecastPoint,
+    Generation, HealthState, JournalEntry, Limits, LoadMetric, Millicores, Mode, NodeCapacity,
+    NodeId, NodeInventory, Outcome, OutcomeResult, Phase, PlanEntry, PlanId, Policy, Ratio,
+    Refusal, ScalePolicy, ScaleTarget, ServiceId, Severity, Signal, SignalId, SignalKind,
+    SignalPhase, Sizing, Subject, Timestamp,
 };
 
 pub fn secs(seconds: u64) -> Duration {
@@ -308,6 +308,18 @@ impl World {
         self.tell(Event::Signal(Box::new(signal)));
     }
 
+    /// A person approves a plan.
+    pub fn approve(&mut self, plan: &PlanId) {
+        let entry = JournalEntry::Approval(Approval {
+            plan: plan.clone(),
+            at: self.now,
+            by: Some("ada".to_owned()),
+        });
+        self.journal.push(entry.clone());
+        self.auditor.observe_entry(&entry);
+        self.tell(Event::Journal(Box::new(entry)));
+    }
+
     pub fn happen(&mut self, name: &str, kind: EventKind) {
         let (node, record) = self.place(name);
         let event = ContainerEvent {
@@ -487,7 +499,7 @@ impl World {
     pub fn entries(&self) -> impl Iterator<Item = &PlanEntry> {
         self.journal.iter().filter_map(|entry| match entry {
             JournalEntry::Plan(entry) => Some(&**entry),
-            JournalEntry::Breaker(_) => None,
+            JournalEntry::Breaker(_) | JournalEntry::Approval(_) => None,
         })
     }
 

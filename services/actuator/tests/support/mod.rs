@@ -328,6 +328,7 @@ pub(crate) fn command(action: Action) -> Command {
         issued_at: now,
         deadline: now + PATIENCE,
         action,
+        approval: None,
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
     }
 }

@@ -207,6 +207,7 @@ impl<'a> Run<'a> {
                     match *entry {
                         JournalEntry::Plan(entry) => self.plan(now, &entry),
                         JournalEntry::Breaker(entry) => self.tally.breaker(now, &entry),
+                        JournalEntry::Approval(_) => {}
                     }
                 }
                 Ruling::Write(Effect::Command(command)) => self.note("command", &*command),

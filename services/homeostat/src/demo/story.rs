@@ -219,6 +219,7 @@ impl Story {
         match entry {
             JournalEntry::Plan(entry) => self.plan(*entry),
             JournalEntry::Breaker(entry) => self.tell("breaker", &entry.reason),
+            JournalEntry::Approval(approval) => self.tell("approval", &approval.to_string()),
         }
     }
 

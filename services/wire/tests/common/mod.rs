@@ -141,6 +141,7 @@ pub(crate) fn plan() -> Plan {
         },
         alternatives: vec!["add a replica: it would not mend this one".to_owned()],
         undo_of: None,
+        approval: None,
         traceparent: signal().traceparent,
     }
 }

@@ -426,6 +426,7 @@ impl World {
 fn told(entry: &JournalEntry) -> String {
     match entry {
         JournalEntry::Breaker(entry) => format!("breaker {:?}: {}", entry.open_until, entry.reason),
+        JournalEntry::Approval(approval) => approval.to_string(),
         JournalEntry::Plan(entry) => {
             let steps: Vec<String> = entry
                 .plan
