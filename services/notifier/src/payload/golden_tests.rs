@@ -70,6 +70,20 @@ fn a_suggestion_is_no_change_for_pagerduty() {
 }
 
 #[test]
+fn only_a_suggestion_says_how_it_is_approved() {
+    for (phase, says) in [(Phase::Suggested, true), (Phase::Decided, false)] {
+        let entry = PlanEntry {
+            phase,
+            ..examples::plan_entry()
+        };
+        let command = format!("homeostat actions approve {}", entry.plan.id);
+        let message = slack::message(&Notice::Plan(std::sync::Arc::new(entry)));
+        let body = String::from_utf8_lossy(&message.body).into_owned();
+        assert_eq!(body.contains(&command), says, "{body}");
+    }
+}
+
+#[test]
 fn whatever_a_container_says_payloads_stay_within_the_limits() {
     for notice in examples::monstrous() {
         let body = webhook::message(&notice).body;

@@ -4,7 +4,7 @@
 //! them can call a channel or forge a link, and `verbatim` keeps Slack from making links of bare addresses.
 
 use serde::Serialize;
-use units::{PlanEntry, Severity, Timestamp};
+use units::{Phase, PlanEntry, Severity, Timestamp};
 
 use super::text::{clip_line, human_duration, slack_escape};
 use super::{Endpoint, Message, evidence_line, headline, plan_standing, reason};
@@ -216,12 +216,20 @@ fn fields(notice: &Notice) -> Vec<Text> {
                 false => vec![field("Services", &names.join(", "))],
             }
         }
-        Notice::Plan(entry) => vec![
-            field("Service", entry.plan.service.as_str()),
-            field("Action", entry.plan.kind.as_str()),
-            field("State", plan_standing(entry)),
-            field("Expected", &entry.plan.expected.text),
-        ],
+        Notice::Plan(entry) => {
+            let plan = &entry.plan;
+            let mut fields = vec![
+                field("Service", plan.service.as_str()),
+                field("Action", plan.kind.as_str()),
+                field("State", plan_standing(entry)),
+                field("Expected", &plan.expected.text),
+            ];
+            if entry.phase == Phase::Suggested && !plan.steps.is_empty() {
+                let command = format!("homeostat actions approve {}", plan.id);
+                fields.push(field("To have it done", &command));
+            }
+            fields
+        }
         Notice::Test { .. } => Vec::new(),
     }
 }
