@@ -1,10 +1,11 @@
-//! Undoing what made things worse: a removed replica is made again, a useless one is removed. A restart cannot be undone.
+//! Undoing what made things worse: a removed replica is made again, useless ones are removed one after the other. A restart cannot be
+//! undone.
 
 use std::time::Duration;
 
 use units::{
-    ActionKind, Check, ContainerState, Expectation, OutcomeResult, Phase, PlanEntry, ServiceId,
-    Step, Timestamp, VerdictKind,
+    ActionKind, Check, ContainerId, ContainerState, Expectation, OutcomeResult, Phase, PlanEntry,
+    ServiceId, Timestamp, VerdictKind,
 };
 
 use crate::draft::{Decision, Draft, admit};
@@ -40,12 +41,11 @@ pub(crate) fn decide(state: &State, service: &ServiceId, now: Timestamp) -> Deci
 }
 
 fn pending<'a>(state: &'a State, service: &ServiceId, now: Timestamp) -> Option<&'a PlanEntry> {
-    let undone = |entry: &PlanEntry| {
-        let id = Some(&entry.plan.id);
-        state
-            .plans
-            .acted(service)
-            .any(|other| other.plan.undo_of.as_ref() == id)
+    let undone = |entry: &PlanEntry| match entry.plan.kind {
+        ActionKind::CreateReplica => created(entry).all(|it| is_tried(state, entry, it)),
+        ActionKind::RemoveReplica | ActionKind::Restart | ActionKind::UpdateLimits => {
+            undoing(state, entry).next().is_some()
+        }
     };
     state.plans.acted(service).find(|entry| {
         let worse = entry
@@ -62,6 +62,34 @@ fn pending<'a>(state: &'a State, service: &ServiceId, now: Timestamp) -> Option<
             && entry.at + UNDO_WITHIN > now
             && !undone(entry)
     })
+}
+
+/// What was done to undo it.
+fn undoing<'a>(state: &'a State, entry: &'a PlanEntry) -> impl Iterator<Item = &'a PlanEntry> {
+    state
+        .plans
+        .acted(&entry.plan.service)
+        .filter(|other| other.plan.undo_of.as_ref() == Some(&entry.plan.id))
+}
+
+/// An attempt was made to remove this one.
+fn is_tried(state: &State, entry: &PlanEntry, container: &ContainerId) -> bool {
+    let mut steps = undoing(state, entry).flat_map(|other| &other.plan.steps);
+    steps.any(|step| step.action.target() == container)
+}
+
+/// The containers it made.
+fn created(entry: &PlanEntry) -> impl Iterator<Item = &ContainerId> {
+    entry
+        .outcomes
+        .iter()
+        .filter_map(|outcome| match &outcome.result {
+            OutcomeResult::Succeeded { created, .. } => created.as_ref(),
+            OutcomeResult::Refused { .. }
+            | OutcomeResult::Failed { .. }
+            | OutcomeResult::Vanished
+            | OutcomeResult::Interrupted => None,
+        })
 }
 
 fn verdict(entry: &PlanEntry) -> &str {
@@ -92,17 +120,11 @@ fn recreate(state: &State, service: &ServiceId, entry: &PlanEntry, now: Timestam
 
 fn remove(state: &State, service: &ServiceId, entry: &PlanEntry, now: Timestamp) -> Decision {
     let config = &state.config.scale;
-    let mut steps: Vec<Step> = Vec::new();
-    let mut mode = units::Mode::Act;
-    for outcome in &entry.outcomes {
-        let OutcomeResult::Succeeded {
-            created: Some(created),
-            ..
-        } = &outcome.result
-        else {
-            continue;
-        };
-        let Some(replica) = state.fleet.find(service, created) else {
+    let mut wait: Option<Timestamp> = None;
+    let mut useless = None;
+    // One at a time: it may serve by the time the engine is asked, and then another one has to be there.
+    for container in created(entry).filter(|it| !is_tried(state, entry, it)) {
+        let Some(replica) = state.fleet.find(service, container) else {
             continue;
         };
         // One that serves by now has earned its place.
@@ -116,21 +138,22 @@ fn remove(state: &State, service: &ServiceId, entry: &PlanEntry, now: Timestamp)
             let serves_by = replica.record.started_at.map(|at| at + config.startup);
             let runs = replica.record.state == ContainerState::Running;
             if let Some(serves_by) = serves_by.filter(|by| runs && *by > now) {
-                return Decision::Wait(serves_by);
+                wait = Some(wait.map_or(serves_by, |known| known.min(serves_by)));
+                continue;
             }
-            mode = mode.min(replica.record.policy.mode);
-            steps.push(removal(&replica, config));
+            useless = Some(replica);
+            break;
         }
     }
-    if steps.is_empty() {
-        return Decision::Nothing;
-    }
+    let Some(useless) = useless else {
+        return wait.map_or(Decision::Nothing, Decision::Wait);
+    };
     let draft = Draft {
         service: service.clone(),
         kind: ActionKind::RemoveReplica,
         signals: Vec::new(),
         reason: format!("the addition before made things worse: {}", verdict(entry)),
-        steps,
+        steps: vec![removal(&useless, config)],
         expected: Expectation {
             text: format!(
                 "{service} is as it was; no overload opens within {} s",
@@ -139,11 +162,11 @@ fn remove(state: &State, service: &ServiceId, entry: &PlanEntry, now: Timestamp)
             check: Check::NoOverload,
             within: config.verdict_within,
         },
-        alternatives: vec!["keep them: they do not serve".to_owned()],
+        alternatives: vec![format!("keep {}: it does not serve", useless.record.name)],
         deadline: config.deadline,
         undo_of: Some(entry.plan.id.clone()),
         approval: None,
         traceparent: entry.plan.traceparent.clone(),
     };
-    admit(state, draft, mode, now)
+    admit(state, draft, useless.record.policy.mode, now)
 }

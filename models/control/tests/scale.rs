@@ -408,3 +408,28 @@ fn until_a_number_is_known_a_share_is_kept() {
     world.carry("web", 240.0, 0.0, 2);
     assert_eq!(world.sent(), ["add replica web-1-r1"]);
 }
+
+#[test]
+fn useless_replicas_are_removed_one_after_the_other() {
+    let mut world = World::new(acting())
+        .with("a", "web-1", "web", policy(Some((1, 4))))
+        .with("a", "web-2", "web", policy(Some((1, 4))))
+        .leading();
+    world.carry("web", 680.0, 0.0, 3);
+    world.actuate();
+    let made = ["add replica web-1-r1", "add replica web-1-r2"];
+    assert_eq!(world.sent(), made);
+    world.container("web-1-r1").health = HealthState::Unhealthy;
+    world.container("web-1-r2").health = HealthState::Unhealthy;
+    world.carry("web", 680.0, 0.0, 125);
+    assert_eq!(world.sent()[2..], ["remove replica web-1-r1"]);
+    world.actuate();
+    world.carry("web", 680.0, 0.0, 125);
+    assert_eq!(world.sent()[3], "remove replica web-1-r2");
+    let undone: Vec<_> = world
+        .in_phase(Phase::Decided)
+        .iter()
+        .map(|entry| entry.plan.undo_of.clone())
+        .collect();
+    assert!(undone[1].is_some() && undone[1] == undone[2]);
+}
