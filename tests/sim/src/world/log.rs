@@ -9,7 +9,7 @@ use bytes::Bytes;
 use units::Timestamp;
 use wire::{Json, Meta, topic};
 
-/// A compacted topic keeps what is not the newest of its key for this long.
+/// A compacted topic keeps what is not the newest of its key for this long after a newer one came: the newest segment is left as it is.
 const COMPACTED_AFTER: Duration = Duration::from_secs(60);
 
 /// A topic of the loop. Samples and logs are not written: the detectors are a stand-in.
@@ -80,6 +80,8 @@ pub(super) struct Kept {
     /// True time at which it was made; it may have waited on its node since.
     pub(super) made_at: Timestamp,
     pub(super) author: Author,
+    /// True time at which a newer one of its key came into a compacted topic.
+    superseded_at: Option<Timestamp>,
 }
 
 impl Kept {
@@ -159,7 +161,10 @@ impl Log {
             }
         }
         if topic == Topic::Inventory {
-            self.newest_of.insert(record.key.clone(), place);
+            let before = self.newest_of.insert(record.key.clone(), place);
+            if let Some(before) = before.and_then(|before| kept.get_mut(before)) {
+                before.superseded_at = Some(now);
+            }
         }
         kept.push(Kept {
             record: Record {
@@ -175,6 +180,7 @@ impl Log {
             },
             made_at,
             author,
+            superseded_at: None,
         });
         place
     }
@@ -194,11 +200,8 @@ impl Log {
 
     /// Compaction has taken it away.
     pub(super) fn is_gone(&self, topic: Topic, place: usize, now: Timestamp) -> bool {
-        topic == Topic::Inventory
-            && self.get(topic, place).is_some_and(|kept| {
-                kept.at() + COMPACTED_AFTER < now
-                    && self.newest_of.get(&kept.record.key) != Some(&place)
-            })
+        let superseded_at = self.get(topic, place).and_then(|kept| kept.superseded_at);
+        superseded_at.is_some_and(|at| at + COMPACTED_AFTER < now)
     }
 
     /// FNV-1a over every byte of the journal.
