@@ -459,50 +459,105 @@ fn what_stays_sick_after_a_common_cause_is_healed_one_by_one() {
     );
 }
 
-#[test]
-fn people_are_left_alone_on_a_node_whose_clock_is_off() {
-    let mut world = World::new(acting())
-        .with("a", "web-1", "web", policy(None))
-        .leading();
-    let mut steady_ms = 500_000;
-    let off = secs(300);
-    let mut speak = |world: &mut World| {
+/// A node whose clock is off speaks every five seconds, with the steady clock that its time of day cannot change.
+struct Skewed {
+    steady_ms: u64,
+    behind: std::time::Duration,
+}
+
+impl Skewed {
+    fn speak(&mut self, world: &mut World) {
         world.now = world.now + secs(5);
-        steady_ms += 5_000;
+        self.steady_ms += 5_000;
         let inventory = units::NodeInventory {
             node: "a".into(),
-            at: world.now - off,
-            steady: Some(units::Steady::from_millis(steady_ms)),
+            at: world.now - self.behind,
+            steady: Some(units::Steady::from_millis(self.steady_ms)),
             capacity: units::NodeCapacity::default(),
             engine: units::EngineInfo::default(),
             containers: world.nodes[&units::NodeId::from("a")].clone(),
         };
+        world
+            .inventories
+            .insert(inventory.node.clone(), inventory.clone());
         world.auditor.observe_inventory(&inventory);
         world.tell(Event::Inventory(Box::new(inventory)));
+    }
+
+    fn happen(&self, world: &mut World, name: &str, kind: EventKind) {
+        let (node, record) = world.place(name);
+        let event = units::ContainerEvent {
+            at: world.now - self.behind,
+            at_unix_ns: None,
+            node,
+            service: record.service,
+            container: record.id,
+            name: record.name,
+            kind,
+        };
+        world.events.push(event.clone());
+        world.tell(Event::Container(Box::new(event)));
+    }
+}
+
+fn skewed() -> (World, Skewed) {
+    let world = World::new(acting())
+        .with("a", "web-1", "web", policy(None))
+        .leading();
+    let node = Skewed {
+        steady_ms: 500_000,
+        behind: secs(300),
     };
+    (world, node)
+}
+
+#[test]
+fn people_are_left_alone_on_a_node_whose_clock_is_off() {
+    let (mut world, mut node) = skewed();
     // The clock was set back; the node speaks on.
     for _ in 0..120 {
-        speak(&mut world);
+        node.speak(&mut world);
     }
-    let (node, record) = world.place("web-1");
-    world.tell(Event::Container(Box::new(units::ContainerEvent {
-        at: world.now - off,
-        at_unix_ns: None,
-        node,
-        service: record.service,
-        container: record.id,
-        name: record.name,
-        kind: EventKind::Updated,
-    })));
+    node.happen(&mut world, "web-1", EventKind::Updated);
     world.open(SignalKind::Hang, "web-1", Severity::Critical);
     for _ in 0..10 {
-        speak(&mut world);
+        node.speak(&mut world);
     }
     assert!(world.commands.is_empty(), "50 s after the change");
     for _ in 0..4 {
-        speak(&mut world);
+        node.speak(&mut world);
     }
     assert_eq!(world.sent(), ["restart web-1"]);
+}
+
+#[test]
+fn a_clock_that_was_set_after_a_plan_does_not_make_a_later_change_the_plans_own() {
+    let (mut world, mut node) = skewed();
+    node.behind = secs(0);
+    for _ in 0..120 {
+        node.speak(&mut world);
+    }
+    let hang = world.open(SignalKind::Hang, "web-1", Severity::Critical);
+    world.actuate();
+    world.resolve(&hang);
+    for _ in 0..48 {
+        node.speak(&mut world);
+    }
+    // By the clock as it goes now the plan ended four minutes after it did.
+    node.behind = secs(240);
+    for _ in 0..2 {
+        node.speak(&mut world);
+    }
+    node.happen(&mut world, "web-1", EventKind::Updated);
+    world.open(SignalKind::Hang, "web-1", Severity::Critical);
+    for _ in 0..11 {
+        node.speak(&mut world);
+    }
+    assert_eq!(world.sent(), ["restart web-1"], "55 s after the change");
+    for _ in 0..2 {
+        node.speak(&mut world);
+    }
+    assert_eq!(world.sent(), ["restart web-1", "restart web-1"]);
 }
 
 fn breakers(world: &World) -> Vec<&BreakerEntry> {
