@@ -82,6 +82,7 @@ impl Core {
             Event::Recovered => {
                 let first = !std::mem::replace(&mut self.recovered, true);
                 if first {
+                    self.state.fleet.caught_up(now);
                     self.resume(&mut effects);
                 }
             }

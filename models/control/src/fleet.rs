@@ -15,6 +15,8 @@ const DELIVERY_PLAY: Duration = Duration::from_secs(3);
 const PACE_OVER: Duration = Duration::from_secs(6);
 /// Clocks drift apart by less than one part in this many.
 const DRIFT_PARTS: u32 = 1_000;
+/// A clock that is further ahead of this side's than this is known to be off by looking at it alone.
+const AHEAD_PLAY: Duration = Duration::from_secs(5);
 
 /// All nodes.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +25,8 @@ pub(crate) struct Fleet {
     by_service: BTreeMap<ServiceId, BTreeSet<(NodeId, ContainerId)>>,
     /// Oldest first, so that the silent ones are found without looking at all.
     by_age: BTreeSet<(Timestamp, NodeId)>,
+    /// When all that was in the topics before had been read.
+    caught_up_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone)]
@@ -33,6 +37,7 @@ struct Node {
     /// When it last spoke, by the clock of this side.
     heard_at: Timestamp,
     pace: Option<Pace>,
+    certainty: Certainty,
     /// How far its time of day was ahead of this side's when it last spoke without waiting, in milliseconds.
     ahead_ms: i64,
     containers: BTreeMap<ContainerId, ContainerRecord>,
@@ -44,7 +49,17 @@ pub(crate) struct Replica<'a> {
     pub(crate) node: &'a NodeId,
     /// When its node last spoke, by the clock of this side.
     pub(crate) seen_at: Timestamp,
+    pub(crate) certainty: Certainty,
     pub(crate) record: &'a ContainerRecord,
+}
+
+/// How sure it is when a node last spoke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Certainty {
+    Sure,
+    /// Its time of day alone says so, which may be off: its last word lay in the topic before this side began to read, or waited on the
+    /// node for all that is known, or came from a time that is yet to be.
+    Doubtful,
 }
 
 impl Replica<'_> {
@@ -66,6 +81,15 @@ pub(crate) struct Silence {
 }
 
 impl Fleet {
+    /// All that was in the topics has been read: what comes now is told now, or waited on its node.
+    pub(crate) fn caught_up(&mut self, now: Timestamp) {
+        self.caught_up_at.get_or_insert(now);
+    }
+
+    pub(crate) fn caught_up_at(&self) -> Option<Timestamp> {
+        self.caught_up_at
+    }
+
     /// Takes a node's state, read now, unless a newer one is known. Returns the services it concerns.
     pub(crate) fn apply(
         &mut self,
@@ -83,6 +107,19 @@ impl Fleet {
                 inventory.at.as_millis() - now.as_millis()
             }
             Some(_) | None => known.map_or(0, |known| known.ahead_ms),
+        };
+        let certainty = match pace {
+            // A collector that tells no steady clock: there is nothing better than its time of day.
+            None => Certainty::Sure,
+            Some(pace) => match pace.standing {
+                Standing::Proven => Certainty::Sure,
+                Standing::Likely
+                    if self.caught_up_at.is_some() && inventory.at <= now + AHEAD_PLAY =>
+                {
+                    Certainty::Sure
+                }
+                Standing::Likely | Standing::Open => Certainty::Doubtful,
+            },
         };
         let NodeInventory {
             node,
@@ -121,6 +158,7 @@ impl Fleet {
             steady,
             heard_at,
             pace,
+            certainty,
             ahead_ms,
             containers,
         };
@@ -149,6 +187,7 @@ impl Fleet {
         Some(Replica {
             node,
             seen_at: held.heard_at,
+            certainty: held.certainty,
             record,
         })
     }
@@ -232,6 +271,8 @@ struct Pace {
 enum Standing {
     /// It may have waited itself.
     Open,
+    /// The one after it came as fast as it was made: neither waited, or both did and were read as far apart by chance.
+    Likely,
     /// Tells since have come as fast as they were made, so it did not wait.
     Proven,
 }
@@ -270,7 +311,11 @@ fn heard_at(
         return (now - waited, Some(pace));
     }
     if !is_proven && there <= PACE_OVER {
-        return (said_at, Some(pace));
+        let standing = match there > DELIVERY_PLAY {
+            true => Standing::Likely,
+            false => pace.standing,
+        };
+        return (said_at, Some(Pace { standing, ..pace }));
     }
     let kept = if here <= there + drift { anew } else { pace };
     let standing = Standing::Proven;
@@ -398,5 +443,41 @@ mod tests {
         }
         fleet.apply(inventory(second(601), Some(1_101)), second(601));
         assert_eq!(silent(&fleet, second(602)), 0);
+    }
+
+    fn certainty(fleet: &Fleet) -> Certainty {
+        fleet.nodes[&NodeId::from("a")].certainty
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_does_not_make_an_old_word_a_new_one() {
+        let off = Duration::from_secs(203);
+        let steady = |at_s: i64| Some(500 + at_s as u64);
+        let mut fleet = Fleet::default();
+        // The last word of a host that died: by its clock it is from a minute ahead, and from now after a while.
+        fleet.apply(inventory(second(0) + off, steady(0)), second(140));
+        fleet.caught_up(second(141));
+        assert_eq!(certainty(&fleet), Certainty::Doubtful);
+        // It was not dead but cut off: all that waited is read in one go, one of it made now by that clock.
+        for at_s in (5..205).step_by(5) {
+            fleet.apply(inventory(second(at_s) + off, steady(at_s)), second(206));
+            assert_eq!(certainty(&fleet), Certainty::Doubtful, "{at_s}");
+        }
+        for at_s in (210..230).step_by(5) {
+            fleet.apply(inventory(second(at_s) + off, steady(at_s)), second(at_s));
+        }
+        assert_eq!(certainty(&fleet), Certainty::Sure, "it speaks as time goes");
+        assert_eq!(silent(&fleet, second(226)), 0);
+    }
+
+    #[test]
+    fn a_node_whose_clock_is_right_is_sure_of_its_second_word() {
+        let mut fleet = Fleet::default();
+        fleet.apply(inventory(second(0), Some(500)), second(4));
+        fleet.caught_up(second(4));
+        fleet.apply(inventory(second(5), Some(505)), second(5));
+        assert_eq!(certainty(&fleet), Certainty::Doubtful);
+        fleet.apply(inventory(second(10), Some(510)), second(10));
+        assert_eq!(certainty(&fleet), Certainty::Sure);
     }
 }

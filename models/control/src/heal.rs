@@ -14,7 +14,7 @@ use units::{
 };
 
 use crate::draft::{Decision, Draft, admit, say};
-use crate::fleet::Replica;
+use crate::fleet::{Certainty, Replica};
 use crate::ledger::doubled;
 use crate::state::State;
 
@@ -180,9 +180,11 @@ pub(crate) fn obstacle(
         return Obstacle::Busy;
     }
     if !state.is_fresh(replica, now) {
-        let silent_s = now.since(replica.seen_at).as_secs();
-        let why = format!("node {} last spoke {silent_s} s ago", replica.node);
-        return Obstacle::Said(why, now + RECHECK);
+        let listening_until = state.listening_until();
+        if replica.certainty == Certainty::Doubtful && listening_until > now {
+            return Obstacle::Until(listening_until);
+        }
+        return Obstacle::Said(state.silence_of(replica, now), now + RECHECK);
     }
     let id = &replica.record.id;
     let others = || replicas.iter().filter(|other| other.record.id != *id);

@@ -83,7 +83,7 @@ fn restarted(state: &State, entry: &PlanEntry, signals: &[SignalId], now: Timest
             format!("{name} was removed before it could be judged"),
         ));
     };
-    if !state.is_fresh(&replica, now) {
+    if !state.seems_fresh(&replica, now) {
         let reason = format!(
             "node {} has said nothing since {}",
             replica.node, replica.seen_at

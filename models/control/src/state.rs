@@ -4,7 +4,7 @@ use units::{ServiceId, Timestamp};
 
 use crate::breaker::Breaker;
 use crate::config::Config;
-use crate::fleet::{Fleet, Replica};
+use crate::fleet::{Certainty, Fleet, Replica};
 use crate::loads::Loads;
 use crate::people::People;
 use crate::plans::Plans;
@@ -35,9 +35,36 @@ impl State {
         }
     }
 
-    /// What is known of a container is new enough to act on.
+    /// What is known of a container is new enough to act on, and surely so.
     pub(crate) fn is_fresh(&self, replica: &Replica<'_>, now: Timestamp) -> bool {
+        replica.certainty == Certainty::Sure && self.seems_fresh(replica, now)
+    }
+
+    /// The same, as far as its node's clock can be believed: enough to judge what was done, not to act.
+    pub(crate) fn seems_fresh(&self, replica: &Replica<'_>, now: Timestamp) -> bool {
         replica.seen_at + self.config.telemetry_stale >= now
+    }
+
+    /// Until then every node that can speak does so for the first time since this side began to read.
+    pub(crate) fn listening_until(&self) -> Timestamp {
+        self.fleet
+            .caught_up_at()
+            .map_or(Timestamp::EPOCH, |at| at + self.config.telemetry_stale)
+    }
+
+    /// What is said of a container whose node is not heard.
+    pub(crate) fn silence_of(&self, replica: &Replica<'_>, now: Timestamp) -> String {
+        let node = replica.node;
+        match (replica.certainty, self.fleet.caught_up_at()) {
+            (Certainty::Doubtful, Some(at)) => format!(
+                "when node {node} last spoke is not known, and it has not in the last {} s",
+                now.since(at).as_secs()
+            ),
+            (Certainty::Doubtful, None) | (Certainty::Sure, _) => {
+                let silent_s = now.since(replica.seen_at).as_secs();
+                format!("node {node} last spoke {silent_s} s ago")
+            }
+        }
     }
 
     /// The end of the time in which people's changes keep the loop away from a service; it may have passed.

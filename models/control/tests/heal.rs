@@ -560,6 +560,35 @@ fn a_clock_that_was_set_after_a_plan_does_not_make_a_later_change_the_plans_own(
     assert_eq!(world.sent(), ["restart web-1", "restart web-1"]);
 }
 
+#[test]
+fn a_node_that_died_with_its_clock_ahead_is_not_acted_on_by_the_next_leader() {
+    let (mut world, mut node) = skewed();
+    for _ in 0..3 {
+        node.speak(&mut world);
+    }
+    let last = world.inventories.get_mut(&units::NodeId::from("a"));
+    last.unwrap().at = world.now + secs(200);
+    world.open(SignalKind::Hang, "web-1", Severity::Critical);
+    assert_eq!(world.sent(), Vec::<String>::new());
+    world.now = world.now + secs(198);
+    world.take_over();
+    for _ in 0..30 {
+        world.now = world.now + secs(1);
+        world.tell(Event::Tick);
+    }
+    assert!(world.commands.is_empty(), "{:?}", world.sent());
+    let said = world.in_phase(Phase::Suggested);
+    assert!(
+        said.last()
+            .unwrap()
+            .plan
+            .cause
+            .reason
+            .contains("when node a last spoke is not known"),
+        "{said:?}"
+    );
+}
+
 fn breakers(world: &World) -> Vec<&BreakerEntry> {
     let entries = world.journal.iter().filter_map(|entry| match entry {
         JournalEntry::Breaker(entry) => Some(entry),
