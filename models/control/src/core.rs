@@ -149,7 +149,7 @@ impl Core {
     }
 
     fn container(&mut self, event: ContainerEvent) {
-        let service = self.state.people.apply(event);
+        let service = self.state.people.apply(event, self.now);
         self.dirty.extend(service);
     }
 

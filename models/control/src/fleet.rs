@@ -38,8 +38,8 @@ struct Node {
     heard_at: Timestamp,
     pace: Option<Pace>,
     certainty: Certainty,
-    /// How far its time of day was ahead of this side's when it last spoke without waiting, in milliseconds.
-    ahead_ms: i64,
+    /// How far its time of day was ahead of this side's when it last spoke without waiting, in milliseconds; unknown before it did.
+    ahead_ms: Option<i64>,
     containers: BTreeMap<ContainerId, ContainerRecord>,
 }
 
@@ -104,9 +104,9 @@ impl Fleet {
         let (heard_at, pace) = heard_at(known, &inventory, now);
         let ahead_ms = match pace {
             Some(pace) if pace.standing == Standing::Proven && heard_at == now => {
-                inventory.at.as_millis() - now.as_millis()
+                Some(inventory.at.as_millis() - now.as_millis())
             }
-            Some(_) | None => known.map_or(0, |known| known.ahead_ms),
+            Some(_) | None => known.and_then(|known| known.ahead_ms),
         };
         let certainty = match pace {
             // A collector that tells no steady clock: there is nothing better than its time of day.
@@ -201,10 +201,19 @@ impl Fleet {
         self.by_service.len()
     }
 
-    /// A time that a node told, by the clock of this side.
-    pub(crate) fn here(&self, node: &NodeId, told: Timestamp) -> Timestamp {
-        let ahead_ms = self.nodes.get(node).map_or(0, |node| node.ahead_ms);
-        Timestamp::from_millis(told.as_millis().saturating_sub(ahead_ms))
+    /// A time that a node told, by the clock of this side. Nothing while it is yet to be seen how far the node's clock is off; one
+    /// that tells no steady clock is taken at its word.
+    pub(crate) fn here(&self, node: &NodeId, told: Timestamp) -> Option<Timestamp> {
+        let Some(node) = self.nodes.get(node) else {
+            return Some(told);
+        };
+        match (node.ahead_ms, node.steady) {
+            (Some(ahead_ms), _) => Some(Timestamp::from_millis(
+                told.as_millis().saturating_sub(ahead_ms),
+            )),
+            (None, None) => Some(told),
+            (None, Some(_)) => None,
+        }
     }
 
     /// Nodes that have not spoken for `stale`. One silent for `forgotten` is gone, not silent.
@@ -479,5 +488,12 @@ mod tests {
         assert_eq!(certainty(&fleet), Certainty::Doubtful);
         fleet.apply(inventory(second(10), Some(510)), second(10));
         assert_eq!(certainty(&fleet), Certainty::Sure);
+        assert_eq!(
+            fleet.here(&NodeId::from("a"), second(9)),
+            None,
+            "how far its clock is off is not seen yet"
+        );
+        fleet.apply(inventory(second(15), Some(515)), second(15));
+        assert_eq!(fleet.here(&NodeId::from("a"), second(9)), Some(second(9)));
     }
 }

@@ -20,13 +20,29 @@ const SLACK: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct People(BTreeMap<ServiceId, VecDeque<Touch>>);
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 struct Touch {
     /// By the clock of its node, which may be off.
     at: Timestamp,
+    /// By the clock of this side: it was not later.
+    read_at: Timestamp,
     node: NodeId,
     container: ContainerId,
     name: ContainerName,
+}
+
+impl Touch {
+    /// When it was, by the clock of this side; the latest it can have been while nothing is known of the clock of its node.
+    fn here(&self, fleet: &Fleet) -> Timestamp {
+        fleet
+            .here(&self.node, self.at)
+            .map_or(self.read_at, |at| at.min(self.read_at))
+    }
+
+    fn is_same(&self, other: &Touch) -> bool {
+        (self.at, &self.node, &self.container, &self.name)
+            == (other.at, &other.node, &other.container, &other.name)
+    }
 }
 
 /// A container does not do this to itself: somebody did.
@@ -49,18 +65,19 @@ fn is_touch(kind: &EventKind) -> bool {
 
 impl People {
     /// Remembers a change. Whether it was ours is asked later, because the journal may be read after the events.
-    pub(crate) fn apply(&mut self, event: ContainerEvent) -> Option<ServiceId> {
+    pub(crate) fn apply(&mut self, event: ContainerEvent, now: Timestamp) -> Option<ServiceId> {
         if !is_touch(&event.kind) {
             return None;
         }
         let touches = self.0.entry(event.service.clone()).or_default();
         let touch = Touch {
             at: event.at,
+            read_at: now,
             node: event.node,
             container: event.container,
             name: event.name,
         };
-        if touches.contains(&touch) {
+        if touches.iter().any(|known| known.is_same(&touch)) {
             return None;
         }
         let place = touches.partition_point(|known| known.at <= touch.at);
@@ -83,14 +100,14 @@ impl People {
             let mut acted = plans.acted(service);
             !acted.any(|entry| explains(entry, touch, fleet))
         });
-        theirs.map(|touch| fleet.here(&touch.node, touch.at)).max()
+        theirs.map(|touch| touch.here(fleet)).max()
     }
 
     /// Forgets what no longer holds anything back.
     pub(crate) fn prune(&mut self, fleet: &Fleet, now: Timestamp, hold: Duration) {
         let before = now - (hold * 2).max(Duration::from_secs(600));
         self.0.retain(|_, touches| {
-            touches.retain(|touch| fleet.here(&touch.node, touch.at) >= before);
+            touches.retain(|touch| touch.here(fleet) >= before);
             !touches.is_empty()
         });
     }
@@ -99,11 +116,10 @@ impl People {
 /// The change came of this plan: its container, in its time.
 fn explains(entry: &PlanEntry, touch: &Touch, fleet: &Fleet) -> bool {
     let plan = &entry.plan;
-    let touched_at = fleet.here(&touch.node, touch.at);
+    let here = |node: &NodeId, told: Timestamp| fleet.here(node, told).unwrap_or(told);
+    let touched_at = here(&touch.node, touch.at);
     let ended = entry.outcomes.iter();
-    let last = ended
-        .map(|outcome| fleet.here(&outcome.node, outcome.at))
-        .max();
+    let last = ended.map(|outcome| here(&outcome.node, outcome.at)).max();
     // A clock that was set since makes every time told before it another one: none ends later than it could.
     let latest = plan.deadline + LATE;
     let end = match last {

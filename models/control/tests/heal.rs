@@ -531,6 +531,32 @@ fn people_are_left_alone_on_a_node_whose_clock_is_off() {
 }
 
 #[test]
+fn a_new_leader_that_does_not_know_yet_how_far_a_clock_is_off_leaves_people_alone_too() {
+    let (mut world, mut node) = skewed();
+    for _ in 0..120 {
+        node.speak(&mut world);
+    }
+    node.happen(&mut world, "web-1", EventKind::Updated);
+    world.open(SignalKind::Hang, "web-1", Severity::Critical);
+    for _ in 0..2 {
+        node.speak(&mut world);
+    }
+    world.take_over();
+    for _ in 0..9 {
+        node.speak(&mut world);
+    }
+    assert!(world.commands.is_empty(), "55 s after the change");
+    for _ in 0..3 {
+        node.speak(&mut world);
+    }
+    assert_eq!(
+        world.sent(),
+        ["restart web-1"],
+        "as late as by a leader that knew it all along"
+    );
+}
+
+#[test]
 fn a_clock_that_was_set_after_a_plan_does_not_make_a_later_change_the_plans_own() {
     let (mut world, mut node) = skewed();
     node.behind = secs(0);
