@@ -69,7 +69,7 @@ impl<'a> Group<'a> {
             .map(|replica| replica.record.policy.mode)
             .min()?;
         let current = u32::try_from(counted.len()).unwrap_or(u32::MAX);
-        let returning = replicas.iter().filter(|it| returns(it, now)).count();
+        let returning = replicas.iter().filter(|it| returns(state, it, now)).count();
         Some(Group {
             service,
             replicas,
@@ -114,12 +114,18 @@ impl<'a> Group<'a> {
     }
 }
 
-fn returns(replica: &Replica<'_>, now: Timestamp) -> bool {
-    match replica.record.state {
+fn returns(state: &State, replica: &Replica<'_>, now: Timestamp) -> bool {
+    let record = replica.record;
+    match record.state {
         ContainerState::Restarting => true,
         ContainerState::Exited => {
-            let finished = replica.record.finished_at;
-            finished.is_some_and(|at| at + RETURNS_WITHIN > now)
+            let here = |told| state.fleet.here(replica.node, told).unwrap_or(told);
+            let lately = record
+                .finished_at
+                .is_some_and(|at| here(at) + RETURNS_WITHIN > now);
+            // Nobody knows whether it was started since its node was last heard.
+            let forgotten = replica.seen_at + state.config.breaker.node_forgotten <= now;
+            lately || (!state.is_fresh(replica, now) && !forgotten)
         }
         ContainerState::Created
         | ContainerState::Running

@@ -433,3 +433,25 @@ fn useless_replicas_are_removed_one_after_the_other() {
         .collect();
     assert!(undone[1].is_some() && undone[1] == undone[2]);
 }
+
+#[test]
+fn a_replica_that_ended_on_a_node_not_heard_since_leaves_no_room_above_the_most() {
+    let mut world = World::new(acting())
+        .with("a", "web-1", "web", policy(Some((1, 2))))
+        .with("b", "web-2", "web", policy(Some((1, 2))))
+        .with("c", "db-1", "db", policy(None))
+        .leading();
+    let ended = world.now;
+    let record = world.container("web-2");
+    record.state = ContainerState::Exited;
+    record.finished_at = Some(ended);
+    world.tell_inventory();
+    // Cut off: somebody may start it any time.
+    let b = units::NodeId::from("b");
+    let held = world.nodes.remove(&b).unwrap();
+    world.carry("web", 400.0, 0.0, 300);
+    assert!(world.commands.is_empty(), "{:?}", world.sent());
+    world.nodes.insert(b, held);
+    world.carry("web", 400.0, 0.0, 3);
+    assert_eq!(world.sent(), ["add replica web-1-r1"], "it is still ended");
+}
