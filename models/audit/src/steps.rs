@@ -42,7 +42,7 @@ pub(crate) fn check(auditor: &Auditor, plan: &Plan, found: &mut Vec<Violation>) 
             Action::Restart { .. } => {
                 restarts += 1;
                 running(record, found);
-                if plan.cause.signals.is_empty() {
+                if plan.cause.signals.is_empty() && !is_cut_off(auditor, step, record) {
                     found.push(Violation::NoCause {
                         container: record.name.clone(),
                     });
@@ -81,6 +81,19 @@ fn record<'a>(auditor: &'a Auditor, plan: &Plan, step: &Step) -> Option<&'a Cont
     node.containers
         .iter()
         .find(|record| record.id == *target && record.service == plan.service)
+}
+
+/// It shares the network of a container that was started after it, so what it is in leads nowhere: cause enough for a restart.
+fn is_cut_off(auditor: &Auditor, step: &Step, record: &ContainerRecord) -> bool {
+    let mode = record.spec.as_ref().map(|spec| spec.network_mode.as_str());
+    let Some(owner) = mode.and_then(|mode| mode.strip_prefix("container:")) else {
+        return false;
+    };
+    let beside = auditor.node(&step.node).map(|node| node.containers.iter());
+    beside.into_iter().flatten().any(|other| {
+        let is_owner = other.id.as_str() == owner || other.name.as_str() == owner;
+        is_owner && other.started_at > record.started_at
+    })
 }
 
 fn opted_in(

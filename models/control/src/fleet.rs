@@ -192,6 +192,26 @@ impl Fleet {
         })
     }
 
+    /// Every container of a node.
+    pub(crate) fn on_node<'a>(&'a self, node: &NodeId) -> impl Iterator<Item = Replica<'a>> {
+        let held = self.nodes.get_key_value(node).into_iter();
+        held.flat_map(Self::held)
+    }
+
+    /// Every container.
+    pub(crate) fn everywhere(&self) -> impl Iterator<Item = Replica<'_>> {
+        self.nodes.iter().flat_map(Self::held)
+    }
+
+    fn held<'a>((node, held): (&'a NodeId, &'a Node)) -> impl Iterator<Item = Replica<'a>> {
+        held.containers.values().map(move |record| Replica {
+            node,
+            seen_at: held.heard_at,
+            certainty: held.certainty,
+            record,
+        })
+    }
+
     /// Every service, by name.
     pub(crate) fn services(&self) -> impl Iterator<Item = &ServiceId> {
         self.by_service.keys()

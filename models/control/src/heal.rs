@@ -5,7 +5,7 @@
 //! loop: the engine restarts that container already, and each restart more costs its dependants another outage; it is said once and
 //! left to people, and as long as it goes on no other signal gets the container restarted either.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use units::{
@@ -13,14 +13,16 @@ use units::{
     ServiceId, Severity, Signal, SignalId, SignalKind, Step, Timestamp,
 };
 
+use crate::depends;
 use crate::draft::{Decision, Draft, admit, say};
 use crate::fleet::{Certainty, Replica};
 use crate::ledger::doubled;
+use crate::reattach;
 use crate::state::State;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 /// What a blocked restart waits for is looked at this often.
-const RECHECK: Duration = Duration::from_secs(1);
+pub(crate) const RECHECK: Duration = Duration::from_secs(1);
 
 /// What to do about the sick containers of a service, most urgent first. At most one is acted on.
 pub(crate) fn decide(state: &State, service: &ServiceId, now: Timestamp) -> Vec<Decision> {
@@ -37,14 +39,19 @@ pub(crate) fn decide(state: &State, service: &ServiceId, now: Timestamp) -> Vec<
         (std::cmp::Reverse(worst), first)
     });
     let mut decisions = Vec::new();
+    let mut answered: BTreeSet<&ContainerId> = BTreeSet::new();
     for (container, signals) in sick {
         let decision = about(state, service, container, &signals, now);
         let acted = matches!(decision, Decision::Act(_));
+        if decision != Decision::Nothing {
+            answered.insert(container);
+        }
         decisions.push(decision);
         if acted {
-            break;
+            return decisions;
         }
     }
+    decisions.extend(reattach::decide(state, service, &answered, now));
     decisions
 }
 
@@ -112,7 +119,7 @@ fn about(
     match obstacle(state, service, &replica, &ready, now) {
         Obstacle::None => admit(state, draft, policy.mode, now),
         Obstacle::Busy => Decision::Nothing,
-        Obstacle::Until(until) => Decision::Wait(until),
+        Obstacle::Until(until) | Obstacle::Waits(_, until) => Decision::Wait(until),
         Obstacle::Said(why, until) => say(state, draft.held(&why), Some(until), now),
     }
 }
@@ -161,6 +168,8 @@ pub(crate) enum Obstacle {
     /// A plan of the service runs; its end is an event.
     Busy,
     Until(Timestamp),
+    /// For something that is likely to come; not worth a line in the journal.
+    Waits(String, Timestamp),
     Said(String, Timestamp),
 }
 
@@ -189,7 +198,7 @@ pub(crate) fn obstacle(
     let id = &replica.record.id;
     let others = || replicas.iter().filter(|other| other.record.id != *id);
     let mut kinds = signals.iter().map(|signal| signal.kind);
-    let only_memory = kinds.all(|kind| kind == SignalKind::MemoryRunaway);
+    let only_memory = !signals.is_empty() && kinds.all(|kind| kind == SignalKind::MemoryRunaway);
     let coming = others().any(|other| {
         other.record.state == ContainerState::Running
             && other.record.health == HealthState::Starting
@@ -197,6 +206,12 @@ pub(crate) fn obstacle(
     if only_memory && coming && !others().any(|other| other.record.is_serving()) {
         // It still serves, alone; another one is about to.
         return Obstacle::Until(now + RECHECK);
+    }
+    let opened = signals.iter().map(|signal| signal.opened_at).min();
+    if let Some((why, until)) =
+        opened.and_then(|opened| depends::waits_for(state, replica, opened, now))
+    {
+        return Obstacle::Waits(why, until);
     }
     restarted_often(state, service, id, now)
 }

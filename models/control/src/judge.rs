@@ -124,6 +124,11 @@ fn at_last(
         return (VerdictKind::Worse, reason);
     }
     let signals = match all {
+        // It was cut off from its network, which is told from the order of starts.
+        0 => {
+            let reason = format!("{name} runs {within_s} s after its restart");
+            return (VerdictKind::Helped, reason);
+        }
         1 => "the signal is".to_owned(),
         _ => format!("all {all} signals are"),
     };

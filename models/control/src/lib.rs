@@ -6,7 +6,8 @@
 //! controller that reads them again, in any order between topics and with duplicates, stands where the one before it stood.
 //!
 //! What it decides:
-//! - heal: a restart for an unhealthy, hung or running-away container ([`config::Heal`]);
+//! - heal: a restart for an unhealthy, hung or running-away container ([`config::Heal`]), what it needs first, and for one that lost
+//!   the network it shares;
 //! - scale: replicas added quickly and removed patiently, within `io.homeostat.scale` ([`config::Scale`]);
 //! - undo: what a verdict found to have made things worse.
 //!
@@ -22,6 +23,7 @@ mod breaker;
 mod budget;
 pub mod config;
 mod core;
+mod depends;
 mod draft;
 mod event;
 mod fleet;
@@ -34,6 +36,7 @@ pub mod moves;
 mod people;
 pub mod place;
 mod plans;
+mod reattach;
 mod scale;
 mod shrink;
 mod signals;

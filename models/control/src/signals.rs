@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use units::{
-    Fingerprint, ServiceId, Severity, Signal, SignalId, SignalKind, SignalPhase, Timestamp,
+    ContainerId, Fingerprint, ServiceId, Severity, Signal, SignalId, SignalKind, SignalPhase,
+    Timestamp,
 };
 
 /// Resolved signals are remembered this long: verdicts ask for them.
@@ -85,6 +86,22 @@ impl Signals {
             .filter_map(|fingerprint| self.newest.get(fingerprint))
             .filter(|signal| signal.kind == kind && signal.opened_at >= since)
             .collect()
+    }
+
+    /// When the last of these signals about a container was over, among those remembered.
+    pub(crate) fn last_over(
+        &self,
+        service: &ServiceId,
+        container: &ContainerId,
+        which: impl Fn(&Signal) -> bool,
+    ) -> Option<Timestamp> {
+        let of_service = self.by_service.get(service).into_iter().flatten();
+        of_service
+            .filter_map(|fingerprint| self.newest.get(fingerprint))
+            .filter(|signal| signal.subject.container.as_ref() == Some(container))
+            .filter(|signal| signal.phase == SignalPhase::Resolve && which(signal))
+            .map(|signal| signal.at)
+            .max()
     }
 
     /// How an opening stands.

@@ -4,17 +4,18 @@ use units::{ActionKind, ContainerState, ServiceId, SignalKind, Timestamp};
 
 use crate::fleet::Replica;
 use crate::heal::{Obstacle, actionable, is_ours, obstacle};
+use crate::reattach;
 use crate::state::State;
 
 use super::Reason;
 
 pub(super) fn reasons(state: &State, service: &ServiceId, now: Timestamp) -> Vec<Reason> {
     let open = state.signals.open(service);
-    if open.is_empty() {
+    let mut reasons = cut_off(state, service, now);
+    if open.is_empty() && reasons.is_empty() {
         let text = "no signal about it is open";
         return vec![Reason::of(ActionKind::Restart, text)];
     }
-    let mut reasons = Vec::new();
     for signal in open.iter().filter(|signal| !is_ours(signal.kind)) {
         let text = format!(
             "{} is open, and no restart answers that: {}",
@@ -40,6 +41,36 @@ pub(super) fn reasons(state: &State, service: &ServiceId, now: Timestamp) -> Vec
                 until,
             });
         }
+    }
+    reasons
+}
+
+/// Containers that lost the network they share, and why they are not restarted for it.
+fn cut_off(state: &State, service: &ServiceId, now: Timestamp) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    for replica in state.fleet.replicas(service) {
+        let Some(owner) = reattach::cut_off(state, &replica) else {
+            continue;
+        };
+        let (text, until) = if replica.record.policy.heal {
+            match reattach::hindrance(state, service, &replica, &owner, now) {
+                Obstacle::None | Obstacle::Busy => continue,
+                Obstacle::Until(until) => {
+                    let text = "it lost its network, and it or its owner changed a short time ago";
+                    (text.to_owned(), Some(until))
+                }
+                Obstacle::Waits(text, until) | Obstacle::Said(text, until) => (text, Some(until)),
+            }
+        } else {
+            let text = "it lost its network, and its label io.homeostat.heal is not true";
+            (text.to_owned(), None)
+        };
+        reasons.push(Reason {
+            action: Some(ActionKind::Restart),
+            container: Some(replica.record.name.clone()),
+            text,
+            until,
+        });
     }
     reasons
 }
@@ -81,6 +112,8 @@ fn about(
             format!("{kinds}: it, or what is beside it, changed a short time ago"),
             Some(until),
         )),
-        Obstacle::Said(why, until) => Some((format!("{kinds}: {why}"), Some(until))),
+        Obstacle::Waits(why, until) | Obstacle::Said(why, until) => {
+            Some((format!("{kinds}: {why}"), Some(until)))
+        }
     }
 }
