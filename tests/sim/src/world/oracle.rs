@@ -129,7 +129,7 @@ impl Oracle {
             let what = format!("{} is decided a second time", plan.id);
             return self.breaks(Invariant::Restart, now, what);
         }
-        for (invariant, what) in self.against_others(plan, now) {
+        for (invariant, what) in self.against_others(plan) {
             self.breaks(invariant, now, what);
         }
         self.hourly(plan, now);
@@ -142,11 +142,12 @@ impl Oracle {
         self.plans.insert(plan.id.clone(), known);
     }
 
-    /// Plans of one leader know of each other; those of two overlapping ones cannot, until each has read the other's.
-    fn against_others(&self, plan: &Plan, now: Timestamp) -> Vec<(Invariant, String)> {
+    /// Plans of one leader know of each other; those of two overlapping ones cannot, until each has read the other's. What a plan was
+    /// decided by is what had been written then: a leader that stands still may write it much later, after its successor's.
+    fn against_others(&self, plan: &Plan) -> Vec<(Invariant, String)> {
         let mut found = Vec::new();
         let known = |generation: Generation, at: Timestamp| {
-            generation == plan.generation || at + OVERLAP < now
+            generation == plan.generation || at + OVERLAP < plan.created_at
         };
         let others = self.plans.values().filter(|other| {
             !other.entry.phase.is_final() && known(other.entry.plan.generation, other.written_at)
@@ -201,7 +202,8 @@ impl Oracle {
         let (mut service, mut global) = (plan.steps.len() as u32, plan.steps.len() as u32);
         for other in self.plans.values() {
             let theirs = &other.entry.plan;
-            let unread = theirs.generation != plan.generation && other.written_at + OVERLAP >= now;
+            let unread = theirs.generation != plan.generation
+                && other.written_at + OVERLAP >= plan.created_at;
             if theirs.created_at + HOUR <= plan.created_at || unread {
                 continue;
             }
