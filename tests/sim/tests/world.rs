@@ -5,13 +5,15 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use sim::world::{Flaw, Invariant, Options, Run, run, run_all};
+use sim::world::{Flaw, Invariant, Mix, Options, Run, run, run_all};
 
 /// Seeds that are run here, each for this long; a minute at most on two slow cores without optimisation.
 const SAMPLE: u64 = 200;
 const SAMPLE_LASTS: Duration = Duration::from_secs(600);
 /// A mistake made on purpose must show within so many seeds.
 const FOUND_WITHIN: u64 = 60;
+/// Seeds of which only leaders go wrong.
+const OF_LEADERS: u64 = 60;
 
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
@@ -26,9 +28,22 @@ fn short() -> Options {
 
 #[test]
 fn a_sample_of_seeds_breaks_nothing_and_comes_to_rest() {
+    holds(SAMPLE, &short());
+}
+
+#[test]
+fn leaders_that_stand_still_with_a_decision_break_nothing() {
+    let options = Options {
+        mix: Mix::Leaders,
+        ..short()
+    };
+    holds(OF_LEADERS, &options);
+}
+
+fn holds(seeds: u64, options: &Options) {
     let failed = Mutex::new(Vec::new());
     let acted = Mutex::new(0);
-    run_all(0..SAMPLE, &short(), threads(), &|run: Run| {
+    run_all(0..seeds, options, threads(), &|run: Run| {
         *acted.lock().unwrap() += run.commands;
         if run.broken.is_some() || run.unconverged.is_some() {
             failed.lock().unwrap().push(run);
@@ -37,7 +52,7 @@ fn a_sample_of_seeds_breaks_nothing_and_comes_to_rest() {
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "{failed:#?}");
     assert!(
-        acted.into_inner().unwrap() > SAMPLE,
+        acted.into_inner().unwrap() > seeds,
         "the loop has work to do"
     );
 }
@@ -106,6 +121,15 @@ fn acting_twice_or_late_shows() {
     ] {
         shows(&flawed(&[flaw]), Invariant::Once);
     }
+}
+
+#[test]
+fn obeying_a_leader_that_was_superseded_shows() {
+    let options = Options {
+        mix: Mix::Leaders,
+        ..flawed(&[Flaw::ObeysOldLeaders])
+    };
+    shows(&options, Invariant::Once);
 }
 
 #[test]

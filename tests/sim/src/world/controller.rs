@@ -278,6 +278,7 @@ impl World {
                     && entry.phase == Phase::Decided
                 {
                     self.judge_decision(of, &entry.plan);
+                    self.stall(of);
                 }
                 self.controllers[of].auditor.observe_entry(&entry);
                 let lost = self.options.has(Flaw::JournalsNothing)

@@ -9,6 +9,7 @@ use super::agenda::Happening;
 use super::container::{Checked, Cure, Ill};
 use super::engine::Mood;
 use super::log::{Author, Topic};
+use super::options::Mix;
 
 /// Faults begin this far apart, evenly between the two.
 const APART_S: (u64, u64) = (5, 75);
@@ -17,6 +18,8 @@ const STUBBORN: f64 = 0.2;
 /// Of this share of records the acknowledgement is lost, so that they are written once more.
 const ECHOES: f64 = 0.02;
 const ECHOES_IN_A_STORM: f64 = 0.4;
+/// This share of decisions is not written before the leader stands still, where it is leaders that are looked at.
+const STALLS: f64 = 0.3;
 /// Clocks are off by less than this as a rule, and in one case of eight by up to the other.
 const SKEW_MS: usize = 4_000;
 const SKEW_MOST_MS: usize = 600_000;
@@ -88,6 +91,14 @@ const KINDS: [(u32, Kind); 22] = [
     (2, Kind::Limits),
 ];
 
+/// The same where it is leaders that are looked at.
+const OF_LEADERS: [(u32, Kind); 4] = [
+    (40, Kind::Sicken),
+    (20, Kind::Load),
+    (25, Kind::TakeOver),
+    (15, Kind::SlowLog),
+];
+
 impl World {
     /// One thing goes wrong, and the next is noted.
     pub(super) fn fault(&mut self) {
@@ -96,7 +107,11 @@ impl World {
         }
         let wait = self.dice.faults.secs(APART_S.0, APART_S.1);
         self.agenda.note(self.now + wait, Happening::Fault);
-        let Some(kind) = self.dice.faults.weighed(&KINDS) else {
+        let kinds: &[(u32, Kind)] = match self.options.mix {
+            Mix::All => &KINDS,
+            Mix::Leaders => &OF_LEADERS,
+        };
+        let Some(kind) = self.dice.faults.weighed(kinds) else {
             return;
         };
         self.faults += 1;
@@ -262,6 +277,21 @@ impl World {
                 }
             }
         };
+        self.agenda.note(self.now + wait, Happening::Claim);
+    }
+
+    /// Where it is leaders that are looked at, one may stop with a decision in its hands: it is written when it goes on, after the next
+    /// leader has spoken.
+    pub(super) fn stall(&mut self, of: usize) {
+        let fits = self.options.mix == Mix::Leaders && !self.calm && self.leader() == Some(of);
+        if !fits || !self.dice.faults.chance(STALLS) {
+            return;
+        }
+        self.faults += 1;
+        self.note(|_| format!("fault: leader {of} stands still with a decision"));
+        let stands = self.dice.faults.secs(8, 45);
+        self.controllers[of].frozen_until = self.now + stands;
+        let wait = self.dice.faults.secs(6, 12);
         self.agenda.note(self.now + wait, Happening::Claim);
     }
 

@@ -31,7 +31,7 @@ use bus::NewRecord;
 use units::{ContainerState, Timestamp};
 
 pub use many::run_all;
-pub use options::{Broken, Flaw, Invariant, Options, Run};
+pub use options::{Broken, Flaw, Invariant, Mix, Options, Run};
 
 use agenda::{Agenda, Happening};
 use analytics::Analytics;

@@ -33,6 +33,16 @@ pub enum Flaw {
     SeesNoPeople,
 }
 
+/// Which faults are made how often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mix {
+    /// All there are.
+    All,
+    /// Leaders that are superseded, many of them while they stand still with a decision that is not written yet, and what gives them
+    /// something to decide.
+    Leaders,
+}
+
 /// What to run.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -44,6 +54,8 @@ pub struct Options {
     pub core: Config,
     /// What is promised, and held against the world.
     pub promised: Config,
+    /// Which faults.
+    pub mix: Mix,
     /// Mistakes made on purpose.
     pub flaws: Vec<Flaw>,
     /// So many of the last lines of what happened are kept for the report.
@@ -63,6 +75,7 @@ impl Options {
             rest_within: Duration::from_secs(3 * 3_600),
             core: config.clone(),
             promised: config,
+            mix: Mix::All,
             flaws: Vec::new(),
             story_lines: 0,
         }
