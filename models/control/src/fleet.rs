@@ -101,7 +101,10 @@ impl Fleet {
         if known.is_some_and(|known| !inventory.is_newer_than(known.at, known.steady)) {
             return touched;
         }
-        let (heard_at, pace) = heard_at(known, &inventory, now);
+        // What lay in the topic was not read as fast as it was made: nothing that is told now goes by it.
+        let is_told = |pace: &Pace| self.caught_up_at.is_none_or(|at| pace.here > at);
+        let pace = known.and_then(|known| known.pace).filter(is_told);
+        let (heard_at, pace) = heard_at(pace, &inventory, now);
         let ahead_ms = match pace {
             Some(pace) if pace.standing == Standing::Proven && heard_at == now => {
                 Some(inventory.at.as_millis() - now.as_millis())
@@ -310,7 +313,7 @@ enum Standing {
 /// in the topic, or on the node, for long. Once its steady clock has been seen to go on as fast here as there, that clock tells how
 /// long a record has waited, however far the time of day is off.
 fn heard_at(
-    known: Option<&Node>,
+    pace: Option<Pace>,
     inventory: &NodeInventory,
     now: Timestamp,
 ) -> (Timestamp, Option<Pace>) {
@@ -323,7 +326,6 @@ fn heard_at(
         here: now,
         standing: Standing::Open,
     };
-    let pace = known.and_then(|known| known.pace);
     let Some(pace) = pace.filter(|pace| steady > pace.there) else {
         return (said_at, Some(anew));
     };
@@ -497,6 +499,20 @@ mod tests {
         }
         assert_eq!(certainty(&fleet), Certainty::Sure, "it speaks as time goes");
         assert_eq!(silent(&fleet, second(226)), 0);
+    }
+
+    #[test]
+    fn a_word_from_the_topic_proves_nothing_of_one_that_waited_on_the_node() {
+        let off = Duration::from_secs(203);
+        let mut fleet = Fleet::default();
+        fleet.apply(inventory(second(0) + off, Some(500)), second(194));
+        fleet.caught_up(second(194));
+        // Read as long after that one as the first two of these were made after it.
+        for at_s in (5..=200).step_by(5) {
+            let steady_s = 500 + at_s as u64;
+            fleet.apply(inventory(second(at_s) + off, Some(steady_s)), second(202));
+            assert_eq!(certainty(&fleet), Certainty::Doubtful, "{at_s}");
+        }
     }
 
     #[test]
