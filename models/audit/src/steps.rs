@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use units::{
-    Action, ContainerId, ContainerName, ContainerRecord, ContainerState, Mode, Plan, Step,
+    Action, ContainerId, ContainerName, ContainerRecord, ContainerState, ImageChange, Mode, Plan,
+    Step,
 };
 
 use crate::auditor::Auditor;
@@ -20,9 +21,10 @@ pub(crate) fn check(auditor: &Auditor, plan: &Plan, found: &mut Vec<Violation>) 
             Action::CreateReplica { name, .. } => auditor
                 .node(&step.node)
                 .is_some_and(|node| node.containers.iter().any(|record| record.name == *name)),
-            Action::Restart { .. } | Action::UpdateLimits { .. } | Action::RemoveReplica { .. } => {
-                false
-            }
+            Action::Restart { .. }
+            | Action::Recreate { .. }
+            | Action::UpdateLimits { .. }
+            | Action::RemoveReplica { .. } => false,
         };
         if taken || !named.insert(name) {
             found.push(Violation::Twice {
@@ -43,6 +45,15 @@ pub(crate) fn check(auditor: &Auditor, plan: &Plan, found: &mut Vec<Violation>) 
                 restarts += 1;
                 running(record, found);
                 if plan.cause.signals.is_empty() && !is_cut_off(auditor, step, record) {
+                    found.push(Violation::NoCause {
+                        container: record.name.clone(),
+                    });
+                }
+            }
+            Action::Recreate { image, .. } => {
+                restarts += 1;
+                recreated(record, image.as_ref(), found);
+                if plan.cause.signals.is_empty() {
                     found.push(Violation::NoCause {
                         container: record.name.clone(),
                     });
@@ -106,6 +117,7 @@ fn opted_in(
     let policy = record.policy;
     let kind_allowed = match action {
         Action::Restart { .. } => policy.heal,
+        Action::Recreate { .. } => policy.heal && policy.recreate,
         Action::UpdateLimits { .. }
         | Action::CreateReplica { .. }
         | Action::RemoveReplica { .. } => policy.scale.is_some(),
@@ -126,6 +138,24 @@ fn running(record: &ContainerRecord, found: &mut Vec<Violation>) {
         found.push(Violation::NotRunning {
             container: record.name.clone(),
             state: record.state,
+        });
+    }
+}
+
+/// One that keeps ending is replaced too, whichever way it is found; one that was stopped, paused or never started is not. Another
+/// image is only put in the place of the one that is named.
+fn recreated(record: &ContainerRecord, image: Option<&ImageChange>, found: &mut Vec<Violation>) {
+    if record.state != ContainerState::Restarting {
+        running(record, found);
+    }
+    let runs = record.spec.as_ref().map(|spec| spec.image_digest.as_str());
+    if let Some(image) = image
+        && runs != Some(image.from.id.as_str())
+    {
+        found.push(Violation::OtherImage {
+            container: record.name.clone(),
+            named: image.from.id.clone(),
+            runs: runs.unwrap_or("an image nobody told of").to_owned(),
         });
     }
 }

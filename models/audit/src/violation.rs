@@ -52,6 +52,18 @@ pub enum Violation {
         /// Its state.
         state: ContainerState,
     },
+    /// Another image is put only in the place of the one a plan names: somebody else may have been there first.
+    #[error(
+        "{container} runs {runs} and not {named}, which another image was to take the place of"
+    )]
+    OtherImage {
+        /// The container.
+        container: ContainerName,
+        /// What the plan takes it to run.
+        named: String,
+        /// What it runs.
+        runs: String,
+    },
     /// Too late, or never in time.
     #[error("its deadline {deadline} is not after {not_before}")]
     Deadline {
@@ -179,6 +191,7 @@ impl Violation {
             Violation::BelowFloor { .. } => "below_floor",
             Violation::AboveMost { .. } => "above_most",
             Violation::NotOurs { .. } => "not_ours",
+            Violation::OtherImage { .. } => "other_image",
             Violation::Twice { .. } => "twice",
             Violation::StaleGeneration { .. } => "stale_generation",
             Violation::NoPlan { .. } => "no_plan",

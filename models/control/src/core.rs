@@ -73,7 +73,9 @@ impl Core {
             }
             Event::Forecast(forecast) => self.forecast(*forecast),
             Event::Inventory(inventory) => {
+                let node = inventory.node.clone();
                 let touched = self.state.fleet.apply(*inventory, now);
+                self.state.images.look(&self.state.fleet, &node);
                 self.dirty.extend(touched);
             }
             Event::Container(event) => self.container(*event),

@@ -78,6 +78,16 @@ pub(crate) fn owner<'a>(fleet: &'a Fleet, replica: &Replica<'a>) -> Option<Repli
     })
 }
 
+/// The containers that share the network of this one.
+pub(crate) fn sharers<'a>(fleet: &'a Fleet, replica: &Replica<'a>) -> Vec<Replica<'a>> {
+    let mut beside: Vec<Replica<'a>> = fleet.on_node(replica.node).collect();
+    beside.retain(|other| {
+        let owner = owner(fleet, other);
+        owner.is_some_and(|owner| owner.record.id == replica.record.id)
+    });
+    beside
+}
+
 /// What a container that has been sick since `opened` is to wait for, in words, and when to look again.
 pub(crate) fn waits_for(
     state: &State,
@@ -183,7 +193,7 @@ pub(crate) fn sickness(state: &State, replica: &Replica<'_>) -> Option<String> {
     let name = &record.name;
     let healed = state.plans.active().any(|entry| {
         let heals = match entry.plan.kind {
-            ActionKind::Restart => true,
+            ActionKind::Restart | ActionKind::Recreate => true,
             ActionKind::UpdateLimits | ActionKind::CreateReplica | ActionKind::RemoveReplica => {
                 false
             }

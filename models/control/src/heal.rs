@@ -3,7 +3,8 @@
 //! A restart answers a failed health check, a hang, and a memory runaway that is critical or confirmed; memory that climbs far from
 //! any limit is worth knowing and no reason to act. It does not answer a crash
 //! loop: the engine restarts that container already, and each restart more costs its dependants another outage; it is said once and
-//! left to people, and as long as it goes on no other signal gets the container restarted either.
+//! left to people, and as long as it goes on no other signal gets the container restarted either. Where the label says `recreate`, what
+//! no restart cures is taken further ([`crate::escalate`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use units::{
 
 use crate::depends;
 use crate::draft::{Decision, Draft, admit, say};
+use crate::escalate::{self, Rung};
 use crate::fleet::{Certainty, Replica};
 use crate::ledger::doubled;
 use crate::reattach;
@@ -101,6 +103,11 @@ fn about(
         .iter()
         .find(|signal| signal.kind == SignalKind::CrashLoop)
     {
+        if policy.recreate {
+            let signals = [*looping];
+            let rung = escalate::rung(state, service, &replica, &signals, now);
+            return escalate::answer(state, service, &replica, &signals, rung, now);
+        }
         return say(
             state,
             quarantine(state, service, &replica, looping),
@@ -114,6 +121,14 @@ fn about(
     let (ready, later) = actionable(state, &replica, signals, now);
     if ready.is_empty() {
         return later.map_or(Decision::Nothing, Decision::Wait);
+    }
+    if policy.recreate {
+        match escalate::rung(state, service, &replica, &ready, now) {
+            Rung::Restart => {}
+            rung @ (Rung::RollBack(..) | Rung::Recreate(_) | Rung::People(_)) => {
+                return escalate::answer(state, service, &replica, &ready, rung, now);
+            }
+        }
     }
     let draft = draft(state, service, &replica, &ready);
     match obstacle(state, service, &replica, &ready, now) {
@@ -228,7 +243,14 @@ fn is_busy(state: &State, service: &ServiceId, replica: &Replica<'_>, replicas: 
         Phase::Executed => {
             let mut steps = entry.plan.steps.iter();
             let same = steps.any(|step| step.action.target() == id);
-            entry.plan.kind == ActionKind::Restart && (same || replicas > 1)
+            match entry.plan.kind {
+                ActionKind::Restart => same || replicas > 1,
+                // The one it made has another id.
+                ActionKind::Recreate => true,
+                ActionKind::UpdateLimits
+                | ActionKind::CreateReplica
+                | ActionKind::RemoveReplica => false,
+            }
         }
         Phase::Suggested | Phase::Failed | Phase::Judged => false,
     })

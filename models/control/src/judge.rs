@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use units::{
-    ContainerId, ContainerState, OutcomeResult, PlanEntry, Ratio, ServiceId, SignalId, SignalKind,
-    Timestamp, Verdict, VerdictKind,
+    ActionKind, ContainerId, ContainerState, OutcomeResult, PlanEntry, Ratio, ServiceId, SignalId,
+    SignalKind, Timestamp, Verdict, VerdictKind,
 };
 
 use crate::fleet::Replica;
 use crate::loads::Load;
+use crate::recreated;
 use crate::scale::{Group, wants_more};
 use crate::signals::Standing;
 use crate::state::State;
@@ -27,6 +28,9 @@ const AGREEING: u32 = 2;
 /// The judgement on an executed plan, once it can be made: some are clear early, the rest when their time is up.
 pub(crate) fn judge(state: &State, entry: &PlanEntry, now: Timestamp) -> Option<Verdict> {
     let found = match &entry.plan.expected.check {
+        units::Check::SignalsResolve { .. } if entry.plan.kind == ActionKind::Recreate => {
+            recreated::found(state, entry, now)
+        }
         units::Check::SignalsResolve { signals } => restarted(state, entry, signals, now),
         units::Check::UtilisationAtMost { ratio } => added(state, entry, *ratio, now),
         units::Check::NoOverload => removed(state, entry, now),
@@ -43,7 +47,7 @@ pub(crate) fn due(entry: &PlanEntry) -> Timestamp {
     entry.at + entry.plan.expected.within
 }
 
-type Finding = Option<(VerdictKind, String)>;
+pub(crate) type Finding = Option<(VerdictKind, String)>;
 
 fn restarted(state: &State, entry: &PlanEntry, signals: &[SignalId], now: Timestamp) -> Finding {
     let service = &entry.plan.service;
@@ -137,7 +141,7 @@ fn at_last(
     (VerdictKind::Helped, reason)
 }
 
-fn created(entry: &PlanEntry) -> Vec<&ContainerId> {
+pub(crate) fn created(entry: &PlanEntry) -> Vec<&ContainerId> {
     let made = entry
         .outcomes
         .iter()

@@ -7,7 +7,7 @@
 //!
 //! What it decides:
 //! - heal: a restart for an unhealthy, hung or running-away container ([`config::Heal`]), what it needs first, and for one that lost
-//!   the network it shares;
+//!   the network it shares; where restarts do not help and the label allows it, a roll back or one new container, then people;
 //! - scale: replicas added quickly and removed patiently, within `io.homeostat.scale` ([`config::Scale`]);
 //! - undo: what a verdict found to have made things worse.
 //!
@@ -25,10 +25,12 @@ pub mod config;
 mod core;
 mod depends;
 mod draft;
+mod escalate;
 mod event;
 mod fleet;
 mod grow;
 mod heal;
+mod images;
 mod judge;
 mod ledger;
 mod loads;
@@ -37,6 +39,7 @@ mod people;
 pub mod place;
 mod plans;
 mod reattach;
+mod recreated;
 mod scale;
 mod shrink;
 mod signals;

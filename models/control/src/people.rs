@@ -134,6 +134,10 @@ fn explains(entry: &PlanEntry, touch: &Touch, fleet: &Fleet) -> bool {
         | Action::UpdateLimits { container, .. }
         | Action::RemoveReplica { container, .. } => *container == touch.container,
         Action::CreateReplica { name, .. } => *name == touch.name,
+        // The new one has the name of the old.
+        Action::Recreate {
+            container, name, ..
+        } => *container == touch.container || *name == touch.name,
     });
     by_step
         || entry.outcomes.iter().any(|outcome| match &outcome.result {

@@ -95,23 +95,43 @@ impl Signals {
         container: &ContainerId,
         which: impl Fn(&Signal) -> bool,
     ) -> Option<Timestamp> {
+        self.last_told(service, container, |signal| {
+            signal.phase == SignalPhase::Resolve && which(signal)
+        })
+    }
+
+    /// When the newest state of one of these signals about a container was told, among those remembered.
+    pub(crate) fn last_told(
+        &self,
+        service: &ServiceId,
+        container: &ContainerId,
+        which: impl Fn(&Signal) -> bool,
+    ) -> Option<Timestamp> {
         let of_service = self.by_service.get(service).into_iter().flatten();
         of_service
             .filter_map(|fingerprint| self.newest.get(fingerprint))
             .filter(|signal| signal.subject.container.as_ref() == Some(container))
-            .filter(|signal| signal.phase == SignalPhase::Resolve && which(signal))
+            .filter(|signal| which(signal))
             .map(|signal| signal.at)
             .max()
     }
 
+    /// The kind of a signal, when it is remembered.
+    pub(crate) fn kind_of(&self, service: &ServiceId, id: &SignalId) -> Option<SignalKind> {
+        self.of_id(service, id).map(|signal| signal.kind)
+    }
+
+    /// The newest opening of the same thing: an id is its fingerprint and the opening time, so it is found by its beginning.
+    fn of_id(&self, service: &ServiceId, id: &SignalId) -> Option<&Signal> {
+        let of_service = self.by_service.get(service).into_iter().flatten();
+        of_service
+            .filter(|fingerprint| id.as_str().starts_with(fingerprint.as_str()))
+            .find_map(|fingerprint| self.newest.get(fingerprint))
+    }
+
     /// How an opening stands.
     pub(crate) fn standing(&self, service: &ServiceId, id: &SignalId) -> Standing {
-        let of_service = self.by_service.get(service).into_iter().flatten();
-        // An id is its fingerprint and the opening time, so the newest opening of the same thing is found by its beginning.
-        let newest = of_service
-            .filter(|fingerprint| id.as_str().starts_with(fingerprint.as_str()))
-            .find_map(|fingerprint| self.newest.get(fingerprint));
-        match newest {
+        match self.of_id(service, id) {
             None => Standing::Unknown,
             Some(signal) if signal.id != *id => Standing::Reopened {
                 at: signal.opened_at,

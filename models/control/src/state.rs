@@ -5,6 +5,7 @@ use units::{ServiceId, Timestamp};
 use crate::breaker::Breaker;
 use crate::config::Config;
 use crate::fleet::{Certainty, Fleet, Replica};
+use crate::images::Images;
 use crate::loads::Loads;
 use crate::people::People;
 use crate::plans::Plans;
@@ -15,6 +16,7 @@ use crate::signals::Signals;
 pub(crate) struct State {
     pub(crate) config: Config,
     pub(crate) fleet: Fleet,
+    pub(crate) images: Images,
     pub(crate) signals: Signals,
     pub(crate) loads: Loads,
     pub(crate) plans: Plans,
@@ -27,6 +29,7 @@ impl State {
         State {
             config,
             fleet: Fleet::default(),
+            images: Images::default(),
             signals: Signals::default(),
             loads: Loads::default(),
             plans: Plans::default(),
@@ -79,5 +82,6 @@ impl State {
         self.plans.prune(now);
         self.people.prune(&self.fleet, now, self.config.people_hold);
         self.loads.prune(now);
+        self.images.prune(now);
     }
 }

@@ -1,15 +1,18 @@
-//! Undoing what made things worse: a removed replica is made again, useless ones are removed one after the other. A restart cannot be
-//! undone.
+//! Undoing what made things worse: a removed replica is made again, useless ones are removed one after the other, and an image that was
+//! rolled back comes again. A restart cannot be undone, nor a new container of the same image.
 
 use std::time::Duration;
 
 use units::{
-    ActionKind, Check, ContainerId, ContainerState, Expectation, OutcomeResult, Phase, PlanEntry,
-    ServiceId, Timestamp, VerdictKind,
+    Action, ActionKind, Check, ContainerId, ContainerState, Expectation, ImageChange, Phase,
+    PlanEntry, ServiceId, Timestamp, VerdictKind,
 };
 
 use crate::draft::{Decision, Draft, admit};
+use crate::escalate;
 use crate::grow::{additions, growth};
+use crate::images::image_of;
+use crate::judge::created;
 use crate::scale::Group;
 use crate::shrink::removal;
 use crate::state::State;
@@ -36,16 +39,21 @@ pub(crate) fn decide(state: &State, service: &ServiceId, now: Timestamp) -> Deci
     match entry.plan.kind {
         ActionKind::RemoveReplica => recreate(state, service, entry, now),
         ActionKind::CreateReplica => remove(state, service, entry, now),
+        ActionKind::Recreate => roll_forward(state, service, entry, now),
         ActionKind::Restart | ActionKind::UpdateLimits => Decision::Nothing,
     }
 }
 
 fn pending<'a>(state: &'a State, service: &ServiceId, now: Timestamp) -> Option<&'a PlanEntry> {
     let undone = |entry: &PlanEntry| match entry.plan.kind {
-        ActionKind::CreateReplica => created(entry).all(|it| is_tried(state, entry, it)),
-        ActionKind::RemoveReplica | ActionKind::Restart | ActionKind::UpdateLimits => {
-            undoing(state, entry).next().is_some()
+        ActionKind::CreateReplica => {
+            let mut made = created(entry).into_iter();
+            made.all(|it| is_tried(state, entry, it))
         }
+        ActionKind::RemoveReplica
+        | ActionKind::Recreate
+        | ActionKind::Restart
+        | ActionKind::UpdateLimits => undoing(state, entry).next().is_some(),
     };
     state.plans.acted(service).find(|entry| {
         let worse = entry
@@ -54,6 +62,7 @@ fn pending<'a>(state: &'a State, service: &ServiceId, now: Timestamp) -> Option<
             .is_some_and(|verdict| verdict.kind == VerdictKind::Worse);
         let undoable = match entry.plan.kind {
             ActionKind::CreateReplica | ActionKind::RemoveReplica => true,
+            ActionKind::Recreate => image_change(entry).is_some(),
             ActionKind::Restart | ActionKind::UpdateLimits => false,
         };
         worse
@@ -78,25 +87,60 @@ fn is_tried(state: &State, entry: &PlanEntry, container: &ContainerId) -> bool {
     steps.any(|step| step.action.target() == container)
 }
 
-/// The containers it made.
-fn created(entry: &PlanEntry) -> impl Iterator<Item = &ContainerId> {
-    entry
-        .outcomes
-        .iter()
-        .filter_map(|outcome| match &outcome.result {
-            OutcomeResult::Succeeded { created, .. } => created.as_ref(),
-            OutcomeResult::Refused { .. }
-            | OutcomeResult::Failed { .. }
-            | OutcomeResult::Vanished
-            | OutcomeResult::Interrupted => None,
-        })
-}
-
 fn verdict(entry: &PlanEntry) -> &str {
     entry
         .verdict
         .as_ref()
         .map_or("it made things worse", |verdict| verdict.reason.as_str())
+}
+
+fn image_change(entry: &PlanEntry) -> Option<&ImageChange> {
+    entry.plan.steps.iter().find_map(|step| match &step.action {
+        Action::Recreate { image, .. } => image.as_ref(),
+        Action::Restart { .. }
+        | Action::UpdateLimits { .. }
+        | Action::CreateReplica { .. }
+        | Action::RemoveReplica { .. } => None,
+    })
+}
+
+/// The image people chose, once more: the one before it was no better.
+fn roll_forward(state: &State, service: &ServiceId, entry: &PlanEntry, now: Timestamp) -> Decision {
+    let change = image_change(entry);
+    let made = created(entry);
+    let Some((change, made)) = change.zip(made.first().copied()) else {
+        return Decision::Nothing;
+    };
+    let Some(replica) = state.fleet.find(service, made) else {
+        return Decision::Nothing;
+    };
+    let stands = match replica.record.state {
+        ContainerState::Running | ContainerState::Restarting => true,
+        ContainerState::Created
+        | ContainerState::Paused
+        | ContainerState::Exited
+        | ContainerState::Dead => false,
+    };
+    let runs = image_of(&replica).is_some_and(|image| image.id == change.to.id);
+    if !stands || !runs || !replica.record.policy.recreate || !state.is_fresh(&replica, now) {
+        return Decision::Nothing;
+    }
+    let back = ImageChange {
+        from: change.to.clone(),
+        to: change.from.clone(),
+    };
+    let draft = Draft {
+        signals: entry.plan.cause.signals.clone(),
+        reason: format!("the roll back before made things worse: {}", verdict(entry)),
+        alternatives: vec![format!(
+            "keep {}: it does not run either, and {} is the one people chose",
+            change.to, change.from
+        )],
+        undo_of: Some(entry.plan.id.clone()),
+        traceparent: entry.plan.traceparent.clone(),
+        ..escalate::draft(state, service, &replica, &[], Some(back))
+    };
+    admit(state, draft, replica.record.policy.mode, now)
 }
 
 fn recreate(state: &State, service: &ServiceId, entry: &PlanEntry, now: Timestamp) -> Decision {
@@ -123,7 +167,9 @@ fn remove(state: &State, service: &ServiceId, entry: &PlanEntry, now: Timestamp)
     let mut wait: Option<Timestamp> = None;
     let mut useless = None;
     // One at a time: it may serve by the time the engine is asked, and then another one has to be there.
-    for container in created(entry).filter(|it| !is_tried(state, entry, it)) {
+    let mut made = created(entry);
+    made.retain(|it| !is_tried(state, entry, it));
+    for container in made {
         let Some(replica) = state.fleet.find(service, container) else {
             continue;
         };

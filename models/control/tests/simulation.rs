@@ -71,6 +71,10 @@ fn begin() -> Simulation {
     config.heal.verdict_within = secs(20);
     config.people_hold = secs(20);
     config.breaker.hold = secs(20);
+    let recreated = units::Policy {
+        recreate: true,
+        ..policy(Some((1, 3)))
+    };
     let mut shy = policy(Some((1, 3)));
     shy.mode = Mode::Observe;
     let world = World::new(config)
@@ -78,7 +82,7 @@ fn begin() -> Simulation {
         .with("a", "web-2", "web", policy(Some((2, 5))))
         .with("b", "web-3", "web", policy(Some((2, 5))))
         .with("b", "db-1", "db", policy(None))
-        .with("c", "api-1", "api", policy(Some((1, 3))))
+        .with("c", "api-1", "api", recreated)
         .with("c", "shy-1", "shy", shy)
         .leading();
     Simulation {

@@ -46,8 +46,8 @@ pub use log::{LogLine, LogStream, Severity as LogSeverity};
 pub use metric::{Metric, MetricKind};
 pub use outlook::{Coming, Expected, Outlook};
 pub use plan::{
-    Action, ActionKind, Cause, Check, Command, Expectation, Outcome, OutcomeResult, Plan, Refusal,
-    Step,
+    Action, ActionKind, Cause, Check, Command, Expectation, Image, ImageChange, Outcome,
+    OutcomeResult, Plan, Refusal, Step,
 };
 pub use point::{NodeMetric, Point, SeriesKind};
 pub use policy::{

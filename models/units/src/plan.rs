@@ -10,6 +10,36 @@ use crate::{
     NodeId, PlanId, Ratio, ServiceId, SignalId, Timestamp, duration_ms,
 };
 
+/// An image, by the name people know and by its content.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Image {
+    /// The reference a container was created from, such as `shop/web:3`; it may mean another image by now.
+    pub reference: String,
+    /// The engine's id of it, such as `sha256:…`, which never means another.
+    pub id: String,
+}
+
+impl fmt::Display for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 12;
+        let digest = self.id.trim_start_matches("sha256:");
+        let short = digest.get(..SHOWN).unwrap_or(digest);
+        if self.reference.is_empty() || self.reference == self.id {
+            return f.write_str(short);
+        }
+        write!(f, "{} ({short})", self.reference)
+    }
+}
+
+/// Another image instead of the one a container runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageChange {
+    /// The one it must run when this is done; with any other, somebody else was there first.
+    pub from: Image,
+    /// The one to run.
+    pub to: Image,
+}
+
 /// One thing to be done to one engine, fully specified.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
@@ -23,6 +53,19 @@ pub enum Action {
         /// How long it may take to stop before it is killed.
         #[serde(rename = "grace_ms", with = "duration_ms")]
         grace: Duration,
+    },
+    /// Put a new container made the same way in a container's place, under its name.
+    Recreate {
+        /// Which is replaced.
+        container: ContainerId,
+        /// The name, which stays.
+        name: ContainerName,
+        /// How long the one that is replaced may take to stop before it is killed.
+        #[serde(rename = "grace_ms", with = "duration_ms")]
+        grace: Duration,
+        /// Another image for it: a roll back, or one undone. Absent: the image it runs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        image: Option<ImageChange>,
     },
     /// Change limits in place.
     UpdateLimits {
@@ -57,6 +100,7 @@ impl Action {
     pub const fn kind(&self) -> ActionKind {
         match self {
             Action::Restart { .. } => ActionKind::Restart,
+            Action::Recreate { .. } => ActionKind::Recreate,
             Action::UpdateLimits { .. } => ActionKind::UpdateLimits,
             Action::CreateReplica { .. } => ActionKind::CreateReplica,
             Action::RemoveReplica { .. } => ActionKind::RemoveReplica,
@@ -67,6 +111,7 @@ impl Action {
     pub const fn name(&self) -> &ContainerName {
         match self {
             Action::Restart { name, .. }
+            | Action::Recreate { name, .. }
             | Action::UpdateLimits { name, .. }
             | Action::CreateReplica { name, .. }
             | Action::RemoveReplica { name, .. } => name,
@@ -77,6 +122,7 @@ impl Action {
     pub const fn target(&self) -> &ContainerId {
         match self {
             Action::Restart { container, .. }
+            | Action::Recreate { container, .. }
             | Action::UpdateLimits { container, .. }
             | Action::RemoveReplica { container, .. } => container,
             Action::CreateReplica { template, .. } => template,
@@ -90,6 +136,8 @@ impl Action {
 pub enum ActionKind {
     /// Restart a container.
     Restart,
+    /// Put a new container in a container's place.
+    Recreate,
     /// Change limits in place.
     UpdateLimits,
     /// Add a replica.
@@ -100,8 +148,9 @@ pub enum ActionKind {
 
 impl ActionKind {
     /// Every kind.
-    pub const ALL: [ActionKind; 4] = [
+    pub const ALL: [ActionKind; 5] = [
         ActionKind::Restart,
+        ActionKind::Recreate,
         ActionKind::UpdateLimits,
         ActionKind::CreateReplica,
         ActionKind::RemoveReplica,
@@ -111,6 +160,7 @@ impl ActionKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             ActionKind::Restart => "restart",
+            ActionKind::Recreate => "recreate",
             ActionKind::UpdateLimits => "update_limits",
             ActionKind::CreateReplica => "create_replica",
             ActionKind::RemoveReplica => "remove_replica",
@@ -265,7 +315,8 @@ pub enum Refusal {
     StaleGeneration,
     /// Its deadline has passed.
     Expired,
-    /// The container to be made would be privileged, share the host's namespaces or bind-mount host paths.
+    /// The container to be made would be privileged, share the host's namespaces or bind-mount host paths; or one to be made again
+    /// cannot be made as it is.
     Unsafe,
     /// Only containers Homeostat made are removed.
     NotOurs,
@@ -359,6 +410,14 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Action::Restart { name, .. } => write!(f, "restart {name}"),
+            Action::Recreate {
+                name, image: None, ..
+            } => write!(f, "recreate {name}"),
+            Action::Recreate {
+                name,
+                image: Some(image),
+                ..
+            } => write!(f, "recreate {name} from {}", image.to),
             Action::CreateReplica { name, .. } => write!(f, "add replica {name}"),
             Action::RemoveReplica { name, .. } => write!(f, "remove replica {name}"),
             Action::UpdateLimits { name, limits, .. } => {
@@ -392,5 +451,43 @@ fn write_limit(
     match limit {
         Some(limit) => write!(f, " {what} {limit}"),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_roll_back_travels_whole_and_names_its_image() {
+        let image = |tag: &str, id: &str| Image {
+            reference: format!("shop/web:{tag}"),
+            id: format!("sha256:{id}"),
+        };
+        let action = Action::Recreate {
+            container: ContainerId::from("c1"),
+            name: ContainerName::from("web-1"),
+            grace: Duration::from_secs(10),
+            image: Some(ImageChange {
+                from: image("4", "4444444444444444"),
+                to: image("3", "3333333333333333"),
+            }),
+        };
+        let json = serde_json::to_value(&action).unwrap();
+        assert_eq!(json["action"], "recreate");
+        assert_eq!(json["image"]["from"]["reference"], "shop/web:4");
+        assert_eq!(serde_json::from_value::<Action>(json).unwrap(), action);
+        assert_eq!(
+            action.to_string(),
+            "recreate web-1 from shop/web:3 (333333333333)"
+        );
+    }
+
+    #[test]
+    fn a_recreation_without_an_image_says_none() {
+        let json = r#"{"action":"recreate","container":"c1","name":"web-1","grace_ms":10000}"#;
+        let action: Action = serde_json::from_str(json).unwrap();
+        assert_eq!(action.to_string(), "recreate web-1");
+        assert_eq!(serde_json::to_string(&action).unwrap(), json);
     }
 }

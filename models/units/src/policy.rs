@@ -91,6 +91,9 @@ pub struct Policy {
     pub mode: Mode,
     /// May it be restarted?
     pub heal: bool,
+    /// May it also be replaced by a new container made the same way, or of the image before? Absent in older records.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recreate: bool,
     /// May replicas be added and removed, and how many?
     pub scale: Option<ScalePolicy>,
     /// May it be moved to another host?
@@ -104,6 +107,7 @@ impl Default for Policy {
         Policy {
             mode: Mode::Observe,
             heal: false,
+            recreate: false,
             scale: None,
             movable: false,
             priority: PRIORITY_DEFAULT,
@@ -130,11 +134,13 @@ impl Policy {
             labels,
             problems: Vec::new(),
         };
+        let healing = reader.read("heal", Healing::No, Healing::parse);
         let policy = Policy {
             mode: reader.read("mode", Mode::Observe, |word| {
                 Mode::parse(word).ok_or("write observe, suggest or act")
             }),
-            heal: reader.read("heal", false, parse_switch),
+            heal: healing != Healing::No,
+            recreate: healing == Healing::Recreates,
             scale: reader.scale(),
             movable: reader.read("move", false, parse_switch),
             priority: reader.read("priority", PRIORITY_DEFAULT, |word| {
@@ -165,6 +171,26 @@ impl ServiceId {
             (Some(project), Some(service)) => ServiceId::new(format!("{project}/{service}")),
             (_, Some(service)) => ServiceId::from(service),
             (_, None) => ServiceId::from(name.as_str()),
+        }
+    }
+}
+
+/// How far the label `heal` goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Healing {
+    No,
+    Restarts,
+    /// Restarts and what is more than that.
+    Recreates,
+}
+
+impl Healing {
+    fn parse(word: &str) -> Result<Healing, &'static str> {
+        match word {
+            "false" => Ok(Healing::No),
+            "true" => Ok(Healing::Restarts),
+            "recreate" => Ok(Healing::Recreates),
+            _ => Err("write true, recreate or false"),
         }
     }
 }
@@ -329,7 +355,7 @@ mod tests {
         ]));
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(policy.mode, Mode::Act);
-        assert!(policy.heal);
+        assert!(policy.heal && !policy.recreate);
         let scale = policy.scale.unwrap();
         assert_eq!((scale.min, scale.max), (1, 8));
         assert_eq!(scale.target, ScaleTarget::Cpu(Ratio::new(0.6).unwrap()));
@@ -363,6 +389,27 @@ mod tests {
             );
             assert!(problems[0].to_string().contains(says), "{problems:?}");
         }
+    }
+
+    #[test]
+    fn to_be_recreated_is_opted_into_by_a_word_of_its_own() {
+        let (policy, problems) = Policy::from_labels(&labels(&[("io.homeostat.heal", "recreate")]));
+        assert!(policy.heal && policy.recreate && problems.is_empty());
+        let (policy, problems) = Policy::from_labels(&labels(&[("io.homeostat.heal", "rollback")]));
+        assert!(!policy.heal && !policy.recreate);
+        assert!(
+            problems[0]
+                .to_string()
+                .contains("write true, recreate or false")
+        );
+    }
+
+    #[test]
+    fn a_policy_of_an_older_record_allows_no_recreation() {
+        let old = r#"{"mode":"act","heal":true,"scale":null,"movable":false,"priority":100}"#;
+        let policy: Policy = serde_json::from_str(old).unwrap();
+        assert!(policy.heal && !policy.recreate);
+        assert_eq!(serde_json::to_string(&policy).unwrap(), old);
     }
 
     #[test]

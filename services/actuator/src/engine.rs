@@ -9,11 +9,11 @@ use bollard::Docker;
 use bollard::errors::Error as ClientError;
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, ContainerUpdateBody, EndpointSettings,
-    NetworkConnectRequest,
+    ImageInspect, NetworkConnectRequest,
 };
 use bollard::query_parameters::{
-    CreateContainerOptions, ListContainersOptions, RemoveContainerOptions, RestartContainerOptions,
-    StatsOptions, StopContainerOptions,
+    CreateContainerOptions, ListContainersOptions, RemoveContainerOptions, RenameContainerOptions,
+    RestartContainerOptions, StatsOptions, StopContainerOptions,
 };
 use futures::StreamExt;
 use kit::health::Dependency;
@@ -102,14 +102,42 @@ impl Engine {
         .await
     }
 
-    /// The image a reference means now.
-    pub(crate) async fn image_id(&self, reference: &str) -> Result<Option<String>, EngineError> {
-        let image = self
+    /// The image a reference, or an id, means now.
+    pub(crate) async fn image(&self, reference: &str) -> Result<ImageInspect, EngineError> {
+        self.call(READ_WITHIN, |docker| async move {
+            docker.inspect_image(reference).await
+        })
+        .await
+    }
+
+    /// Names of the containers that share the network of this one.
+    pub(crate) async fn sharers(
+        &self,
+        container: &ContainerId,
+        name: &ContainerName,
+    ) -> Result<Vec<String>, EngineError> {
+        let options = ListContainersOptions {
+            all: true,
+            ..ListContainersOptions::default()
+        };
+        let all = self
             .call(READ_WITHIN, |docker| async move {
-                docker.inspect_image(reference).await
+                docker.list_containers(Some(options)).await
             })
             .await?;
-        Ok(image.id)
+        let shares = |mode: &str| {
+            let owner = mode.strip_prefix("container:");
+            owner.is_some_and(|owner| owner == container.as_str() || owner == name.as_str())
+        };
+        let sharers = all.into_iter().filter(|it| {
+            let host = it.host_config.as_ref();
+            let mode = host.and_then(|host| host.network_mode.as_deref());
+            mode.is_some_and(shares)
+        });
+        let names = sharers.filter_map(|it| it.names?.into_iter().next());
+        Ok(names
+            .map(|name| name.trim_start_matches('/').to_owned())
+            .collect())
     }
 
     /// Memory in use, without the file cache the kernel can drop; zero when it does not run.
@@ -204,6 +232,38 @@ impl Engine {
             docker
                 .remove_container(container.as_str(), Some(options))
                 .await
+        })
+        .await
+    }
+
+    /// Removes it and none of its volumes, running or not.
+    pub(crate) async fn remove_without_volumes(
+        &self,
+        container: &ContainerId,
+    ) -> Result<(), EngineError> {
+        let options = RemoveContainerOptions {
+            v: false,
+            force: true,
+            link: false,
+        };
+        self.call(WRITE_WITHIN, |docker| async move {
+            docker
+                .remove_container(container.as_str(), Some(options))
+                .await
+        })
+        .await
+    }
+
+    pub(crate) async fn rename(
+        &self,
+        container: &ContainerId,
+        name: &ContainerName,
+    ) -> Result<(), EngineError> {
+        let options = RenameContainerOptions {
+            name: name.as_str().to_owned(),
+        };
+        self.call(WRITE_WITHIN, |docker| async move {
+            docker.rename_container(container.as_str(), options).await
         })
         .await
     }

@@ -6,12 +6,13 @@ use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, Contai
 use units::{CommandId, ContainerId, Limits, OutcomeResult, Timestamp};
 
 use crate::engine::{Engine, EngineError, WRITE_WITHIN};
+use crate::recreate::{self, Recreation};
 use crate::replica::Replica;
 
 /// How often the engine is asked while something is under way.
-const POLL: Duration = Duration::from_millis(100);
+pub(crate) const POLL: Duration = Duration::from_millis(100);
 /// How long the engine may take to finish what it has accepted.
-const SETTLES_WITHIN: Duration = WRITE_WITHIN;
+pub(crate) const SETTLES_WITHIN: Duration = WRITE_WITHIN;
 
 /// One action with everything the engine is to be told.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +27,7 @@ pub(crate) enum Work {
         previous: Limits,
     },
     Create(Box<Replica>),
+    Recreate(Box<Recreation>),
     Remove {
         container: ContainerId,
         grace: Duration,
@@ -61,6 +63,7 @@ pub(crate) async fn carry_out(engine: &Engine, work: &Work, deadline: Timestamp)
             judge(engine, container, answer, result).await
         }
         Work::Create(replica) => create(engine, replica, deadline).await,
+        Work::Recreate(recreation) => recreate::carry_out(engine, recreation, deadline).await,
         Work::Remove { container, grace } => remove(engine, container, *grace).await,
     }
 }
@@ -72,7 +75,7 @@ pub(crate) const fn succeeded() -> OutcomeResult {
     }
 }
 
-fn failed(error: impl std::fmt::Display) -> OutcomeResult {
+pub(crate) fn failed(error: impl std::fmt::Display) -> OutcomeResult {
     OutcomeResult::Failed {
         error: error.to_string(),
     }
@@ -144,7 +147,7 @@ async fn remove(engine: &Engine, container: &ContainerId, grace: Duration) -> Do
     }
 }
 
-async fn until_gone(engine: &Engine, container: &ContainerId) -> bool {
+pub(crate) async fn until_gone(engine: &Engine, container: &ContainerId) -> bool {
     let gone = async {
         while !matches!(presence(engine, container).await, Ok(Presence::Gone)) {
             tokio::time::sleep(POLL).await;
@@ -180,10 +183,34 @@ async fn create(engine: &Engine, replica: &Replica, deadline: Timestamp) -> Done
     }
 }
 
-enum NotUp {
+/// Why a container that was made does not run.
+pub(crate) enum NotUp {
     Vanished,
     Failed(String),
     Doubtful(EngineError),
+}
+
+/// A refusal, told apart from an answer that was lost.
+pub(crate) fn sort(error: EngineError, what: String) -> NotUp {
+    if error.leaves_doubt() {
+        NotUp::Doubtful(error)
+    } else {
+        NotUp::Failed(format!("cannot {what}: {error}"))
+    }
+}
+
+/// Connects it to the networks it was not created in.
+pub(crate) async fn connect(
+    engine: &Engine,
+    replica: &Replica,
+    made: &ContainerId,
+) -> Result<(), NotUp> {
+    let name = &replica.name;
+    for (network, endpoint) in &replica.further_networks {
+        let connected = engine.connect(made, network, endpoint).await;
+        connected.map_err(|error| sort(error, format!("connect {name} to {network}")))?;
+    }
+    Ok(())
 }
 
 /// Connects, starts and waits until the container runs.
@@ -194,17 +221,7 @@ async fn bring_up(
     deadline: Timestamp,
 ) -> Result<(), NotUp> {
     let name = &replica.name;
-    let sort = |error: EngineError, what: String| {
-        if error.leaves_doubt() {
-            NotUp::Doubtful(error)
-        } else {
-            NotUp::Failed(format!("cannot {what}: {error}"))
-        }
-    };
-    for (network, endpoint) in &replica.further_networks {
-        let connected = engine.connect(made, network, endpoint).await;
-        connected.map_err(|error| sort(error, format!("connect {name} to {network}")))?;
-    }
+    connect(engine, replica, made).await?;
     if kit::now() > deadline {
         return Err(NotUp::Failed(format!(
             "the deadline passed before {name} could be started"

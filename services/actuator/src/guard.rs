@@ -90,6 +90,7 @@ pub(crate) fn check(
     }
     let (allowed, label) = match action {
         Action::Restart { .. } => (policy.heal, "io.homeostat.heal=true"),
+        Action::Recreate { .. } => (policy.recreate, "io.homeostat.heal=recreate"),
         Action::UpdateLimits { .. }
         | Action::CreateReplica { .. }
         | Action::RemoveReplica { .. } => (policy.scale.is_some(), "io.homeostat.scale=1..4"),
@@ -131,7 +132,7 @@ mod tests {
         ContainerId::from("c1")
     }
 
-    fn actions() -> [Action; 4] {
+    fn actions() -> [Action; 5] {
         let name = ContainerName::from("web");
         let grace = Duration::from_secs(1);
         [
@@ -151,14 +152,21 @@ mod tests {
             },
             Action::RemoveReplica {
                 container: id(),
+                name: name.clone(),
+                grace,
+            },
+            Action::Recreate {
+                container: id(),
                 name,
                 grace,
+                image: None,
             },
         ]
     }
 
     const ACT: (&str, &str) = ("io.homeostat.mode", "act");
     const HEAL: (&str, &str) = ("io.homeostat.heal", "true");
+    const RECREATE: (&str, &str) = ("io.homeostat.heal", "recreate");
     const SCALE: (&str, &str) = ("io.homeostat.scale", "1..3");
     const MADE: (&str, &str) = (LABEL_REPLICA_OF, "c0");
 
@@ -183,11 +191,16 @@ mod tests {
 
     #[test]
     fn heal_allows_restarts_and_scale_the_rest() {
-        let [restart, limits, create, remove] = actions();
+        let [restart, limits, create, remove, recreate] = actions();
         let heal = container(&[ACT, HEAL, MADE]);
         let scale = container(&[ACT, SCALE, MADE]);
         assert_eq!(check(&restart, &heal, Mode::Act, Consent::Standing), Ok(()));
         assert!(check(&restart, &scale, Mode::Act, Consent::Standing).is_err());
+        assert!(check(&recreate, &heal, Mode::Act, Consent::Standing).is_err());
+        let more = container(&[ACT, RECREATE]);
+        for action in [&restart, &recreate] {
+            assert_eq!(check(action, &more, Mode::Act, Consent::Standing), Ok(()));
+        }
         for action in [limits, create, remove] {
             assert_eq!(check(&action, &scale, Mode::Act, Consent::Standing), Ok(()));
             assert!(check(&action, &heal, Mode::Act, Consent::Standing).is_err());
@@ -196,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_ceiling_holds_whatever_labels_say() {
-        let all = container(&[ACT, HEAL, SCALE, MADE]);
+        let all = container(&[ACT, RECREATE, SCALE, MADE]);
         for action in actions() {
             for ceiling in [Mode::Observe, Mode::Suggest] {
                 let refused = check(&action, &all, ceiling, Consent::Standing).unwrap_err();
@@ -211,14 +224,14 @@ mod tests {
         let suggest = ("io.homeostat.mode", "suggest");
         let observe = ("io.homeostat.mode", "observe");
         for action in actions() {
-            let willing = container(&[suggest, HEAL, SCALE, MADE]);
+            let willing = container(&[suggest, RECREATE, SCALE, MADE]);
             let approved =
                 |container, ceiling| check(&action, container, ceiling, Consent::Approved);
             assert!(check(&action, &willing, Mode::Act, Consent::Standing).is_err());
             assert_eq!(approved(&willing, Mode::Act), Ok(()));
             assert_eq!(approved(&willing, Mode::Suggest), Ok(()));
             assert!(approved(&willing, Mode::Observe).is_err());
-            let unwilling = container(&[observe, HEAL, SCALE, MADE]);
+            let unwilling = container(&[observe, RECREATE, SCALE, MADE]);
             assert!(approved(&unwilling, Mode::Act).is_err());
             assert!(approved(&container(&[suggest]), Mode::Act).is_err());
         }
@@ -226,7 +239,7 @@ mod tests {
 
     #[test]
     fn only_what_homeostat_made_is_removed() {
-        let [_, _, _, remove] = actions();
+        let [_, _, _, remove, _] = actions();
         let refused = check(
             &remove,
             &container(&[ACT, SCALE]),
@@ -239,7 +252,7 @@ mod tests {
 
     #[test]
     fn what_a_person_paused_is_left_alone() {
-        let mut paused = container(&[ACT, HEAL, SCALE, MADE]);
+        let mut paused = container(&[ACT, RECREATE, SCALE, MADE]);
         paused.state = Some(ContainerState {
             paused: Some(true),
             ..ContainerState::default()
@@ -256,7 +269,7 @@ mod tests {
             let labels = [("io.homeostat.mode", mode.as_str()), ("io.homeostat.heal", &heal)];
             let [restart, ..] = actions();
             let allowed = check(&restart, &container(&labels), Mode::Act, Consent::Standing).is_ok();
-            proptest::prop_assert_eq!(allowed, mode == "act" && heal == "true");
+            proptest::prop_assert_eq!(allowed, mode == "act" && (heal == "true" || heal == "recreate"));
         }
     }
 }

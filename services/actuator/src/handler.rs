@@ -202,7 +202,9 @@ impl Handler {
         let began_at = kit::now();
         let previous = match &work {
             Work::Update { previous, .. } => Some(*previous),
-            Work::Restart { .. } | Work::Create(_) | Work::Remove { .. } => None,
+            Work::Restart { .. } | Work::Create(_) | Work::Recreate(_) | Work::Remove { .. } => {
+                None
+            }
         };
         let entry = Entry {
             command: command.clone(),
@@ -228,7 +230,14 @@ impl Handler {
                     error: &error,
                 }
                 .emit();
-                settle::watch(&self.engine, command, began_at, previous).await
+                if settle::is_put_right(&command.action) {
+                    // It must not stay as it is: put right as after a restart of this process, or by the next one.
+                    let found = self.found_out(command, began_at, previous);
+                    let found = self.shutdown.run_until_cancelled(found).await;
+                    found.ok_or(Halt::Shutdown)?
+                } else {
+                    settle::watch(&self.engine, command, began_at, previous).await
+                }
             }
         };
         Ok(self.outcome(command, began_at, result))

@@ -1,6 +1,7 @@
 //! The actuator: carries commands out on its node's Docker Engine, and says what became of each.
 //!
-//! It restarts containers, changes their limits in place, makes replicas of a template and removes those again. Every
+//! It restarts containers, puts new ones in their place, changes their limits in place, makes replicas of a template and removes those
+//! again. Every
 //! command runs at most once, never after its deadline, and never when a newer leader has spoken: a ledger on disk knows
 //! what was begun, and what was begun when the process ended is looked into, not repeated.
 //!
@@ -12,6 +13,7 @@
 //! for the controller to judge from samples.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod anew;
 mod config;
 mod engine;
 mod events;
@@ -22,6 +24,7 @@ mod ledger;
 mod limits;
 mod locks;
 mod prepare;
+mod recreate;
 mod replica;
 mod run;
 mod safety;

@@ -1,11 +1,14 @@
 //! From a command to what the engine will be told, with every check on the way. Only reads.
 
-use bollard::models::ContainerInspectResponse;
-use units::{Action, Bytes, Command, ContainerId, ContainerName, Mode, Refusal};
+use bollard::models::{ContainerInspectResponse, ImageInspect};
+use units::{Action, Bytes, Command, ContainerId, ContainerName, ImageChange, Mode, Refusal};
 
+use crate::anew::{Source, anew, same_repository};
 use crate::engine::{Engine, EngineError};
 use crate::execute::Work;
 use crate::guard::{self, Consent, Refused};
+use crate::recreate::Recreation;
+use crate::replica::Replica;
 use crate::{limits, replica};
 
 /// Why there is no work.
@@ -66,12 +69,81 @@ pub(crate) async fn prepare(
                 previous: limits::of(&found),
             }
         }
+        Action::Recreate {
+            container,
+            name,
+            grace,
+            image,
+        } => {
+            let new = recreated(engine, &found, command, name, image.as_ref()).await?;
+            Work::Recreate(Box::new(Recreation {
+                old: container.clone(),
+                grace: *grace,
+                new,
+            }))
+        }
         Action::CreateReplica { name, .. } => {
             let image = image(engine, &found).await?;
             let replica = replica::replica(&found, image, name, command)?;
             Work::Create(Box::new(replica))
         }
     })
+}
+
+/// The container once more, of its own image or another.
+async fn recreated(
+    engine: &Engine,
+    found: &ContainerInspectResponse,
+    command: &Command,
+    name: &ContainerName,
+    change: Option<&ImageChange>,
+) -> Result<Replica, Unprepared> {
+    let refused = |reason: String| Unprepared::from(Refused::new(Refusal::Unsafe, reason));
+    let called = guard::name_of(found);
+    if called != *name {
+        return Err(refused(format!("it is called {called} by now, not {name}")));
+    }
+    let sharers = engine.sharers(command.action.target(), name).await?;
+    if !sharers.is_empty() {
+        let sharers = sharers.join(" and ");
+        return Err(refused(format!(
+            "{name} cannot be recreated: {sharers} shares its network, and would be left without any"
+        )));
+    }
+    let runs = found.image.as_deref().unwrap_or_default();
+    let own = image_by_id(engine, name, runs).await?;
+    let Some(ImageChange { from, to }) = change else {
+        let image = image(engine, found).await?;
+        let source = Source { image, given: None };
+        return Ok(anew(found, source, name, command)?);
+    };
+    if runs != from.id {
+        return Err(refused(format!(
+            "{name} runs {runs} by now, not {}: somebody else was there first",
+            from.id
+        )));
+    }
+    let other = image_by_id(engine, name, &to.id).await?;
+    same_repository(found, &other)?;
+    let source = Source {
+        image: named(engine, &to.reference, &to.id).await?,
+        given: own.config.as_ref(),
+    };
+    Ok(anew(found, source, name, command)?)
+}
+
+async fn image_by_id(
+    engine: &Engine,
+    name: &ContainerName,
+    id: &str,
+) -> Result<ImageInspect, Unprepared> {
+    match engine.image(id).await {
+        Err(error) if error.is_missing() => {
+            let reason = format!("{name} cannot be recreated: its node has no image {id} any more");
+            Err(Refused::new(Refusal::Unsafe, reason).into())
+        }
+        answer => Ok(answer?),
+    }
 }
 
 /// On cgroup v2 the kernel kills what is above its new limit, so the engine is not relied on to refuse.
@@ -97,10 +169,18 @@ async fn image(
     let Some(image) = replica::image_of(template) else {
         return Ok(String::new());
     };
-    match engine.image_id(&image.reference).await {
-        Ok(Some(id)) if id == image.id => Ok(image.reference),
-        Ok(_) => Ok(image.id),
-        Err(error) if error.is_missing() => Ok(image.id),
+    named(engine, &image.reference, &image.id).await
+}
+
+/// The reference, as long as it means this image; else the image's id.
+async fn named(engine: &Engine, reference: &str, id: &str) -> Result<String, EngineError> {
+    if reference.is_empty() {
+        return Ok(id.to_owned());
+    }
+    match engine.image(reference).await {
+        Ok(image) if image.id.as_deref() == Some(id) => Ok(reference.to_owned()),
+        Ok(_) => Ok(id.to_owned()),
+        Err(error) if error.is_missing() => Ok(id.to_owned()),
         Err(error) => Err(error),
     }
 }

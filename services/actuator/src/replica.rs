@@ -19,7 +19,7 @@ const LABEL_COMPOSE_NUMBER: &str = "com.docker.compose.container-number";
 const COMPOSE_NUMBER_BASE: u64 = 1_000;
 const LABEL_SERVICE: &str = "io.homeostat.service";
 /// The engine's name for its own default network, where aliases are not possible.
-const NETWORKS_WITHOUT_ALIASES: [&str; 4] = ["default", "bridge", "none", "nat"];
+pub(crate) const NETWORKS_WITHOUT_ALIASES: [&str; 4] = ["default", "bridge", "none", "nat"];
 
 /// Everything needed to make one replica.
 #[derive(Debug, Clone, PartialEq)]
@@ -191,7 +191,7 @@ fn chosen_by_the_engine(ports: PortMap) -> PortMap {
 }
 
 /// The engine shows a link as `/target:/self/alias` and takes it as `target:alias`.
-fn as_asked_for(link: &str) -> String {
+pub(crate) fn as_asked_for(link: &str) -> String {
     match link.split_once(':') {
         Some((target, alias)) => {
             let alias = alias.rsplit('/').next().unwrap_or(alias);
@@ -245,7 +245,7 @@ fn is_own_name(template: &ContainerInspectResponse, alias: &str) -> bool {
 }
 
 /// The engine adds the short id as alias and host name by itself.
-fn is_own_id(template: &ContainerInspectResponse, text: &str) -> bool {
+pub(crate) fn is_own_id(template: &ContainerInspectResponse, text: &str) -> bool {
     let id = ContainerId::from(template.id.as_deref().unwrap_or_default());
     text == id.as_str() || text == id.short()
 }

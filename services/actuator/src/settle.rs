@@ -1,5 +1,6 @@
 //! Finding out from the engine what became of a command whose answer was lost, because the connection broke or because
-//! this process ended in the middle. Nothing is ever run a second time to find out.
+//! this process ended in the middle. Nothing is ever run a second time to find out; what is left between two containers is brought to
+//! one of them (`recreate`).
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use units::{Action, Command, ContainerId, Limits, OutcomeResult, Timestamp};
 
 use crate::engine::{Engine, EngineError, GRACE_MAX, WRITE_WITHIN};
 use crate::execute::{Presence, abandon, presence, succeeded};
-use crate::limits;
+use crate::{limits, recreate};
 
 /// How often the engine is asked while it may still be at work.
 const POLL: Duration = Duration::from_millis(500);
@@ -61,11 +62,22 @@ pub(crate) async fn after_restart(
     }
 }
 
+/// Whether an action that was cut off must be brought to one of its ends, because what is between them must not stay.
+pub(crate) fn is_put_right(action: &Action) -> bool {
+    match action {
+        Action::Recreate { .. } => true,
+        Action::Restart { .. }
+        | Action::UpdateLimits { .. }
+        | Action::CreateReplica { .. }
+        | Action::RemoveReplica { .. } => false,
+    }
+}
+
 fn grace_of(action: &Action) -> Duration {
     match action {
-        Action::Restart { grace, .. } | Action::RemoveReplica { grace, .. } => {
-            (*grace).min(GRACE_MAX)
-        }
+        Action::Restart { grace, .. }
+        | Action::Recreate { grace, .. }
+        | Action::RemoveReplica { grace, .. } => (*grace).min(GRACE_MAX),
         Action::UpdateLimits { .. } | Action::CreateReplica { .. } => Duration::ZERO,
     }
 }
@@ -79,6 +91,7 @@ async fn look(
 ) -> Result<Option<OutcomeResult>, EngineError> {
     match &command.action {
         Action::Restart { container, .. } => restarted(engine, container, began_at).await,
+        Action::Recreate { container, .. } => recreate::proof(engine, &command.id, container).await,
         Action::UpdateLimits {
             container, limits, ..
         } => updated(engine, container, limits, previous).await,
@@ -140,6 +153,9 @@ async fn created(engine: &Engine, command: &Command) -> Result<Option<OutcomeRes
 
 /// Nothing proves that it was done. A container made and never started would stand in the way of the next one.
 async fn give_up(engine: &Engine, command: &Command) -> Result<OutcomeResult, EngineError> {
+    if is_put_right(&command.action) {
+        return recreate::recover(engine, command).await;
+    }
     let made_one = matches!(command.action, Action::CreateReplica { .. })
         && abandon(engine, &command.id).await?;
     Ok(match made_one {

@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn actions_lists_unless_it_is_given_a_verb() {
-        let parsed = |words: &str| {
+        let parsed = |words: &str| -> Result<Actions, clap::Error> {
             let words = ["homeostat", "actions"]
                 .into_iter()
                 .chain(words.split_whitespace());

@@ -286,7 +286,7 @@ impl Stage {
                     .replica(&template, name.as_str(), &command.plan, self.now);
             }
             Action::RemoveReplica { name, .. } => self.world.remove(name.as_str()),
-            Action::Restart { .. } | Action::UpdateLimits { .. } => {}
+            Action::Restart { .. } | Action::Recreate { .. } | Action::UpdateLimits { .. } => {}
         }
     }
 

@@ -2,6 +2,7 @@
 
 use units::{ActionKind, ContainerState, ServiceId, SignalKind, Timestamp};
 
+use crate::escalate::{self, Rung};
 use crate::fleet::Replica;
 use crate::heal::{Obstacle, actionable, is_ours, obstacle};
 use crate::reattach;
@@ -33,9 +34,9 @@ pub(super) fn reasons(state: &State, service: &ServiceId, now: Timestamp) -> Vec
         if signals.is_empty() {
             continue;
         }
-        if let Some((text, until)) = about(state, service, &replica, &signals, now) {
+        if let Some((action, text, until)) = about(state, service, &replica, &signals, now) {
             reasons.push(Reason {
-                action: Some(ActionKind::Restart),
+                action: Some(action),
                 container: Some(replica.record.name.clone()),
                 text,
                 until,
@@ -75,7 +76,7 @@ fn cut_off(state: &State, service: &ServiceId, now: Timestamp) -> Vec<Reason> {
     reasons
 }
 
-type Held = (String, Option<Timestamp>);
+type Held = (ActionKind, String, Option<Timestamp>);
 
 fn about(
     state: &State,
@@ -86,12 +87,24 @@ fn about(
 ) -> Option<Held> {
     let kinds: Vec<&str> = signals.iter().map(|signal| signal.kind.as_str()).collect();
     let kinds = kinds.join(" and ");
-    let for_good = |text: &str| Some((format!("{kinds}: {text}"), None));
-    if !replica.record.policy.heal {
+    let restart = ActionKind::Restart;
+    let for_good = |text: &str| Some((restart, format!("{kinds}: {text}"), None));
+    let looping: Vec<&units::Signal> = signals
+        .iter()
+        .copied()
+        .filter(|it| it.kind == SignalKind::CrashLoop)
+        .collect();
+    let policy = replica.record.policy;
+    if !policy.heal {
         return for_good("its label io.homeostat.heal is not true");
     }
-    if signals.iter().any(|it| it.kind == SignalKind::CrashLoop) {
-        return for_good("the engine restarts it already; it is left to people");
+    if let (Some(first), true) = (looping.first(), policy.recreate) {
+        return further(state, service, replica, &[*first], now);
+    }
+    if !looping.is_empty() {
+        return for_good(
+            "the engine restarts it already; it is left to people, as its label io.homeostat.heal does not say recreate",
+        );
     }
     if replica.record.state != ContainerState::Running {
         return for_good(&format!("it is {}, not running", replica.record.state));
@@ -99,21 +112,55 @@ fn about(
     let (ready, later) = actionable(state, replica, signals, now);
     if ready.is_empty() {
         return match later {
-            Some(until) => Some((format!("{kinds}: not confirmed yet"), Some(until))),
+            Some(until) => Some((restart, format!("{kinds}: not confirmed yet"), Some(until))),
             None => for_good(
                 "not grave enough for a restart, or told of a process that was replaced since",
             ),
         };
     }
-    match obstacle(state, service, replica, &ready, now) {
+    if policy.recreate && escalate::rung(state, service, replica, &ready, now) != Rung::Restart {
+        return further(state, service, replica, &ready, now);
+    }
+    let obstacle = obstacle(state, service, replica, &ready, now);
+    held(restart, &kinds, obstacle)
+}
+
+/// Why more than a restart is not done, where restarts do not help.
+fn further(
+    state: &State,
+    service: &ServiceId,
+    replica: &Replica<'_>,
+    signals: &[&units::Signal],
+    now: Timestamp,
+) -> Option<Held> {
+    let kinds: Vec<&str> = signals.iter().map(|signal| signal.kind.as_str()).collect();
+    let kinds = kinds.join(" and ");
+    let action = ActionKind::Recreate;
+    match escalate::rung(state, service, replica, signals, now) {
+        Rung::Restart => None,
+        Rung::People(why) => {
+            let tried = escalate::told(state, service, replica, now);
+            let text = format!("{kinds}: {why}; it is left to people{tried}");
+            Some((action, text, None))
+        }
+        Rung::RollBack(..) | Rung::Recreate(_) => {
+            let obstacle = escalate::hindrance(state, service, replica, signals, now);
+            held(action, &kinds, obstacle)
+        }
+    }
+}
+
+fn held(action: ActionKind, kinds: &str, obstacle: Obstacle) -> Option<Held> {
+    match obstacle {
         // Plans of the service that run are a reason of their own.
         Obstacle::None | Obstacle::Busy => None,
         Obstacle::Until(until) => Some((
+            action,
             format!("{kinds}: it, or what is beside it, changed a short time ago"),
             Some(until),
         )),
         Obstacle::Waits(why, until) | Obstacle::Said(why, until) => {
-            Some((format!("{kinds}: {why}"), Some(until)))
+            Some((action, format!("{kinds}: {why}"), Some(until)))
         }
     }
 }

@@ -64,7 +64,9 @@ pub(crate) fn why_not(state: &State, service: &ServiceId, now: Timestamp) -> Opt
     reasons.extend(running(state, service));
     reasons.extend(spent(state, service, now));
     reasons.extend(heal::reasons(state, service, now));
-    reasons.extend(losing(state, service, ActionKind::Restart, now));
+    for kind in [ActionKind::Restart, ActionKind::Recreate] {
+        reasons.extend(losing(state, service, kind, now));
+    }
     reasons.extend(scale::reasons(state, service, now));
     for kind in [ActionKind::CreateReplica, ActionKind::RemoveReplica] {
         reasons.extend(losing(state, service, kind, now));

@@ -471,6 +471,21 @@ impl World {
                 containers[place].state = ContainerState::Running;
                 containers[place].health = HealthState::Healthy;
             }
+            Action::Recreate { image, .. } => {
+                let record = &mut containers[place];
+                record.id = ContainerId::new(format!("id-{}", command.id));
+                record.created_at = Some(now);
+                record.started_at = Some(now);
+                record.state = ContainerState::Running;
+                record.health = HealthState::Healthy;
+                if let (Some(image), Some(spec)) = (image, &record.spec) {
+                    let mut spec = (**spec).clone();
+                    spec.image_digest = image.to.id.clone();
+                    record.image = image.to.reference.clone();
+                    record.spec = Some(spec.into());
+                }
+                created = Some(record.id.clone());
+            }
             Action::UpdateLimits { .. } => {}
             Action::CreateReplica { template, name } => {
                 let mut record = containers[place].clone();

@@ -301,9 +301,10 @@ fn is_about_the_same(a: &Plan, b: &Plan) -> bool {
     }
     match a.kind {
         ActionKind::CreateReplica => a.steps.len() == b.steps.len(),
-        ActionKind::Restart | ActionKind::UpdateLimits | ActionKind::RemoveReplica => {
-            targets(a) == targets(b)
-        }
+        ActionKind::Restart
+        | ActionKind::Recreate
+        | ActionKind::UpdateLimits
+        | ActionKind::RemoveReplica => targets(a) == targets(b),
     }
 }
 

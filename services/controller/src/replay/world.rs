@@ -115,9 +115,11 @@ impl World {
             Action::CreateReplica { .. } => {
                 Some(ContainerId::new(format!("assumed-{}-{index}", plan.id)))
             }
-            Action::Restart { .. } | Action::UpdateLimits { .. } | Action::RemoveReplica { .. } => {
-                None
-            }
+            // The one in its place is told of under the id of the one before: the recording knows no other.
+            Action::Recreate { .. }
+            | Action::Restart { .. }
+            | Action::UpdateLimits { .. }
+            | Action::RemoveReplica { .. } => None,
         }
     }
 
@@ -143,7 +145,7 @@ impl World {
                     }
                 }
                 Action::RemoveReplica { container, .. } => self.remove(container),
-                Action::Restart { .. } | Action::UpdateLimits { .. } => {}
+                Action::Restart { .. } | Action::Recreate { .. } | Action::UpdateLimits { .. } => {}
             }
         }
         let over = match &plan.expected.check {

@@ -111,6 +111,7 @@ fn plan_summary(entry: &PlanEntry) -> String {
         steps => {
             let what = match entry.plan.kind {
                 ActionKind::Restart => "restart containers",
+                ActionKind::Recreate => "recreate containers",
                 ActionKind::UpdateLimits => "set limits",
                 ActionKind::CreateReplica => "add replicas",
                 ActionKind::RemoveReplica => "remove replicas",

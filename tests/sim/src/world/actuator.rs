@@ -117,7 +117,9 @@ impl Actuator {
 
 fn grace_of(action: &Action) -> Duration {
     match action {
-        Action::Restart { grace, .. } | Action::RemoveReplica { grace, .. } => *grace,
+        Action::Restart { grace, .. }
+        | Action::Recreate { grace, .. }
+        | Action::RemoveReplica { grace, .. } => *grace,
         Action::UpdateLimits { .. } | Action::CreateReplica { .. } => Duration::ZERO,
     }
 }
@@ -137,6 +139,7 @@ fn guard(action: &Action, container: &Container) -> Result<(), OutcomeResult> {
     }
     let allowed = match action {
         Action::Restart { .. } => container.policy.heal,
+        Action::Recreate { .. } => container.policy.recreate,
         Action::UpdateLimits { .. }
         | Action::CreateReplica { .. }
         | Action::RemoveReplica { .. } => container.policy.scale.is_some(),
@@ -378,6 +381,15 @@ impl World {
                 let is_new = container.started_at.is_some_and(|at| at >= began_at);
                 (is_new && container.state == ContainerState::Running).then(|| succeeded(None))
             }
+            // What was cut off half-way is brought to one of its ends by the real one.
+            Action::Recreate { .. } => match target {
+                Some(_) => None,
+                None => {
+                    let mut all = node.containers.values();
+                    let made = all.find(|it| it.command.as_ref() == Some(&command.id));
+                    Some(made.map_or(OutcomeResult::Vanished, |it| succeeded(Some(it.id.clone()))))
+                }
+            },
             Action::RemoveReplica { .. } => target.is_none().then(|| succeeded(None)),
             Action::UpdateLimits { limits, .. } => {
                 let has = target.map(|it| it.limits)?;

@@ -75,13 +75,14 @@ impl World {
             Action::Restart { .. } | Action::RemoveReplica { .. } => {
                 self.dice.engine.millis(150, 4_000)
             }
+            Action::Recreate { .. } => self.dice.engine.millis(3_000, 8_000),
             Action::CreateReplica { .. } => self.dice.engine.millis(200, 3_000),
             Action::UpdateLimits { .. } => self.dice.engine.millis(20, 200),
         };
         // The engine's client gives up at half a minute beyond the grace.
         let took = (took * mood.slow).min(Duration::from_secs(38));
         let stops = match &command.action {
-            Action::Restart { .. } | Action::RemoveReplica { .. } => {
+            Action::Restart { .. } | Action::Recreate { .. } | Action::RemoveReplica { .. } => {
                 matches!(fate, Fate::Works | Fate::FailsHalf | Fate::LostDone)
             }
             Action::CreateReplica { .. } | Action::UpdateLimits { .. } => false,
@@ -131,6 +132,16 @@ impl World {
             Action::Restart { .. } => {
                 self.start_container(at, &target, Author::Role);
                 succeeded(None)
+            }
+            Action::Recreate { .. } => {
+                let Some(mut copy) = self.nodes[at].containers.get(&target).cloned() else {
+                    return OutcomeResult::Vanished;
+                };
+                copy.command = Some(command.id.clone());
+                let id = self.create_container(at, copy, Author::Role);
+                self.tell(at, &target, EventKind::Removed, Author::Role);
+                self.nodes[at].containers.remove(&target);
+                succeeded(Some(id))
             }
             Action::RemoveReplica { .. } => {
                 self.tell(at, &target, EventKind::Removed, Author::Role);
@@ -243,6 +254,8 @@ impl World {
                     container.wanted = false;
                 }
             }
+            // The one before is put back.
+            Action::Recreate { .. } => self.start_container(at, target, Author::Role),
             Action::CreateReplica { .. } | Action::UpdateLimits { .. } => {}
         }
     }

@@ -276,6 +276,9 @@ impl Oracle {
             let around = near(touch.at) || near(touch.said_at);
             let same = plan.steps.iter().any(|step| match &step.action {
                 Action::CreateReplica { name, .. } => *name == touch.name,
+                Action::Recreate {
+                    container, name, ..
+                } => *container == touch.container || *name == touch.name,
                 Action::Restart { container, .. }
                 | Action::UpdateLimits { container, .. }
                 | Action::RemoveReplica { container, .. } => *container == touch.container,
@@ -422,6 +425,7 @@ impl World {
         let policy = &container.policy;
         let allowed = match &command.action {
             Action::Restart { .. } => policy.heal,
+            Action::Recreate { .. } => policy.recreate,
             Action::RemoveReplica { .. } => policy.scale.is_some() && container.made_by.is_some(),
             Action::UpdateLimits { .. } | Action::CreateReplica { .. } => policy.scale.is_some(),
         };
@@ -474,12 +478,12 @@ impl World {
                     found.push((Invariant::Capacity, what));
                 }
             }
-            Action::Restart { .. } | Action::UpdateLimits { .. } => {}
+            Action::Restart { .. } | Action::Recreate { .. } | Action::UpdateLimits { .. } => {}
         }
         let mut down = self.oracle.running.values();
         if matches!(
             command.action,
-            Action::Restart { .. } | Action::RemoveReplica { .. }
+            Action::Restart { .. } | Action::Recreate { .. } | Action::RemoveReplica { .. }
         ) && down.any(|(service, other)| *service == command.service && other != target)
         {
             let what = format!("{} takes a second replica down at once", command.id);
