@@ -34,8 +34,10 @@ struct Node {
     /// When it last spoke, by its own clocks.
     at: Timestamp,
     steady: Option<Steady>,
-    /// When it last spoke, by the clock of this side.
+    /// When what it last told was so, by the clock of this side, as far as is known.
     heard_at: Timestamp,
+    /// When it last spoke: it is not silent while it tells only what waited, or by a clock that is behind.
+    spoke_at: Timestamp,
     pace: Option<Pace>,
     certainty: Certainty,
     /// How far its time of day was ahead of this side's when it last spoke without waiting, in milliseconds; unknown before it did.
@@ -124,6 +126,11 @@ impl Fleet {
                 Standing::Likely | Standing::Open => Certainty::Doubtful,
             },
         };
+        let is_proven = pace.is_none_or(|pace| pace.standing == Standing::Proven);
+        let spoke_at = match self.caught_up_at {
+            Some(_) if !is_proven => now,
+            Some(_) | None => heard_at,
+        };
         let NodeInventory {
             node,
             at,
@@ -133,7 +140,7 @@ impl Fleet {
             engine: _,
         } = inventory;
         if let Some(known) = known {
-            self.by_age.remove(&(known.heard_at, node.clone()));
+            self.by_age.remove(&(known.spoke_at, node.clone()));
             for record in known.containers.values() {
                 touched.insert(record.service.clone());
                 if let Some(members) = self.by_service.get_mut(&record.service) {
@@ -151,7 +158,7 @@ impl Fleet {
                 .or_default()
                 .insert((node.clone(), record.id.clone()));
         }
-        self.by_age.insert((heard_at, node.clone()));
+        self.by_age.insert((spoke_at, node.clone()));
         let containers = containers
             .into_iter()
             .map(|record| (record.id.clone(), record))
@@ -160,6 +167,7 @@ impl Fleet {
             at,
             steady,
             heard_at,
+            spoke_at,
             pace,
             certainty,
             ahead_ms,
@@ -270,7 +278,7 @@ impl Fleet {
             .into_iter()
             .map(|state| (state, 0))
             .collect();
-        let known = self.nodes.values().filter(|node| node.heard_at >= since);
+        let known = self.nodes.values().filter(|node| node.spoke_at >= since);
         for record in known.flat_map(|node| node.containers.values()) {
             *states.entry(record.state).or_default() += 1;
         }
