@@ -15,6 +15,8 @@ const DELIVERY_PLAY: Duration = Duration::from_secs(3);
 const PACE_OVER: Duration = Duration::from_secs(6);
 /// Clocks drift apart by less than one part in this many.
 const DRIFT_PARTS: u32 = 1_000;
+/// A clock is taken to be off by as much as it was this long ago at most: it may have been set since.
+const ERROR_HOLDS: Duration = Duration::from_secs(10);
 /// A clock that is further ahead of this side's than this is known to be off by looking at it alone.
 const AHEAD_PLAY: Duration = Duration::from_secs(5);
 
@@ -40,8 +42,8 @@ struct Node {
     spoke_at: Timestamp,
     pace: Option<Pace>,
     certainty: Certainty,
-    /// How far its time of day was ahead of this side's when it last spoke without waiting, in milliseconds; unknown before it did.
-    ahead_ms: Option<i64>,
+    /// Unknown before its steady clock has been seen to go on with this side's.
+    error: Option<ClockError>,
     containers: BTreeMap<ContainerId, ContainerRecord>,
 }
 
@@ -72,6 +74,21 @@ impl Replica<'_> {
             ContainerState::Created => self.record.made_by.is_some(),
             ContainerState::Restarting | ContainerState::Exited | ContainerState::Dead => false,
         }
+    }
+}
+
+/// How far a node's time of day is off.
+#[derive(Debug, Clone, Copy)]
+struct ClockError {
+    /// Milliseconds that it is ahead of this side's.
+    ahead_ms: i64,
+    /// When that was so, by the clock of this side.
+    seen_at: Timestamp,
+}
+
+impl ClockError {
+    fn here(self, told: Timestamp) -> Timestamp {
+        Timestamp::from_millis(told.as_millis().saturating_sub(self.ahead_ms))
     }
 }
 
@@ -107,11 +124,12 @@ impl Fleet {
         let is_told = |pace: &Pace| self.caught_up_at.is_none_or(|at| pace.here > at);
         let pace = known.and_then(|known| known.pace).filter(is_told);
         let (heard_at, pace) = heard_at(pace, &inventory, now);
-        let ahead_ms = match pace {
-            Some(pace) if pace.standing == Standing::Proven && heard_at == now => {
-                Some(inventory.at.as_millis() - now.as_millis())
-            }
-            Some(_) | None => known.and_then(|known| known.ahead_ms),
+        let error = match pace {
+            Some(pace) if pace.standing == Standing::Proven => Some(ClockError {
+                ahead_ms: inventory.at.as_millis() - heard_at.as_millis(),
+                seen_at: heard_at,
+            }),
+            Some(_) | None => known.and_then(|known| known.error),
         };
         let certainty = match pace {
             // A collector that tells no steady clock: there is nothing better than its time of day.
@@ -170,7 +188,7 @@ impl Fleet {
             spoke_at,
             pace,
             certainty,
-            ahead_ms,
+            error,
             containers,
         };
         self.nodes.insert(node, state);
@@ -232,18 +250,30 @@ impl Fleet {
         self.by_service.len()
     }
 
-    /// A time that a node told, by the clock of this side. Nothing while it is yet to be seen how far the node's clock is off; one
-    /// that tells no steady clock is taken at its word.
-    pub(crate) fn here(&self, node: &NodeId, told: Timestamp) -> Option<Timestamp> {
+    /// A time that a node told, by the clock of this side, as far as is known how far the node's clock is off.
+    pub(crate) fn here(&self, node: &NodeId, told: Timestamp) -> Timestamp {
+        let error = self.nodes.get(node).and_then(|node| node.error);
+        error.map_or(told, |error| error.here(told))
+    }
+
+    /// The latest that something which a node told can have been, by the clock of this side, when it was read at `read_at`. While it is
+    /// yet to be seen how far the node's clock is off, or was when this was told, it can have been just then. A node that tells no steady
+    /// clock is taken at its word.
+    pub(crate) fn latest_here(
+        &self,
+        node: &NodeId,
+        told: Timestamp,
+        read_at: Timestamp,
+    ) -> Timestamp {
         let Some(node) = self.nodes.get(node) else {
-            return Some(told);
+            return told.min(read_at);
         };
-        match (node.ahead_ms, node.steady) {
-            (Some(ahead_ms), _) => Some(Timestamp::from_millis(
-                told.as_millis().saturating_sub(ahead_ms),
-            )),
-            (None, None) => Some(told),
-            (None, Some(_)) => None,
+        match (node.error, node.steady) {
+            (Some(error), _) if error.seen_at + ERROR_HOLDS >= read_at => {
+                error.here(told).min(read_at)
+            }
+            (None, None) => told.min(read_at),
+            (Some(_), _) | (None, Some(_)) => read_at,
         }
     }
 
@@ -532,12 +562,36 @@ mod tests {
         assert_eq!(certainty(&fleet), Certainty::Doubtful);
         fleet.apply(inventory(second(10), Some(510)), second(10));
         assert_eq!(certainty(&fleet), Certainty::Sure);
-        assert_eq!(
-            fleet.here(&NodeId::from("a"), second(9)),
-            None,
-            "how far its clock is off is not seen yet"
-        );
+        let a = NodeId::from("a");
+        let latest = |fleet: &Fleet, read_s| fleet.latest_here(&a, second(9), second(read_s));
+        assert_eq!(latest(&fleet, 11), second(11), "not seen yet");
         fleet.apply(inventory(second(15), Some(515)), second(15));
-        assert_eq!(fleet.here(&NodeId::from("a"), second(9)), Some(second(9)));
+        assert_eq!(latest(&fleet, 11), second(9));
+        assert_eq!(latest(&fleet, 26), second(26), "it may have been set");
+        assert_eq!(fleet.here(&a, second(9)), second(9));
+    }
+
+    #[test]
+    fn how_far_a_clock_is_off_is_seen_from_what_waited_too() {
+        let mut fleet = Fleet::default();
+        for at_s in (0..30).step_by(5) {
+            fleet.apply(
+                inventory(second(at_s), Some(500 + at_s as u64)),
+                second(at_s),
+            );
+        }
+        // Cut off at 26, and the clock set back by five minutes at 40; all that waited is read at 90.
+        let a = NodeId::from("a");
+        let told = second(60 - 300);
+        assert_eq!(fleet.latest_here(&a, told, second(90)), second(90));
+        for at_s in (30..90).step_by(5) {
+            let off_s = if at_s < 40 { 0 } else { 300 };
+            let tell = inventory(second(at_s - off_s), Some(500 + at_s as u64));
+            fleet.apply(tell, second(90));
+        }
+        let latest = fleet.latest_here(&a, told, second(90));
+        let off = latest.since(second(60));
+        assert!(latest >= second(60), "{latest}");
+        assert!(off < Duration::from_millis(100), "clocks drift: {off:?}");
     }
 }

@@ -34,9 +34,7 @@ struct Touch {
 impl Touch {
     /// When it was, by the clock of this side; the latest it can have been while nothing is known of the clock of its node.
     fn here(&self, fleet: &Fleet) -> Timestamp {
-        fleet
-            .here(&self.node, self.at)
-            .map_or(self.read_at, |at| at.min(self.read_at))
+        fleet.latest_here(&self.node, self.at, self.read_at)
     }
 
     fn is_same(&self, other: &Touch) -> bool {
@@ -116,10 +114,11 @@ impl People {
 /// The change came of this plan: its container, in its time.
 fn explains(entry: &PlanEntry, touch: &Touch, fleet: &Fleet) -> bool {
     let plan = &entry.plan;
-    let here = |node: &NodeId, told: Timestamp| fleet.here(node, told).unwrap_or(told);
-    let touched_at = here(&touch.node, touch.at);
+    let touched_at = fleet.here(&touch.node, touch.at);
     let ended = entry.outcomes.iter();
-    let last = ended.map(|outcome| here(&outcome.node, outcome.at)).max();
+    let last = ended
+        .map(|outcome| fleet.here(&outcome.node, outcome.at))
+        .max();
     // A clock that was set since makes every time told before it another one: none ends later than it could.
     let latest = plan.deadline + LATE;
     let end = match last {

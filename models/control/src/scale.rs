@@ -119,10 +119,9 @@ fn returns(state: &State, replica: &Replica<'_>, now: Timestamp) -> bool {
     match record.state {
         ContainerState::Restarting => true,
         ContainerState::Exited => {
-            let here = |told| state.fleet.here(replica.node, told).unwrap_or(told);
             let lately = record
                 .finished_at
-                .is_some_and(|at| here(at) + RETURNS_WITHIN > now);
+                .is_some_and(|at| state.fleet.here(replica.node, at) + RETURNS_WITHIN > now);
             // Nobody knows whether it was started since its node was last heard.
             let forgotten = replica.seen_at + state.config.breaker.node_forgotten <= now;
             lately || (!state.is_fresh(replica, now) && !forgotten)
