@@ -36,15 +36,21 @@ struct Node {
     /// When it last spoke, by its own clocks.
     at: Timestamp,
     steady: Option<Steady>,
+    heard: Heard,
+    containers: BTreeMap<ContainerId, ContainerRecord>,
+}
+
+/// What is known of when a node last spoke.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
     /// When what it last told was so, by the clock of this side, as far as is known.
-    heard_at: Timestamp,
+    at: Timestamp,
     /// When it last spoke: it is not silent while it tells only what waited, or by a clock that is behind.
     spoke_at: Timestamp,
     pace: Option<Pace>,
     certainty: Certainty,
     /// Unknown before its steady clock has been seen to go on with this side's.
     error: Option<ClockError>,
-    containers: BTreeMap<ContainerId, ContainerRecord>,
 }
 
 /// A container with its place.
@@ -120,16 +126,60 @@ impl Fleet {
         if known.is_some_and(|known| !inventory.is_newer_than(known.at, known.steady)) {
             return touched;
         }
+        let heard = self.hear(known.map(|known| known.heard), &inventory, now);
+        let NodeInventory {
+            node,
+            at,
+            containers,
+            steady,
+            capacity: _,
+            engine: _,
+        } = inventory;
+        if let Some(known) = known {
+            self.by_age.remove(&(known.heard.spoke_at, node.clone()));
+            for record in known.containers.values() {
+                touched.insert(record.service.clone());
+                if let Some(members) = self.by_service.get_mut(&record.service) {
+                    members.remove(&(node.clone(), record.id.clone()));
+                    if members.is_empty() {
+                        self.by_service.remove(&record.service);
+                    }
+                }
+            }
+        }
+        for record in &containers {
+            touched.insert(record.service.clone());
+            self.by_service
+                .entry(record.service.clone())
+                .or_default()
+                .insert((node.clone(), record.id.clone()));
+        }
+        self.by_age.insert((heard.spoke_at, node.clone()));
+        let containers = containers
+            .into_iter()
+            .map(|record| (record.id.clone(), record))
+            .collect();
+        let state = Node {
+            at,
+            steady,
+            heard,
+            containers,
+        };
+        self.nodes.insert(node, state);
+        touched
+    }
+
+    fn hear(&self, before: Option<Heard>, inventory: &NodeInventory, now: Timestamp) -> Heard {
         // What lay in the topic was not read as fast as it was made: nothing that is told now goes by it.
         let is_told = |pace: &Pace| self.caught_up_at.is_none_or(|at| pace.here > at);
-        let pace = known.and_then(|known| known.pace).filter(is_told);
-        let (heard_at, pace) = heard_at(pace, &inventory, now);
+        let pace = before.and_then(|before| before.pace).filter(is_told);
+        let (heard_at, pace) = heard_at(pace, inventory, now);
         let error = match pace {
             Some(pace) if pace.standing == Standing::Proven => Some(ClockError {
                 ahead_ms: inventory.at.as_millis() - heard_at.as_millis(),
                 seen_at: heard_at,
             }),
-            Some(_) | None => known.and_then(|known| known.error),
+            Some(_) | None => before.and_then(|before| before.error),
         };
         let certainty = match pace {
             // A collector that tells no steady clock: there is nothing better than its time of day.
@@ -149,50 +199,13 @@ impl Fleet {
             Some(_) if !is_proven => now,
             Some(_) | None => heard_at,
         };
-        let NodeInventory {
-            node,
-            at,
-            containers,
-            steady,
-            capacity: _,
-            engine: _,
-        } = inventory;
-        if let Some(known) = known {
-            self.by_age.remove(&(known.spoke_at, node.clone()));
-            for record in known.containers.values() {
-                touched.insert(record.service.clone());
-                if let Some(members) = self.by_service.get_mut(&record.service) {
-                    members.remove(&(node.clone(), record.id.clone()));
-                    if members.is_empty() {
-                        self.by_service.remove(&record.service);
-                    }
-                }
-            }
-        }
-        for record in &containers {
-            touched.insert(record.service.clone());
-            self.by_service
-                .entry(record.service.clone())
-                .or_default()
-                .insert((node.clone(), record.id.clone()));
-        }
-        self.by_age.insert((spoke_at, node.clone()));
-        let containers = containers
-            .into_iter()
-            .map(|record| (record.id.clone(), record))
-            .collect();
-        let state = Node {
-            at,
-            steady,
-            heard_at,
+        Heard {
+            at: heard_at,
             spoke_at,
             pace,
             certainty,
             error,
-            containers,
-        };
-        self.nodes.insert(node, state);
-        touched
+        }
     }
 
     /// Every container of a service, by node and id.
@@ -215,8 +228,8 @@ impl Fleet {
         let record = held.containers.get(container)?;
         Some(Replica {
             node,
-            seen_at: held.heard_at,
-            certainty: held.certainty,
+            seen_at: held.heard.at,
+            certainty: held.heard.certainty,
             record,
         })
     }
@@ -252,7 +265,7 @@ impl Fleet {
 
     /// A time that a node told, by the clock of this side, as far as is known how far the node's clock is off.
     pub(crate) fn here(&self, node: &NodeId, told: Timestamp) -> Timestamp {
-        let error = self.nodes.get(node).and_then(|node| node.error);
+        let error = self.nodes.get(node).and_then(|node| node.heard.error);
         error.map_or(told, |error| error.here(told))
     }
 
@@ -268,7 +281,7 @@ impl Fleet {
         let Some(node) = self.nodes.get(node) else {
             return told.min(read_at);
         };
-        match (node.error, node.steady) {
+        match (node.heard.error, node.steady) {
             (Some(error), _) if error.seen_at + ERROR_HOLDS >= read_at => {
                 error.here(told).min(read_at)
             }
@@ -308,7 +321,10 @@ impl Fleet {
             .into_iter()
             .map(|state| (state, 0))
             .collect();
-        let known = self.nodes.values().filter(|node| node.spoke_at >= since);
+        let known = self
+            .nodes
+            .values()
+            .filter(|node| node.heard.spoke_at >= since);
         for record in known.flat_map(|node| node.containers.values()) {
             *states.entry(record.state).or_default() += 1;
         }
@@ -515,7 +531,7 @@ mod tests {
     }
 
     fn certainty(fleet: &Fleet) -> Certainty {
-        fleet.nodes[&NodeId::from("a")].certainty
+        fleet.nodes[&NodeId::from("a")].heard.certainty
     }
 
     #[test]
