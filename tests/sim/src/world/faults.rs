@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use units::{ContainerId, ContainerState, EventKind, Timestamp};
 
-use super::World;
 use super::agenda::Happening;
 use super::container::{Checked, Cure, Ill};
 use super::engine::Mood;
 use super::log::{Author, Topic};
 use super::options::Mix;
+use super::{TAKEN_MAX, World};
 
 /// Faults begin this far apart, evenly between the two.
 const APART_S: (u64, u64) = (5, 75);
@@ -351,7 +351,13 @@ impl World {
         };
         self.stop_container(at, &id, Author::Person);
         self.tell(at, &id, EventKind::Removed, Author::Person);
-        self.nodes[at].containers.remove(&id);
+        let taken = self.nodes[at].containers.remove(&id);
+        if let Some(ceased_at) = taken.and_then(|it| it.ceased_at) {
+            self.taken.push_back((of, ceased_at));
+            if self.taken.len() > TAKEN_MAX {
+                self.taken.pop_front();
+            }
+        }
         self.create_container(at, old, Author::Person);
         self.say_inventory(at);
         let wait = self.dice.faults.secs(3, 25);

@@ -46,6 +46,8 @@ use scene::Service;
 const BEGINS: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 /// All is quiet for this long before the first fault: detectors and controllers settle.
 const QUIET: Duration = Duration::from_secs(30);
+/// Containers that people took away remembered; what matters is the last twenty seconds.
+const TAKEN_MAX: usize = 64;
 /// Steps after which a seed is given up as one that does not come to an end; an hour takes some twenty thousand.
 const STEPS_MAX: u64 = 5_000_000;
 
@@ -77,6 +79,8 @@ struct World {
     echoes: f64,
     faults: u64,
     calm: bool,
+    /// Containers that people took away lately: of which service, and since when they did not serve.
+    taken: VecDeque<(usize, Timestamp)>,
     story: VecDeque<String>,
 }
 
@@ -135,6 +139,7 @@ impl World {
             echoes: 0.02,
             faults: 0,
             calm: false,
+            taken: VecDeque::new(),
             story: VecDeque::new(),
         };
         for at in 0..world.nodes.len() {

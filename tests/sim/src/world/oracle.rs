@@ -460,7 +460,11 @@ impl World {
                 let left = all()
                     .filter(|it| it.id != *target)
                     .filter(|it| it.ceased_at.is_none_or(|ceased| ceased >= known_at));
-                let (left, gone) = (left.count(), all().find(|it| it.id == *target));
+                let taken = self.taken.iter().filter(|(service, ceased)| {
+                    self.services[*service].id == command.service && *ceased >= known_at
+                });
+                let left = left.count() + taken.count();
+                let gone = all().find(|it| it.id == *target);
                 if left < scale.min as usize && gone.is_some_and(|it| it.serves()) {
                     let what = format!(
                         "{} leaves {left} that serve, {} are promised",
