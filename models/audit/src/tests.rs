@@ -393,3 +393,73 @@ fn containers_of_other_services_and_nodes_are_not_known() {
         ["unknown_container"]
     );
 }
+
+fn recreate(name: &str, from: Option<&str>) -> Action {
+    let image = |id: &str| units::Image {
+        reference: "shop/web:1".to_owned(),
+        id: id.to_owned(),
+    };
+    Action::Recreate {
+        container: ContainerId::from(name),
+        name: ContainerName::from(name),
+        grace: Duration::from_secs(10),
+        image: from.map(|from| units::ImageChange {
+            from: image(from),
+            to: image("sha256:1"),
+        }),
+    }
+}
+
+fn recreatable(name: &str) -> ContainerRecord {
+    let mut record = container(name);
+    record.policy.recreate = true;
+    record.spec = Some(std::sync::Arc::new(units::ContainerSpec {
+        image_digest: "sha256:2".to_owned(),
+        ..units::ContainerSpec::default()
+    }));
+    record
+}
+
+#[test]
+fn only_what_says_so_is_recreated_and_only_the_image_a_plan_names_is_taken_away() {
+    let mut looping = recreatable("web-2");
+    looping.state = ContainerState::Restarting;
+    let mut stopped = recreatable("web-3");
+    stopped.state = ContainerState::Exited;
+    let auditor = auditor(vec![container("web-1"), looping, stopped]);
+    let check = |steps| words(&auditor.check(&plan("p", steps), NOW));
+    assert_eq!(check(vec![recreate("web-1", None)]), ["not_opted_in"]);
+    assert!(check(vec![recreate("web-2", None)]).is_empty());
+    assert!(check(vec![recreate("web-2", Some("sha256:2"))]).is_empty());
+    assert_eq!(
+        check(vec![recreate("web-2", Some("sha256:3"))]),
+        ["other_image"]
+    );
+    assert_eq!(check(vec![recreate("web-3", None)]), ["not_running"]);
+    assert_eq!(
+        check(vec![recreate("web-2", None), recreate("web-3", None)]),
+        ["not_running", "together_down"]
+    );
+}
+
+#[test]
+fn a_restart_without_a_signal_has_its_cause_in_a_lost_network() {
+    let after = |name: &str, seconds: i64, mode: &str| {
+        let mut record = container(name);
+        record.started_at = Some(Timestamp::from_millis(seconds * 1_000));
+        record.spec = Some(std::sync::Arc::new(units::ContainerSpec {
+            network_mode: mode.to_owned(),
+            ..units::ContainerSpec::default()
+        }));
+        record
+    };
+    for (owner_s, expected) in [(20, vec![]), (5, vec!["no_cause"])] {
+        let auditor = auditor(vec![
+            after("web-1", 10, "container:web-2"),
+            after("web-2", owner_s, "bridge"),
+        ]);
+        let mut plan = plan("p", vec![restart("web-1")]);
+        plan.cause.signals.clear();
+        assert_eq!(words(&auditor.check(&plan, NOW)), expected);
+    }
+}

@@ -235,7 +235,7 @@ pub(crate) fn sickness(state: &State, replica: &Replica<'_>) -> Option<String> {
 fn serves_since(state: &State, replica: &Replica<'_>) -> Option<Timestamp> {
     let record = replica.record;
     let started = record.started_at;
-    let started = started.and_then(|at| state.fleet.here(replica.node, at));
+    let started = started.map(|at| state.fleet.here(replica.node, at));
     let over = state
         .signals
         .last_over(&record.service, &record.id, |signal| is_ours(signal.kind));

@@ -83,6 +83,17 @@ impl Replica<'_> {
     }
 }
 
+impl Node {
+    fn replica<'a>(&self, node: &'a NodeId, record: &'a ContainerRecord) -> Replica<'a> {
+        Replica {
+            node,
+            seen_at: self.heard.at,
+            certainty: self.heard.certainty,
+            record,
+        }
+    }
+}
+
 /// How far a node's time of day is off.
 #[derive(Debug, Clone, Copy)]
 struct ClockError {
@@ -226,12 +237,7 @@ impl Fleet {
     fn lookup(&self, node: &NodeId, container: &ContainerId) -> Option<Replica<'_>> {
         let (node, held) = self.nodes.get_key_value(node)?;
         let record = held.containers.get(container)?;
-        Some(Replica {
-            node,
-            seen_at: held.heard.at,
-            certainty: held.heard.certainty,
-            record,
-        })
+        Some(held.replica(node, record))
     }
 
     /// Every container of a node.
@@ -246,12 +252,8 @@ impl Fleet {
     }
 
     fn held<'a>((node, held): (&'a NodeId, &'a Node)) -> impl Iterator<Item = Replica<'a>> {
-        held.containers.values().map(move |record| Replica {
-            node,
-            seen_at: held.heard_at,
-            certainty: held.certainty,
-            record,
-        })
+        let records = held.containers.values();
+        records.map(move |record| held.replica(node, record))
     }
 
     /// Every service, by name.

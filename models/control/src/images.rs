@@ -105,7 +105,7 @@ impl Track {
         let seen_at = replica.seen_at.max(self.seen_at);
         if image.id != self.image.id {
             let made = replica.record.created_at;
-            let made = made.and_then(|at| fleet.here(replica.node, at));
+            let made = made.map(|at| fleet.here(replica.node, at));
             let made = made.map_or(seen_at, |at| at.min(seen_at));
             let before = Before {
                 image: self.image.clone(),

@@ -209,6 +209,8 @@ fn a_roll_back_that_made_it_worse_is_undone_and_the_rest_left_to_people() {
     assert!(last.contains("from shop/web:2 (222) at"), "{said:?}");
 }
 
+type Happening<'a> = &'a dyn Fn(&mut World);
+
 #[test]
 fn without_proof_of_the_image_before_nothing_is_rolled_back() {
     let forgetful = |world: &mut World| {
@@ -234,7 +236,7 @@ fn without_proof_of_the_image_before_nothing_is_rolled_back() {
         deploy(world, "2");
         world.pass(secs(20));
     };
-    let before: [(&dyn Fn(&mut World), &str); 4] = [
+    let before: [(Happening<'_>, &str); 4] = [
         (&forgetful, "no other image of it was seen"),
         (&early, "was seen to serve for 2 min"),
         (&long_ago, "has been the same since"),

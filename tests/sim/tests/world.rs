@@ -11,7 +11,7 @@ use sim::world::{Flaw, Invariant, Mix, Options, Run, run, run_all};
 const SAMPLE: u64 = 200;
 const SAMPLE_LASTS: Duration = Duration::from_secs(600);
 /// A mistake made on purpose must show within so many seeds.
-const FOUND_WITHIN: u64 = 60;
+const FOUND_WITHIN: u64 = 200;
 /// Seeds of which only leaders go wrong.
 const OF_LEADERS: u64 = 60;
 

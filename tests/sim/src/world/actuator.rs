@@ -12,7 +12,7 @@ use units::{
 use super::World;
 use super::agenda::Happening;
 use super::container::Container;
-use super::engine::succeeded;
+use super::engine::{failed, succeeded};
 use super::log::{Author, Topic};
 use super::options::Flaw;
 
@@ -366,7 +366,28 @@ impl World {
             let step = self.nodes[at].actuator.jobs[&command.id].step;
             return self.later(at, command, step, POLL);
         }
-        self.finish(at, command, OutcomeResult::Interrupted);
+        let result = match &command.action {
+            Action::Recreate { .. } => self.put_back(at, command),
+            Action::Restart { .. }
+            | Action::UpdateLimits { .. }
+            | Action::CreateReplica { .. }
+            | Action::RemoveReplica { .. } => OutcomeResult::Interrupted,
+        };
+        self.finish(at, command, result);
+    }
+
+    /// What was cut off between two containers is brought to one of them, here to the one before.
+    fn put_back(&mut self, at: usize, command: &Command) -> OutcomeResult {
+        let operations = &mut self.nodes[at].operations;
+        operations.retain(|_, operation| operation.command.id != command.id);
+        self.oracle.ended(&command.id);
+        let target = command.action.target();
+        let container = self.nodes[at].containers.get(target);
+        if container.is_some_and(|it| it.wanted && it.state == ContainerState::Exited) {
+            self.start_container(at, target, Author::Role);
+            self.say_inventory(at);
+        }
+        failed("interrupted; the one before was put back")
     }
 
     fn proof(&self, at: usize, command: &Command) -> Option<OutcomeResult> {

@@ -1,11 +1,12 @@
 //! Containers, as their engine and as the world knows them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use units::{
-    CommandId, ContainerId, ContainerName, ContainerRecord, ContainerState, EventKind, HealthState,
-    Limits, Millicores, PlanId, Policy, ServiceId, Timestamp,
+    CommandId, ContainerId, ContainerName, ContainerRecord, ContainerSpec, ContainerState,
+    EventKind, HealthState, Image, Limits, Millicores, PlanId, Policy, ServiceId, Timestamp,
 };
 
 /// Ends that count as one loop.
@@ -16,6 +17,7 @@ const MEMORY_AT_START: f64 = 0.3;
 const CRASHES_AFTER: Duration = Duration::from_secs(4);
 /// The engine's own wait before it starts a crashed container again grows up to this.
 const BACKOFF_MOST: Duration = Duration::from_secs(60);
+const IMAGE_ID: &str = "sha256:";
 /// Ends remembered.
 const ENDS_MAX: usize = 16;
 
@@ -64,6 +66,8 @@ pub(super) struct Container {
     pub(super) replica_of: Option<ContainerId>,
     pub(super) made_by: Option<PlanId>,
     pub(super) command: Option<CommandId>,
+    /// Which build of its service's image it runs.
+    pub(super) image: u32,
     /// Somebody wants it to run.
     pub(super) wanted: bool,
     pub(super) ill: Option<(Ill, Cure)>,
@@ -88,7 +92,7 @@ impl Container {
             id: self.id.clone(),
             name: self.name.clone(),
             service: service.clone(),
-            image: "image:1".to_owned(),
+            image: image(self.image).reference,
             state: self.state,
             health: self.health,
             restarts: self.restarts,
@@ -102,7 +106,10 @@ impl Container {
             replica_of: self.replica_of.clone(),
             made_by: self.made_by.clone(),
             copy_obstacles: Vec::new(),
-            spec: None,
+            spec: Some(Arc::new(ContainerSpec {
+                image_digest: image(self.image).id,
+                ..ContainerSpec::default()
+            })),
         }
     }
 
@@ -258,6 +265,19 @@ impl Container {
             self.ceased_at = Some(now);
         }
     }
+}
+
+/// A build of an image as the engine tells it.
+fn image(build: u32) -> Image {
+    Image {
+        reference: format!("image:{build}"),
+        id: format!("{IMAGE_ID}{build}"),
+    }
+}
+
+/// The build of an image that a command names.
+pub(super) fn build_of(image: &Image) -> Option<u32> {
+    image.id.strip_prefix(IMAGE_ID)?.parse().ok()
 }
 
 /// Whether the service has a health check.

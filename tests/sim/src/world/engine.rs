@@ -6,7 +6,7 @@ use units::{Action, Command, ContainerId, ContainerState, EventKind, OutcomeResu
 
 use super::World;
 use super::agenda::Happening;
-use super::container::Container;
+use super::container::{Container, Cure, Ill, build_of};
 use super::log::Author;
 
 /// How an engine is disposed.
@@ -133,11 +133,17 @@ impl World {
                 self.start_container(at, &target, Author::Role);
                 succeeded(None)
             }
-            Action::Recreate { .. } => {
+            Action::Recreate { image, .. } => {
                 let Some(mut copy) = self.nodes[at].containers.get(&target).cloned() else {
                     return OutcomeResult::Vanished;
                 };
                 copy.command = Some(command.id.clone());
+                if let Some(change) = image {
+                    match (build_of(&change.from), build_of(&change.to)) {
+                        (Some(from), Some(to)) if from == copy.image => copy.image = to,
+                        _ => return failed("it runs another image by now"),
+                    }
+                }
                 let id = self.create_container(at, copy, Author::Role);
                 self.tell(at, &target, EventKind::Removed, Author::Role);
                 self.nodes[at].containers.remove(&target);
@@ -187,13 +193,14 @@ impl World {
         let now = self.now;
         let node = &mut self.nodes[at];
         let (id, clock) = (node.fresh(), node.clock(now));
+        let is_bad = self.services[like.service].bad_image == Some(like.image);
         let container = Container {
             id: id.clone(),
             state: ContainerState::Created,
             restarts: 0,
             created_at: clock,
             wanted: true,
-            ill: None,
+            ill: is_bad.then_some((Ill::Crashing, Cure::Patience)),
             ceased_at: Some(Timestamp::EPOCH),
             counts_since: now,
             again_at: None,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use units::{ContainerId, ContainerState, EventKind, Timestamp};
 
 use super::agenda::Happening;
-use super::container::{Checked, Cure, Ill};
+use super::container::{Checked, Container, Cure, Ill};
 use super::engine::Mood;
 use super::log::{Author, Topic};
 use super::options::Mix;
@@ -37,6 +37,7 @@ pub(super) enum Lasting {
     Stolen(usize),
     SlowLog,
     Echoes,
+    BadImage(usize),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,8 @@ enum Kind {
     Load,
     CommonCause,
     Deploy,
+    /// A deploy brings an image that does not run.
+    BadDeploy,
     Pause,
     Stop,
     RestartByHand,
@@ -66,7 +69,7 @@ enum Kind {
 }
 
 /// Which, by weight.
-const KINDS: [(u32, Kind); 22] = [
+const KINDS: [(u32, Kind); 23] = [
     (24, Kind::Sicken),
     (4, Kind::Lie),
     (3, Kind::Mistake),
@@ -85,6 +88,7 @@ const KINDS: [(u32, Kind); 22] = [
     (20, Kind::Load),
     (2, Kind::CommonCause),
     (3, Kind::Deploy),
+    (4, Kind::BadDeploy),
     (3, Kind::Pause),
     (2, Kind::Stop),
     (3, Kind::RestartByHand),
@@ -166,7 +170,12 @@ impl World {
                 self.lasts(Lasting::Stolen(at), 30, 300);
             }
             Kind::Load => self.change_load(),
-            Kind::Deploy | Kind::Pause | Kind::Stop | Kind::RestartByHand | Kind::Limits => {
+            Kind::Deploy
+            | Kind::BadDeploy
+            | Kind::Pause
+            | Kind::Stop
+            | Kind::RestartByHand
+            | Kind::Limits => {
                 self.person(kind);
             }
         }
@@ -311,6 +320,17 @@ impl World {
                 let of = self.nodes[at].containers[&id].service;
                 self.agenda.note(self.now, Happening::Deploy(of, 0));
             }
+            Kind::BadDeploy => {
+                let of = self.nodes[at].containers[&id].service;
+                let service = &mut self.services[of];
+                // People do not deploy a second build before they have mended the first.
+                if service.bad_image.is_none() {
+                    service.image += 1;
+                    service.bad_image = Some(service.image);
+                    self.agenda.note(self.now, Happening::Deploy(of, 0));
+                    self.lasts(Lasting::BadImage(of), 120, 1_500);
+                }
+            }
             Kind::Pause => {
                 if let Some(container) = self.nodes[at].containers.get_mut(&id) {
                     container.state = ContainerState::Paused;
@@ -343,7 +363,13 @@ impl World {
             let old = all.filter(|it| it.service == of && it.made_by.is_none() && it.wanted);
             theirs.extend(old.map(|it| (at, it.id.clone())));
         }
-        let Some((at, id)) = theirs.get(turn as usize).cloned() else {
+        let wanted = self.services[of].image;
+        let is_old = |(at, id): &&(usize, ContainerId)| {
+            let container = self.nodes[*at].containers.get(id);
+            container.is_some_and(|it| it.image != wanted)
+        };
+        let next = theirs.iter().find(is_old).or(theirs.get(turn as usize));
+        let Some((at, id)) = next.cloned() else {
             return;
         };
         let Some(old) = self.nodes[at].containers.get(&id).cloned() else {
@@ -358,7 +384,11 @@ impl World {
                 self.taken.pop_front();
             }
         }
-        self.create_container(at, old, Author::Person);
+        let new = Container {
+            image: self.services[of].image,
+            ..old
+        };
+        self.create_container(at, new, Author::Person);
         self.say_inventory(at);
         let wait = self.dice.faults.secs(3, 25);
         self.agenda
@@ -401,6 +431,13 @@ impl World {
                 }
             }
             Lasting::Stolen(at) => self.nodes[at].stolen = 0.0,
+            Lasting::BadImage(of) => {
+                let service = &mut self.services[of];
+                if service.bad_image.take().is_some() {
+                    service.image += 1;
+                    self.agenda.note(self.now, Happening::Deploy(of, 0));
+                }
+            }
             Lasting::SlowLog => self.log_slow = 1,
             Lasting::Echoes => self.echoes = ECHOES,
         }
@@ -429,6 +466,7 @@ impl World {
             self.agenda.note(self.now, Happening::Claim);
         }
         for service in &mut self.services {
+            service.bad_image = None;
             service.demand = service.least() * 0.5;
         }
     }

@@ -27,6 +27,9 @@ pub(super) struct Service {
     pub(super) demand: f64,
     cpu: Millicores,
     replicas: u32,
+    /// The build of its image that people deployed last, and whether it runs at all.
+    pub(super) image: u32,
+    pub(super) bad_image: Option<u32>,
 }
 
 impl Service {
@@ -48,6 +51,9 @@ impl Service {
         self.carried(self.scale.map_or(self.replicas, |scale| scale.min))
     }
 }
+
+/// Of the services that may be restarted, this share may be recreated too.
+const RECREATES: f64 = 0.5;
 
 /// The hosts, their containers and the services of a seed.
 pub(super) fn set(seed: u64, now: Timestamp) -> (Vec<Node>, Vec<Service>) {
@@ -73,6 +79,8 @@ pub(super) fn set(seed: u64, now: Timestamp) -> (Vec<Node>, Vec<Service>) {
             demand: 0.0,
             cpu: Millicores(250 * (1 + dice.below(4) as u64)),
             replicas,
+            image: 1,
+            bad_image: None,
         };
         for replica in 0..replicas {
             let at = dice.below(nodes.len());
@@ -98,11 +106,15 @@ fn policy(dice: &mut Dice, replicas: u32, target: ScaleTarget) -> Policy {
     let min = 1 + dice.below(replicas as usize) as u32;
     let max = replicas + dice.below(4) as u32;
     let modes = [(7, Mode::Act), (1, Mode::Suggest), (2, Mode::Observe)];
-    Policy {
+    let policy = Policy {
         mode: dice.weighed(&modes).unwrap_or_default(),
         heal: dice.chance(0.85),
         scale: dice.chance(0.6).then(|| ScalePolicy { min, max, target }),
         ..Policy::default()
+    };
+    Policy {
+        recreate: policy.heal && dice.chance(RECREATES),
+        ..policy
     }
 }
 
@@ -137,6 +149,7 @@ fn container(
         replica_of: None,
         made_by: None,
         command: None,
+        image: 1,
         wanted: true,
         ill: None,
         memory: 0.3,
