@@ -44,20 +44,14 @@ pub(crate) fn check(auditor: &Auditor, plan: &Plan, found: &mut Vec<Violation>) 
             Action::Restart { .. } => {
                 restarts += 1;
                 running(record, found);
-                if plan.cause.signals.is_empty() && !is_cut_off(auditor, step, record) {
-                    found.push(Violation::NoCause {
-                        container: record.name.clone(),
-                    });
+                if !is_cut_off(auditor, step, record) {
+                    caused(plan, record, found);
                 }
             }
             Action::Recreate { image, .. } => {
                 restarts += 1;
                 recreated(record, image.as_ref(), found);
-                if plan.cause.signals.is_empty() {
-                    found.push(Violation::NoCause {
-                        container: record.name.clone(),
-                    });
-                }
+                caused(plan, record, found);
             }
             Action::UpdateLimits { .. } => running(record, found),
             Action::CreateReplica { .. } => {
@@ -92,6 +86,14 @@ fn record<'a>(auditor: &'a Auditor, plan: &Plan, step: &Step) -> Option<&'a Cont
     node.containers
         .iter()
         .find(|record| record.id == *target && record.service == plan.service)
+}
+
+fn caused(plan: &Plan, record: &ContainerRecord, found: &mut Vec<Violation>) {
+    if plan.cause.signals.is_empty() {
+        found.push(Violation::NoCause {
+            container: record.name.clone(),
+        });
+    }
 }
 
 /// It shares the network of a container that was started after it, so what it is in leads nowhere: cause enough for a restart.

@@ -134,17 +134,7 @@ impl World {
                 }
             }
             Kind::Skew => self.skew(at),
-            Kind::Engine => {
-                let dice = &mut self.dice.faults;
-                self.nodes[at].mood = Mood {
-                    away_until: Timestamp::EPOCH,
-                    fails: dice.unit() * 0.5,
-                    halves: dice.unit() * 0.15,
-                    loses: dice.unit() * 0.6,
-                    slow: 1 + dice.below(12) as u32,
-                };
-                self.lasts(Lasting::Engine(at), 30, 400);
-            }
+            Kind::Engine => self.spoil(at),
             Kind::EngineAway => {
                 self.nodes[at].mood.away_until = self.now + self.dice.faults.secs(3, 50);
             }
@@ -179,6 +169,19 @@ impl World {
                 self.person(kind);
             }
         }
+    }
+
+    /// An engine fails, loses answers and is slow for a while.
+    fn spoil(&mut self, at: usize) {
+        let dice = &mut self.dice.faults;
+        self.nodes[at].mood = Mood {
+            away_until: Timestamp::EPOCH,
+            fails: dice.unit() * 0.5,
+            halves: dice.unit() * 0.15,
+            loses: dice.unit() * 0.6,
+            slow: 1 + dice.below(12) as u32,
+        };
+        self.lasts(Lasting::Engine(at), 30, 400);
     }
 
     fn lasts(&mut self, fault: Lasting, least_s: u64, most_s: u64) {
