@@ -158,8 +158,11 @@ async fn conclude(
     let Presence::There(found) = presence(engine, old).await? else {
         return Ok(succeeded);
     };
-    if runs(&found) {
-        engine.stop(old, grace).await?;
+    if runs(&found)
+        && let Err(error) = engine.stop(old, grace).await
+        && error.leaves_doubt()
+    {
+        return Err(error);
     }
     let left = match engine.remove_without_volumes(old).await {
         Ok(()) => return Ok(succeeded),
@@ -308,8 +311,11 @@ pub(crate) async fn recover(
     match (before, made) {
         (None, None) => Ok(OutcomeResult::Vanished),
         (None, Some((made, found))) => {
-            if !runs(&found) {
-                engine.start(&made).await?;
+            if !runs(&found)
+                && let Err(error) = engine.start(&made).await
+            {
+                let what = format!("the new {name} is all that is left, and cannot be started");
+                return Ok(failed(certain(error, &what)?));
             }
             Ok(OutcomeResult::Succeeded {
                 created: Some(made),

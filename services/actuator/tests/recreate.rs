@@ -280,7 +280,7 @@ async fn what_cannot_be_had_again_or_is_not_opted_in_is_refused() {
     started.unwrap();
     let sharer = world
         .create(&RECREATE, |_, host| {
-            host.network_mode = Some(format!("container:{owner}"))
+            host.network_mode = Some(format!("container:{}", owner.as_str()))
         })
         .await;
     let stopped = world.create(&RECREATE, |_, _| {}).await;
