@@ -135,6 +135,7 @@ impl Forecaster {
             points: AHEAD_S.map(point).to_vec(),
             startup_s: None,
             sizing: None,
+            usage: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Millicores, Ratio, ServiceId, Timestamp, duration_ms};
+use crate::{Bytes, Millicores, Ratio, ServiceId, Timestamp, duration_ms};
 
 /// What the load is measured in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,6 +45,32 @@ pub struct Sizing {
     pub broken: Ratio,
 }
 
+/// What one quantity of the busiest replica needs, from how it was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Need<T> {
+    /// It was too little most of the time.
+    pub lower: T,
+    /// It would have been enough nearly always, with a margin.
+    pub target: T,
+    /// It is more than is needed, as surely as the history behind it allows to say.
+    pub upper: T,
+    /// The highest of a short time before now.
+    pub recent_peak: T,
+}
+
+/// What the busiest replica of a service needs. A limit below `target` is a tight one, a limit above `upper` a wide one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// For how long it was watched.
+    #[serde(rename = "history_ms", with = "duration_ms")]
+    pub history: Duration,
+    /// CPU.
+    pub cpu: Need<Millicores>,
+    /// Memory that cannot be given back at once; absent where it was not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Need<Bytes>>,
+}
+
 /// The load of one service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Forecast {
@@ -74,4 +100,7 @@ pub struct Forecast {
     /// How many replicas it needs, where a share of seconds was promised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sizing: Option<Sizing>,
+    /// What its busiest replica needs. Absent in records of older analytics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
 }

@@ -22,6 +22,7 @@ mod plan;
 mod point;
 mod policy;
 mod quantity;
+mod ranges;
 mod sample;
 mod signal;
 mod spec;
@@ -32,7 +33,7 @@ pub use copying::CopyTemplate;
 pub use even::EvenClock;
 pub use event::{ContainerEvent, EventKind};
 pub use feedback::{Feedback, Opinion};
-pub use forecast::{Forecast, ForecastPoint, LoadMetric, Sizing};
+pub use forecast::{Forecast, ForecastPoint, LoadMetric, Need, Sizing, Usage};
 pub use id::{
     CommandId, ContainerId, ContainerName, Fingerprint, Generation, NodeId, PlanId, ServiceId,
     SignalId,
@@ -55,6 +56,7 @@ pub use policy::{
     ScalePolicy, ScaleTarget,
 };
 pub use quantity::{Bytes, Millicores, QuantityError, Ratio};
+pub use ranges::{LimitRange, LimitsPolicy};
 pub use sample::{MetricRow, Sample};
 pub use signal::{Confidence, Evidence, Severity, Signal, SignalKind, SignalPhase, Subject};
 pub use spec::{

@@ -209,6 +209,9 @@ pub enum Check {
     },
     /// The service does not come under overload until the judgement.
     NoOverload,
+    /// The limits that were changed do what they are for: until the judgement none of their containers is killed for want of
+    /// memory, nears a memory limit or waits for a CPU limit, as far as the plan changed that limit.
+    LimitsHold,
 }
 
 /// What a plan is expected to do.

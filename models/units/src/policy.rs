@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerName, Ratio, ServiceId};
+use crate::{ContainerName, LimitsPolicy, Ratio, ServiceId, ranges};
 
 /// Every label of ours starts with this.
 pub const LABEL_PREFIX: &str = "io.homeostat.";
@@ -96,6 +96,9 @@ pub struct Policy {
     pub recreate: bool,
     /// May replicas be added and removed, and how many?
     pub scale: Option<ScalePolicy>,
+    /// May its limits be changed in place, and how far?
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitsPolicy>,
     /// May it be moved to another host?
     pub movable: bool,
     /// Higher survives longer.
@@ -109,6 +112,7 @@ impl Default for Policy {
             heal: false,
             recreate: false,
             scale: None,
+            limits: None,
             movable: false,
             priority: PRIORITY_DEFAULT,
         }
@@ -142,6 +146,7 @@ impl Policy {
             heal: healing != Healing::No,
             recreate: healing == Healing::Recreates,
             scale: reader.scale(),
+            limits: reader.read_opt("limits", ranges::parse),
             movable: reader.read("move", false, parse_switch),
             priority: reader.read("priority", PRIORITY_DEFAULT, |word| {
                 word.parse().map_err(|_| "write a whole number such as 100")
@@ -242,12 +247,13 @@ fn parse_target(word: &str) -> Result<ScaleTarget, &'static str> {
 
 /// Keys of ours that say something; anything else under the prefix is a slip of the pen.
 /// Labels that somebody reads, here or in the collector.
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 14] = [
     "service",
     "mode",
     "heal",
     "scale",
     "scale.target",
+    "limits",
     "move",
     "priority",
     "scrape",
@@ -352,6 +358,7 @@ mod tests {
             ("io.homeostat.heal", "true"),
             ("io.homeostat.scale", "1..8"),
             ("io.homeostat.scale.target", "cpu=60%"),
+            ("io.homeostat.limits", "cpu=100m..2"),
         ]));
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(policy.mode, Mode::Act);
@@ -359,6 +366,9 @@ mod tests {
         let scale = policy.scale.unwrap();
         assert_eq!((scale.min, scale.max), (1, 8));
         assert_eq!(scale.target, ScaleTarget::Cpu(Ratio::new(0.6).unwrap()));
+        let limits = policy.limits.unwrap();
+        assert_eq!(limits.cpu.unwrap().to_string(), "100m to 2000m");
+        assert_eq!(limits.memory, None);
     }
 
     #[test]
@@ -417,15 +427,26 @@ mod tests {
         let (policy, problems) = Policy::from_labels(&labels(&[
             ("io.homeostat.mode", "yes"),
             ("io.homeostat.scale", "8..1"),
+            ("io.homeostat.limits", "cpu=2..1"),
             ("io.homeostat.heel", "true"),
         ]));
         assert_eq!(policy.mode, Mode::Observe);
         assert_eq!(policy.scale, None);
+        assert_eq!(policy.limits, None);
         let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        assert_eq!(said.len(), 3, "{said:?}");
+        assert_eq!(said.len(), 4, "{said:?}");
         assert!(said[0].contains("write observe, suggest or act"));
         assert!(said[1].contains("fewest replicas must not exceed"));
-        assert!(said[2].contains("unknown label"));
+        assert!(said[2].contains("least CPU must not exceed"));
+        assert!(said[3].contains("unknown label"));
+    }
+
+    #[test]
+    fn a_policy_of_before_limits_could_be_changed_is_read() {
+        let old = r#"{"mode":"act","heal":true,"scale":null,"movable":false,"priority":100}"#;
+        let policy: Policy = serde_json::from_str(old).unwrap();
+        assert_eq!((policy.mode, policy.limits), (Mode::Act, None));
+        assert!(!serde_json::to_string(&policy).unwrap().contains("limits"));
     }
 
     #[test]
