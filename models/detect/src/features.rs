@@ -17,6 +17,8 @@ pub(crate) struct Features {
     pub(crate) cpu_throttled_periods: Option<f64>,
     pub(crate) memory_bytes: Option<f64>,
     pub(crate) memory_limit_bytes: Option<f64>,
+    /// Memory less what the kernel would give back first.
+    pub(crate) working_set_bytes: Option<f64>,
     pub(crate) rx_bytes: Option<f64>,
     pub(crate) tx_bytes: Option<f64>,
     pub(crate) rx_packets: Option<f64>,
@@ -38,6 +40,7 @@ impl Features {
                 .get(Metric::MemoryRss)
                 .or_else(|| row.get(Metric::MemoryWorkingSet)),
             memory_limit_bytes: row.get(Metric::MemoryLimit).filter(|limit| *limit > 0.0),
+            working_set_bytes: row.get(Metric::MemoryWorkingSet),
             rx_bytes: rates.get(Metric::NetRxBytes),
             tx_bytes: rates.get(Metric::NetTxBytes),
             rx_packets: rates.get(Metric::NetRxPackets),

@@ -53,6 +53,10 @@ pub struct ServiceLoad {
     pub replica_capacity: Millicores,
     /// Share of enforcement periods in which a CPU limit was hit.
     pub throttled: f64,
+    /// CPU of the busiest of them, in millicores.
+    pub busiest_cpu_millicores: f64,
+    /// Memory of the one that holds most, less what the kernel would give back first; absent where none was read.
+    pub busiest_memory_bytes: Option<f64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,6 +94,8 @@ struct Sum {
     unlimited: u32,
     periods: f64,
     throttled_periods: f64,
+    busiest_cpu_cores: f64,
+    busiest_memory_bytes: Option<f64>,
 }
 
 impl Service {
@@ -159,6 +165,8 @@ impl Service {
             replicas: sum.replicas,
             replica_capacity: Millicores::from_cores(sum.capacity_cores / f64::from(sum.replicas)),
             throttled: sum.throttled(),
+            busiest_cpu_millicores: sum.busiest_cpu_cores * 1_000.0,
+            busiest_memory_bytes: sum.busiest_memory_bytes,
         })
     }
 
@@ -173,6 +181,12 @@ impl Service {
             let cpu_cores = features.cpu_cores.unwrap_or(0.0);
             sum.replicas += 1;
             sum.cpu_cores += cpu_cores;
+            sum.busiest_cpu_cores = sum.busiest_cpu_cores.max(cpu_cores);
+            let memory = features.working_set_bytes.or(features.memory_bytes);
+            sum.busiest_memory_bytes = match (sum.busiest_memory_bytes, memory) {
+                (Some(most), Some(bytes)) => Some(most.max(bytes)),
+                (most, bytes) => most.or(bytes),
+            };
             sum.capacity_cores += features.cpu_limit_cores.unwrap_or(1.0);
             match features.cpu_limit_cores {
                 Some(limit) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use detect::{Condition, Detector, LineTemplate, NodeWatch, Risers, Settings, Stream, TemplateId};
-use forecast::{Forecaster, Load};
+use forecast::{Forecaster, Load, UsageTracker};
 use logs::{Catalog, CatalogCounts};
 use serde::{Deserialize, Serialize};
 use train::{Artefact, Averaged};
@@ -84,7 +84,7 @@ pub(crate) struct Counts {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Core {
     detector: Detector,
-    forecasters: BTreeMap<ServiceId, Forecaster>,
+    forecasters: BTreeMap<ServiceId, (Forecaster, UsageTracker)>,
     templates: Catalog,
     patterns: Patterns,
     sizings: Sizings,
@@ -215,7 +215,8 @@ impl Core {
             self.pattern(sample, traceparent.as_deref(), &mut effects);
         }
         for load in step.loads {
-            let forecaster = self.forecasters.entry(load.service.clone()).or_default();
+            let known = self.forecasters.entry(load.service.clone()).or_default();
+            let (forecaster, tracker) = known;
             let forecast = forecaster.observe(
                 &load.service,
                 &Load {
@@ -227,9 +228,11 @@ impl Core {
                 },
             );
             let sized = self.sizings.observe(&load);
+            let (cpu, memory) = (load.busiest_cpu_millicores, load.busiest_memory_bytes);
             let forecast = Forecast {
                 startup_s: sized.startup_s,
                 sizing: sized.sizing,
+                usage: Some(tracker.observe(load.at, cpu, memory)),
                 ..forecast
             };
             effects.push(Effect::Forecast {

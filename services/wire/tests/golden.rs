@@ -88,6 +88,38 @@ fn json_records_are_as_they_were() {
     });
 }
 
+/// Records of before limits could be changed in place hold neither what may be done nor what is needed.
+#[test]
+fn forecasts_and_inventories_of_before_are_read() {
+    let older = |record: &mut bus::Record, path: &[&str], key: &str| {
+        let mut value: serde_json::Value = serde_json::from_slice(&record.value).unwrap();
+        let mut place = &mut value;
+        for step in path {
+            place = match step.parse::<usize>() {
+                Ok(index) => &mut place[index],
+                Err(_) => &mut place[step],
+            };
+        }
+        assert!(place.as_object_mut().unwrap().remove(key).is_some());
+        record.value = serde_json::to_vec(&value).unwrap().into();
+    };
+    let mut record = delivered(wire::encode(&forecast(), &meta()));
+    older(&mut record, &[], "usage");
+    let read = wire::decode::<Forecast>(&record).unwrap();
+    assert_eq!(
+        read,
+        Forecast {
+            usage: None,
+            ..forecast()
+        }
+    );
+    let mut record = delivered(wire::encode(&inventory(), &meta()));
+    older(&mut record, &["containers", "0", "policy"], "limits");
+    let read = wire::decode::<NodeInventory>(&record).unwrap();
+    assert_eq!(read.containers[0].policy.limits, None);
+    assert!(inventory().containers[0].policy.limits.is_some());
+}
+
 /// What the first version of each batch held, before columns were added.
 #[test]
 fn the_first_batches_are_read() {

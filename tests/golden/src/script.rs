@@ -175,6 +175,7 @@ impl Stage {
                 points: [15, 30, 60].map(point).into(),
                 startup_s: None,
                 sizing: None,
+                usage: None,
             })));
         }
     }

@@ -392,6 +392,7 @@ impl World {
                 .to_vec(),
             startup_s: None,
             sizing,
+            usage: None,
             service,
         };
         self.forecasts.push(forecast.clone());

@@ -72,6 +72,8 @@ fn load(at: Timestamp, cpu_millicores: f64, replicas: u32, throttled: f64) -> Se
         replicas,
         replica_capacity: REPLICA,
         throttled,
+        busiest_cpu_millicores: cpu_millicores / f64::from(replicas),
+        busiest_memory_bytes: None,
     }
 }
 

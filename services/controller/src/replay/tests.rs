@@ -151,6 +151,7 @@ fn forecast(at: Timestamp, observed: f64) -> Forecast {
         points: vec![point],
         startup_s: None,
         sizing: None,
+        usage: None,
     }
 }
 

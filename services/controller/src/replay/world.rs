@@ -150,7 +150,9 @@ impl World {
         }
         let over = match &plan.expected.check {
             Check::SignalsResolve { signals } => signals,
-            Check::UtilisationAtMost { .. } | Check::NoOverload => &plan.cause.signals,
+            Check::UtilisationAtMost { .. } | Check::NoOverload | Check::LimitsHold => {
+                &plan.cause.signals
+            }
         };
         over.iter().filter_map(|id| self.end(id, now)).collect()
     }

@@ -165,6 +165,7 @@ pub(crate) fn inventory() -> NodeInventory {
     let labels = [
         ("io.homeostat.mode", "act"),
         ("io.homeostat.scale", "1..4"),
+        ("io.homeostat.limits", "cpu=100m..2000m,memory=64Mi..1Gi"),
         ("io.homeostat.heel", "true"),
     ];
     let labels = labels
@@ -337,6 +338,21 @@ pub(crate) fn forecast() -> Forecast {
             price: 46.7,
             slo: Ratio::saturating(0.001),
             broken: Ratio::saturating(0.0004),
+        }),
+        usage: Some(Usage {
+            history: Duration::from_secs(93_600),
+            cpu: Need {
+                lower: Millicores(90),
+                target: Millicores(190),
+                upper: Millicores(420),
+                recent_peak: Millicores(160),
+            },
+            memory: Some(Need {
+                lower: Bytes::from_mib(40),
+                target: Bytes::from_mib(60),
+                upper: Bytes::from_mib(110),
+                recent_peak: Bytes::from_mib(50),
+            }),
         }),
     }
 }

@@ -81,6 +81,7 @@ impl Fleet {
                 }],
                 startup_s: None,
                 sizing: None,
+                usage: None,
             };
             core.handle(at, Event::Forecast(Box::new(forecast)));
         }
