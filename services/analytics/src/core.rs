@@ -271,8 +271,8 @@ fn effects(signals: Vec<Signal>) -> Vec<Effect> {
 #[cfg(test)]
 mod tests {
     use units::{
-        ContainerId, ContainerName, ContainerState, HealthState, LogSeverity, LogStream, MetricRow,
-        SignalKind, SignalPhase, Steady,
+        ContainerId, ContainerName, ContainerState, HealthState, LogSeverity, LogStream, Metric,
+        MetricRow, SignalKind, SignalPhase, Steady,
     };
 
     use super::*;
@@ -318,6 +318,40 @@ mod tests {
             lines: (0..count).map(line).collect(),
             traceparent: None,
         }
+    }
+
+    #[test]
+    fn forecasts_tell_what_the_busiest_replica_needs() {
+        let mut core = Core::new(Settings::default());
+        let mut last = None;
+        for second in 0..30 {
+            let replica = |name: &str, cpu_per_second: f64, memory: f64| {
+                let Event::Samples { mut rows, .. } = sample(second) else {
+                    unreachable!("it makes samples");
+                };
+                let mut row = rows.remove(0);
+                row.container = ContainerId::from(name);
+                row.metrics
+                    .set(Metric::CpuUsage, cpu_per_second * second as f64);
+                row.metrics.set(Metric::MemoryWorkingSet, memory);
+                row
+            };
+            let rows = vec![replica("a", 0.1, 90e6), replica("b", 0.4, 60e6)];
+            let at = Timestamp::from_millis((START_S + second) * 1_000);
+            let event = Event::Samples {
+                rows,
+                traceparent: None,
+            };
+            for effect in core.handle(at, NodeWatch::Other, event) {
+                if let Effect::Forecast { forecast, .. } = effect {
+                    last = Some(forecast);
+                }
+            }
+        }
+        let usage = last.and_then(|forecast| forecast.usage).unwrap();
+        assert!((399..=401).contains(&usage.cpu.recent_peak.0), "{usage:?}");
+        assert_eq!(usage.memory.unwrap().recent_peak.0, 90_000_000);
+        assert!(usage.history.as_secs() >= 25, "{usage:?}");
     }
 
     #[test]
