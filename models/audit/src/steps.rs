@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use units::{
-    Action, ContainerId, ContainerName, ContainerRecord, ContainerState, ImageChange, Mode, Plan,
-    Step,
+    Action, ContainerId, ContainerName, ContainerRecord, ContainerState, ImageChange, Limits, Mode,
+    Plan, Step,
 };
 
 use crate::auditor::Auditor;
@@ -53,7 +53,10 @@ pub(crate) fn check(auditor: &Auditor, plan: &Plan, found: &mut Vec<Violation>) 
                 recreated(record, image.as_ref(), found);
                 caused(plan, record, found);
             }
-            Action::UpdateLimits { .. } => running(record, found),
+            Action::UpdateLimits { limits, .. } => {
+                running(record, found);
+                bounds(record, limits, found);
+            }
             Action::CreateReplica { .. } => {
                 added += 1;
                 running(record, found);
@@ -120,9 +123,8 @@ fn opted_in(
     let kind_allowed = match action {
         Action::Restart { .. } => policy.heal,
         Action::Recreate { .. } => policy.heal && policy.recreate,
-        Action::UpdateLimits { .. }
-        | Action::CreateReplica { .. }
-        | Action::RemoveReplica { .. } => policy.scale.is_some(),
+        Action::UpdateLimits { .. } => policy.limits.is_some(),
+        Action::CreateReplica { .. } | Action::RemoveReplica { .. } => policy.scale.is_some(),
     };
     let needed = match auditor.is_approved(plan) {
         true => Mode::Suggest,
@@ -130,6 +132,32 @@ fn opted_in(
     };
     if policy.mode.min(auditor.bounds.max_mode) < needed || !kind_allowed {
         found.push(Violation::NotOptedIn {
+            container: record.name.clone(),
+        });
+    }
+}
+
+/// New limits lie within the ranges of the container's label, and something is changed by them.
+fn bounds(record: &ContainerRecord, limits: &Limits, found: &mut Vec<Violation>) {
+    let allowed = record.policy.limits;
+    let cpu = allowed.and_then(|allowed| allowed.cpu);
+    let memory = allowed.and_then(|allowed| allowed.memory);
+    let outside = |limit: String| Violation::OutsideRange {
+        container: record.name.clone(),
+        limit,
+    };
+    if let Some(limit) = limits.cpu
+        && cpu.is_none_or(|range| limit < range.min || limit > range.max)
+    {
+        found.push(outside(format!("a CPU limit of {limit}")));
+    }
+    if let Some(limit) = limits.memory
+        && memory.is_none_or(|range| limit < range.min || limit > range.max)
+    {
+        found.push(outside(format!("a memory limit of {limit}")));
+    }
+    if limits.cpu.is_none() && limits.memory.is_none() {
+        found.push(Violation::NoLimit {
             container: record.name.clone(),
         });
     }

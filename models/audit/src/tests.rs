@@ -3,9 +3,9 @@ use std::time::Duration;
 use units::{
     Action, ActionKind, Approval, BreakerEntry, Bytes, Cause, Check, ContainerId, ContainerName,
     ContainerRecord, ContainerState, EngineInfo, Expectation, Generation, HealthState,
-    JournalEntry, Limits, Millicores, Mode, NodeCapacity, NodeId, NodeInventory, Phase, Plan,
-    PlanEntry, PlanId, Policy, Ratio, ScalePolicy, ScaleTarget, ServiceId, SignalId, Step,
-    Timestamp,
+    JournalEntry, LimitRange, Limits, LimitsPolicy, Millicores, Mode, NodeCapacity, NodeId,
+    NodeInventory, Phase, Plan, PlanEntry, PlanId, Policy, Ratio, ScalePolicy, ScaleTarget,
+    ServiceId, SignalId, Step, Timestamp,
 };
 
 use crate::{Auditor, Bounds, Violation};
@@ -377,6 +377,46 @@ fn commands_follow_from_decided_plans_once_and_generations_only_rise() {
     assert_eq!(found, ["stale_generation", "sent_twice"]);
     let stale = auditor.check(&super::tests::plan("later", vec![restart("web-1")]), NOW);
     assert!(words(&stale).contains(&"stale_generation"));
+}
+
+#[test]
+fn limits_are_changed_only_within_the_label_and_only_of_what_runs() {
+    let update = |cpu: Option<u64>, memory_mib: Option<u64>| Action::UpdateLimits {
+        container: ContainerId::from("web-1"),
+        name: ContainerName::from("web-1"),
+        limits: Limits {
+            cpu: cpu.map(Millicores),
+            memory: memory_mib.map(Bytes::from_mib),
+        },
+    };
+    let mut labelled = container("web-1");
+    labelled.policy.limits = Some(LimitsPolicy {
+        cpu: Some(LimitRange {
+            min: Millicores(100),
+            max: Millicores(2_000),
+        }),
+        memory: None,
+    });
+    let found = |record: &ContainerRecord, action: Action| {
+        let auditor = auditor(vec![record.clone()]);
+        words(&auditor.check(&plan("p", vec![action]), NOW))
+    };
+    for (cpu, memory, expected) in [
+        (Some(100), None, vec![]),
+        (Some(2_000), None, vec![]),
+        (Some(99), None, vec!["outside_range"]),
+        (Some(2_001), None, vec!["outside_range"]),
+        (Some(500), Some(64), vec!["outside_range"]),
+        (None, None, vec!["no_limit"]),
+    ] {
+        assert_eq!(found(&labelled, update(cpu, memory)), expected);
+    }
+    let without = container("web-1");
+    let words = found(&without, update(Some(500), None));
+    assert_eq!(words, ["not_opted_in", "outside_range"]);
+    labelled.state = ContainerState::Exited;
+    let words = found(&labelled, update(Some(500), None));
+    assert_eq!(words, ["not_running"]);
 }
 
 #[test]

@@ -137,6 +137,20 @@ pub enum Violation {
         /// Allowed.
         max: u32,
     },
+    /// A limit that the container's label does not allow.
+    #[error("{container} would get {limit}, outside what its label io.homeostat.limits allows")]
+    OutsideRange {
+        /// The container.
+        container: ContainerName,
+        /// The limit, in words.
+        limit: String,
+    },
+    /// A change of limits that names none.
+    #[error("{container} would get new limits, and none is named")]
+    NoLimit {
+        /// The container.
+        container: ContainerName,
+    },
     /// It was not made by Homeostat.
     #[error("{container} was not made by Homeostat and is not removed")]
     NotOurs {
@@ -190,6 +204,8 @@ impl Violation {
             Violation::TogetherDown { .. } => "together_down",
             Violation::BelowFloor { .. } => "below_floor",
             Violation::AboveMost { .. } => "above_most",
+            Violation::OutsideRange { .. } => "outside_range",
+            Violation::NoLimit { .. } => "no_limit",
             Violation::NotOurs { .. } => "not_ours",
             Violation::OtherImage { .. } => "other_image",
             Violation::Twice { .. } => "twice",

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use bollard::models::ContainerInspectResponse;
-use units::{Action, Command, ContainerName, LABEL_REPLICA_OF, Mode, Policy, Refusal};
+use units::{
+    Action, Command, ContainerName, LABEL_REPLICA_OF, Limits, LimitsPolicy, Mode, Policy, Refusal,
+};
 
 /// A command that will not be carried out, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,9 +93,13 @@ pub(crate) fn check(
     let (allowed, label) = match action {
         Action::Restart { .. } => (policy.heal, "io.homeostat.heal=true"),
         Action::Recreate { .. } => (policy.recreate, "io.homeostat.heal=recreate"),
-        Action::UpdateLimits { .. }
-        | Action::CreateReplica { .. }
-        | Action::RemoveReplica { .. } => (policy.scale.is_some(), "io.homeostat.scale=1..4"),
+        Action::UpdateLimits { limits, .. } => (
+            within(policy.limits, limits),
+            "io.homeostat.limits=cpu=100m..2000m,memory=64Mi..1Gi, with ranges that hold the new limits",
+        ),
+        Action::CreateReplica { .. } | Action::RemoveReplica { .. } => {
+            (policy.scale.is_some(), "io.homeostat.scale=1..4")
+        }
     };
     if !allowed {
         return not_opted_in(format!("{name} does not allow it; label it {label}"));
@@ -106,12 +112,22 @@ pub(crate) fn check(
     Ok(())
 }
 
+/// Whether the ranges of the label hold every limit that is to be set.
+fn within(allowed: Option<LimitsPolicy>, limits: &Limits) -> bool {
+    let Some(allowed) = allowed else {
+        return false;
+    };
+    let cpu = |limit| allowed.cpu.is_some_and(|range| range.contains(limit));
+    let memory = |limit| allowed.memory.is_some_and(|range| range.contains(limit));
+    limits.cpu.is_none_or(cpu) && limits.memory.is_none_or(memory)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use bollard::models::{ContainerConfig, ContainerState};
-    use units::{ContainerId, Limits};
+    use units::{Bytes, ContainerId, Millicores};
 
     use super::*;
 
@@ -144,7 +160,10 @@ mod tests {
             Action::UpdateLimits {
                 container: id(),
                 name: name.clone(),
-                limits: Limits::default(),
+                limits: Limits {
+                    cpu: Some(Millicores(500)),
+                    memory: None,
+                },
             },
             Action::CreateReplica {
                 template: id(),
@@ -168,6 +187,7 @@ mod tests {
     const HEAL: (&str, &str) = ("io.homeostat.heal", "true");
     const RECREATE: (&str, &str) = ("io.homeostat.heal", "recreate");
     const SCALE: (&str, &str) = ("io.homeostat.scale", "1..3");
+    const LIMITS: (&str, &str) = ("io.homeostat.limits", "cpu=100m..1");
     const MADE: (&str, &str) = (LABEL_REPLICA_OF, "c0");
 
     #[test]
@@ -180,7 +200,7 @@ mod tests {
             assert!(
                 check(
                     &action,
-                    &container(&[HEAL, SCALE, MADE]),
+                    &container(&[HEAL, SCALE, LIMITS, MADE]),
                     Mode::Act,
                     Consent::Standing
                 )
@@ -190,26 +210,51 @@ mod tests {
     }
 
     #[test]
-    fn heal_allows_restarts_and_scale_the_rest() {
+    fn each_label_allows_its_own_kind() {
         let [restart, limits, create, remove, recreate] = actions();
         let heal = container(&[ACT, HEAL, MADE]);
         let scale = container(&[ACT, SCALE, MADE]);
+        let resize = container(&[ACT, LIMITS, MADE]);
         assert_eq!(check(&restart, &heal, Mode::Act, Consent::Standing), Ok(()));
         assert!(check(&restart, &scale, Mode::Act, Consent::Standing).is_err());
+        assert_eq!(
+            check(&limits, &resize, Mode::Act, Consent::Standing),
+            Ok(())
+        );
+        assert!(check(&limits, &scale, Mode::Act, Consent::Standing).is_err());
         assert!(check(&recreate, &heal, Mode::Act, Consent::Standing).is_err());
         let more = container(&[ACT, RECREATE]);
         for action in [&restart, &recreate] {
             assert_eq!(check(action, &more, Mode::Act, Consent::Standing), Ok(()));
         }
-        for action in [limits, create, remove] {
+        for action in [create, remove] {
+            assert!(check(&action, &resize, Mode::Act, Consent::Standing).is_err());
             assert_eq!(check(&action, &scale, Mode::Act, Consent::Standing), Ok(()));
             assert!(check(&action, &heal, Mode::Act, Consent::Standing).is_err());
         }
     }
 
     #[test]
+    fn limits_outside_the_ranges_of_the_label_are_refused() {
+        let resize = container(&[ACT, LIMITS]);
+        let update = |cpu: Option<u64>, memory: Option<u64>| Action::UpdateLimits {
+            container: id(),
+            name: ContainerName::from("web"),
+            limits: Limits {
+                cpu: cpu.map(Millicores),
+                memory: memory.map(Bytes::from_mib),
+            },
+        };
+        let allowed =
+            |action: Action| check(&action, &resize, Mode::Act, Consent::Standing).is_ok();
+        assert!(allowed(update(Some(100), None)) && allowed(update(Some(1_000), None)));
+        assert!(!allowed(update(Some(99), None)) && !allowed(update(Some(1_001), None)));
+        assert!(!allowed(update(Some(500), Some(64))), "memory is not named");
+    }
+
+    #[test]
     fn the_ceiling_holds_whatever_labels_say() {
-        let all = container(&[ACT, RECREATE, SCALE, MADE]);
+        let all = container(&[ACT, RECREATE, SCALE, LIMITS, MADE]);
         for action in actions() {
             for ceiling in [Mode::Observe, Mode::Suggest] {
                 let refused = check(&action, &all, ceiling, Consent::Standing).unwrap_err();
@@ -224,14 +269,14 @@ mod tests {
         let suggest = ("io.homeostat.mode", "suggest");
         let observe = ("io.homeostat.mode", "observe");
         for action in actions() {
-            let willing = container(&[suggest, RECREATE, SCALE, MADE]);
+            let willing = container(&[suggest, RECREATE, SCALE, LIMITS, MADE]);
             let approved =
                 |container, ceiling| check(&action, container, ceiling, Consent::Approved);
             assert!(check(&action, &willing, Mode::Act, Consent::Standing).is_err());
             assert_eq!(approved(&willing, Mode::Act), Ok(()));
             assert_eq!(approved(&willing, Mode::Suggest), Ok(()));
             assert!(approved(&willing, Mode::Observe).is_err());
-            let unwilling = container(&[observe, RECREATE, SCALE, MADE]);
+            let unwilling = container(&[observe, RECREATE, SCALE, LIMITS, MADE]);
             assert!(approved(&unwilling, Mode::Act).is_err());
             assert!(approved(&container(&[suggest]), Mode::Act).is_err());
         }
@@ -252,7 +297,7 @@ mod tests {
 
     #[test]
     fn what_a_person_paused_is_left_alone() {
-        let mut paused = container(&[ACT, RECREATE, SCALE, MADE]);
+        let mut paused = container(&[ACT, RECREATE, SCALE, LIMITS, MADE]);
         paused.state = Some(ContainerState {
             paused: Some(true),
             ..ContainerState::default()

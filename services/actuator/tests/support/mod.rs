@@ -28,10 +28,11 @@ use wire::topic;
 pub(crate) const NODE: &str = "node-a";
 pub(crate) const IMAGE: &str = "homeostat-demo:latest";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-pub(crate) const ACT: [(&str, &str); 3] = [
+pub(crate) const ACT: [(&str, &str); 4] = [
     ("io.homeostat.mode", "act"),
     ("io.homeostat.heal", "true"),
     ("io.homeostat.scale", "1..4"),
+    ("io.homeostat.limits", "cpu=10m..10000,memory=6Mi..64Gi"),
 ];
 const TEST_LABEL: &str = "homeostat.actuator-test";
 
