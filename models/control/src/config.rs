@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use units::Mode;
+use units::{Bytes, Mode};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -20,6 +20,8 @@ pub struct Config {
     pub heal: Heal,
     /// Replicas.
     pub scale: Scale,
+    /// Limits in place.
+    pub resize: Resize,
     /// How much may be done at all.
     pub budget: Budget,
     /// When everything is sick at once.
@@ -36,6 +38,7 @@ impl Default for Config {
             people_hold: MINUTE,
             heal: Heal::default(),
             scale: Scale::default(),
+            resize: Resize::default(),
             budget: Budget::default(),
             breaker: Breaker::default(),
             ledger: Ledger::default(),
@@ -110,6 +113,60 @@ impl Default for Scale {
             throttled: 0.1,
             grace: Duration::from_secs(10),
             deadline: MINUTE,
+            verdict_within: MINUTE * 2,
+        }
+    }
+}
+
+/// Changing limits in place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resize {
+    /// Share of its CPU limit that a container is to use where no label says another.
+    pub headroom: f64,
+    /// A change of a limit by less than this share of it is not worth making.
+    pub step_least: f64,
+    /// A CPU limit is raised to this many times itself at most in one step: the next one is taken with what this one teaches.
+    pub raise_most: f64,
+    /// Uses of CPU are believed to call for a higher limit, without any sign that it is too low, after this much history.
+    pub raise_history: Duration,
+    /// An out-of-memory kill calls for a higher limit this long.
+    pub oom_within: Duration,
+    /// A memory limit that was too low is raised by this share of it …
+    pub oom_share: f64,
+    /// … and by this much at least.
+    pub oom_least: Bytes,
+    /// No limit is lowered before a service was watched for this long.
+    pub lower_history: Duration,
+    /// Least time between two lowerings of a service.
+    pub lower_every: Duration,
+    /// After a lowering that made things worse, none for this long; and no memory limit is lowered so long after an out-of-memory kill.
+    pub lower_hold: Duration,
+    /// A limit is lowered to this share of itself at the least in one step.
+    pub lower_most: f64,
+    /// No memory limit is lowered to less than this many times what was in use lately.
+    pub memory_margin: f64,
+    /// A change that has not begun after this is given up.
+    pub deadline: Duration,
+    /// A change is judged at the latest this long after it was done.
+    pub verdict_within: Duration,
+}
+
+impl Default for Resize {
+    fn default() -> Self {
+        Resize {
+            headroom: 0.7,
+            step_least: 0.1,
+            raise_most: 2.0,
+            raise_history: HOUR,
+            oom_within: MINUTE * 10,
+            oom_share: 0.2,
+            oom_least: Bytes(100_000_000),
+            lower_history: HOUR * 24,
+            lower_every: HOUR,
+            lower_hold: HOUR * 2,
+            lower_most: 0.5,
+            memory_margin: 1.2,
+            deadline: Duration::from_secs(30),
             verdict_within: MINUTE * 2,
         }
     }

@@ -17,6 +17,7 @@ use crate::judge;
 use crate::ledger;
 use crate::people::LATE;
 use crate::plans::{is_answered, is_done, outcome_of};
+use crate::resize;
 use crate::scale::{self, Wanted};
 use crate::state::State;
 use crate::status::{self, Status};
@@ -151,6 +152,7 @@ impl Core {
     }
 
     fn container(&mut self, event: ContainerEvent) {
+        self.dirty.extend(self.state.ooms.apply(&event));
         let service = self.state.people.apply(event, self.now);
         self.dirty.extend(service);
     }
@@ -302,7 +304,7 @@ impl Core {
         verdict
     }
 
-    /// Looks at one service: undo first, then heal, then scale.
+    /// Looks at one service: undo first, then heal, then what is cheapest: limits before replicas.
     fn look(&mut self, service: &ServiceId, generation: Generation, effects: &mut Vec<Effect>) {
         let now = self.now;
         let undo = undo::decide(&self.state, service, now);
@@ -310,12 +312,19 @@ impl Core {
         for decision in heal::decide(&self.state, service, now) {
             self.carry_out(service, decision, generation, effects);
         }
+        let resize = resize::decide(&self.state, service, now);
+        for decision in resize.decisions {
+            self.carry_out(service, decision, generation, effects);
+        }
         let (wanted, decision) = scale::decide(&self.state, service, now);
         match wanted {
             Some(wanted) => self.wanted.insert(service.clone(), wanted),
             None => self.wanted.remove(service),
         };
-        self.carry_out(service, decision, generation, effects);
+        match resize.load {
+            resize::Load::Open => self.carry_out(service, decision, generation, effects),
+            resize::Load::Answered => {}
+        }
     }
 
     fn carry_out(

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use units::{
-    ContainerId, ContainerRecord, ContainerState, NodeId, NodeInventory, ServiceId, Steady,
-    Timestamp,
+    ContainerId, ContainerRecord, ContainerState, NodeCapacity, NodeId, NodeInventory, ServiceId,
+    Steady, Timestamp,
 };
 
 /// Two tells of a node are as far apart here as there, give or take this, unless one of them had waited to be read.
@@ -37,6 +37,7 @@ struct Node {
     at: Timestamp,
     steady: Option<Steady>,
     heard: Heard,
+    capacity: NodeCapacity,
     containers: BTreeMap<ContainerId, ContainerRecord>,
 }
 
@@ -143,7 +144,7 @@ impl Fleet {
             at,
             containers,
             steady,
-            capacity: _,
+            capacity,
             engine: _,
         } = inventory;
         if let Some(known) = known {
@@ -174,6 +175,7 @@ impl Fleet {
             at,
             steady,
             heard,
+            capacity,
             containers,
         };
         self.nodes.insert(node, state);
@@ -290,6 +292,13 @@ impl Fleet {
             (None, None) => told.min(read_at),
             (Some(_), _) | (None, Some(_)) => read_at,
         }
+    }
+
+    /// What a node has to give; nothing where it did not say.
+    pub(crate) fn capacity(&self, node: &NodeId) -> NodeCapacity {
+        self.nodes
+            .get(node)
+            .map_or_else(NodeCapacity::default, |node| node.capacity)
     }
 
     /// Nodes that have not spoken for `stale`. One silent for `forgotten` is gone, not silent.
@@ -412,7 +421,7 @@ fn heard_at(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use units::{EngineInfo, NodeCapacity};
+    use units::EngineInfo;
 
     const HOUR_MS: i64 = 3_600_000;
     const STALE: Duration = Duration::from_secs(10);

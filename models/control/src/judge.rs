@@ -10,6 +10,7 @@ use units::{
 use crate::fleet::Replica;
 use crate::loads::Load;
 use crate::recreated;
+use crate::resize;
 use crate::scale::{Group, wants_more};
 use crate::signals::Standing;
 use crate::state::State;
@@ -19,7 +20,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// Use this much above the target is still what was expected.
 const ALLOWANCE: f64 = 1.1;
 /// A load this many times that of the decision is another load.
-const GROWN: f64 = 1.2;
+pub(crate) const GROWN: f64 = 1.2;
 /// Replicas that carry this many times what was carried before were needed.
 const CARRIED: f64 = 1.1;
 /// So many forecasts have to agree.
@@ -27,19 +28,26 @@ const AGREEING: u32 = 2;
 
 /// The judgement on an executed plan, once it can be made: some are clear early, the rest when their time is up.
 pub(crate) fn judge(state: &State, entry: &PlanEntry, now: Timestamp) -> Option<Verdict> {
+    if entry.plan.kind == ActionKind::UpdateLimits {
+        return resize::judged(state, entry, now).map(|found| verdict(found, now));
+    }
     let found = match &entry.plan.expected.check {
         units::Check::SignalsResolve { .. } if entry.plan.kind == ActionKind::Recreate => {
             recreated::found(state, entry, now)
         }
         units::Check::SignalsResolve { signals } => restarted(state, entry, signals, now),
         units::Check::UtilisationAtMost { ratio } => added(state, entry, *ratio, now),
-        units::Check::NoOverload => removed(state, entry, now),
+        units::Check::NoOverload | units::Check::LimitsHold => removed(state, entry, now),
     };
-    found.map(|(kind, reason)| Verdict {
+    found.map(|found| verdict(found, now))
+}
+
+fn verdict((kind, reason): (VerdictKind, String), now: Timestamp) -> Verdict {
+    Verdict {
         kind,
         at: now,
         reason,
-    })
+    }
 }
 
 /// When the judgement is due at the latest.
@@ -212,7 +220,7 @@ fn added(state: &State, entry: &PlanEntry, target: Ratio, now: Timestamp) -> Fin
 }
 
 /// The new replicas brought each one's share down, or carry what could not be carried before.
-fn carried(load: &Load, entry: &PlanEntry, target: Ratio) -> Option<String> {
+pub(crate) fn carried(load: &Load, entry: &PlanEntry, target: Ratio) -> Option<String> {
     let after = load.last(AGREEING, entry.at + SETTLE);
     if after.len() < AGREEING as usize {
         return None;
@@ -233,11 +241,22 @@ fn carried(load: &Load, entry: &PlanEntry, target: Ratio) -> Option<String> {
             share(newest) * 100.0
         ));
     }
+    carries_more(load, entry)
+}
+
+/// It carries what it could not carry before, and perhaps needs more still.
+pub(crate) fn carries_more(load: &Load, entry: &PlanEntry) -> Option<String> {
+    let after = load.last(AGREEING, entry.at + SETTLE);
+    if after.len() < AGREEING as usize {
+        return None;
+    }
+    let newest = after.first()?;
     let before = load.observed_at(entry.plan.created_at)?;
-    let carries_more = after
+    let more = after
         .iter()
         .all(|forecast| forecast.observed >= before * CARRIED);
-    carries_more.then(|| {
+    let service = &entry.plan.service;
+    more.then(|| {
         format!(
             "{service} carries {:.0}m of CPU instead of {before:.0}m, and needs more still",
             newest.observed

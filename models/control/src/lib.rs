@@ -1,4 +1,4 @@
-//! The decision core: what to restart, add or remove, when, and whether it helped.
+//! The decision core: what to restart, resize, add or remove, when, and whether it helped.
 //!
 //! [`Core`] is a pure state machine. It is told everything that happens as an [`Event`] with the time, and answers with
 //! [`Effect`]s in the order in which they must be written: a plan's `Decided` entry before its commands. Its state follows from
@@ -8,6 +8,8 @@
 //! What it decides:
 //! - heal: a restart for an unhealthy, hung or running-away container ([`config::Heal`]), what it needs first, and for one that lost
 //!   the network it shares; where restarts do not help and the label allows it, a roll back or one new container, then people;
+//! - resize: limits raised where they are too low, which comes before a replica more, and lowered patiently, within
+//!   `io.homeostat.limits` ([`config::Resize`]);
 //! - scale: replicas added quickly and removed patiently, within `io.homeostat.scale` ([`config::Scale`]);
 //! - undo: what a verdict found to have made things worse.
 //!
@@ -16,7 +18,7 @@
 //! Apart from the core stands [`sizing`]: the replicas one service needs for a promise, from the load of every second. It runs where
 //! those seconds are seen; the core goes by what a forecast says of it.
 //!
-//! What it does not do: it reads no clock, writes nothing, chooses no host for a replica (the template's), and changes no limits.
+//! What it does not do: it reads no clock, writes nothing, and chooses no host for a replica (the template's).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod breaker;
@@ -35,11 +37,13 @@ mod judge;
 mod ledger;
 mod loads;
 pub mod moves;
+mod ooms;
 mod people;
 pub mod place;
 mod plans;
 mod reattach;
 mod recreated;
+mod resize;
 mod scale;
 mod shrink;
 mod signals;

@@ -21,6 +21,7 @@ use crate::fleet::Replica;
 use crate::grow::grow;
 use crate::ledger;
 use crate::loads::{Load, load_ahead};
+use crate::resize::changes_cpu;
 use crate::shrink::{Less, shrink, wants_less};
 use crate::state::State;
 
@@ -272,8 +273,13 @@ pub(crate) fn is_blocked(
         .active()
         .filter(|entry| entry.plan.service == *group.service);
     let busy = active.any(|entry| {
-        let restarting = entry.plan.kind == ActionKind::Restart;
-        entry.phase == Phase::Decided || !restarting || kind == ActionKind::RemoveReplica
+        let is_beside = match entry.plan.kind {
+            ActionKind::Restart => true,
+            // What more CPU does for the load is waited for; more memory does nothing for it.
+            ActionKind::UpdateLimits => !changes_cpu(&entry.plan),
+            ActionKind::Recreate | ActionKind::CreateReplica | ActionKind::RemoveReplica => false,
+        };
+        entry.phase == Phase::Decided || !is_beside || kind == ActionKind::RemoveReplica
     });
     if busy {
         return Some(Decision::Nothing);

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::fleet::{Certainty, Fleet, Replica};
 use crate::images::Images;
 use crate::loads::Loads;
+use crate::ooms::Ooms;
 use crate::people::People;
 use crate::plans::Plans;
 use crate::signals::Signals;
@@ -21,6 +22,7 @@ pub(crate) struct State {
     pub(crate) loads: Loads,
     pub(crate) plans: Plans,
     pub(crate) people: People,
+    pub(crate) ooms: Ooms,
     pub(crate) breaker: Breaker,
 }
 
@@ -34,6 +36,7 @@ impl State {
             loads: Loads::default(),
             plans: Plans::default(),
             people: People::default(),
+            ooms: Ooms::default(),
             breaker: Breaker::default(),
         }
     }
@@ -83,5 +86,6 @@ impl State {
         self.people.prune(&self.fleet, now, self.config.people_hold);
         self.loads.prune(now);
         self.images.prune(now);
+        self.ooms.prune(&self.fleet, now);
     }
 }

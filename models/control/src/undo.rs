@@ -1,5 +1,5 @@
-//! Undoing what made things worse: a removed replica is made again, useless ones are removed one after the other, and an image that was
-//! rolled back comes again. A restart cannot be undone, nor a new container of the same image.
+//! Undoing what made things worse: a removed replica is made again, useless ones are removed one after the other, limits are as they
+//! were, and an image that was rolled back comes again. A restart cannot be undone, nor a new container of the same image.
 
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::escalate;
 use crate::grow::{additions, growth};
 use crate::images::image_of;
 use crate::judge::created;
+use crate::resize::restore;
 use crate::scale::Group;
 use crate::shrink::removal;
 use crate::state::State;
@@ -40,7 +41,8 @@ pub(crate) fn decide(state: &State, service: &ServiceId, now: Timestamp) -> Deci
         ActionKind::RemoveReplica => recreate(state, service, entry, now),
         ActionKind::CreateReplica => remove(state, service, entry, now),
         ActionKind::Recreate => roll_forward(state, service, entry, now),
-        ActionKind::Restart | ActionKind::UpdateLimits => Decision::Nothing,
+        ActionKind::UpdateLimits => restore(state, service, entry, now),
+        ActionKind::Restart => Decision::Nothing,
     }
 }
 
@@ -61,9 +63,11 @@ fn pending<'a>(state: &'a State, service: &ServiceId, now: Timestamp) -> Option<
             .as_ref()
             .is_some_and(|verdict| verdict.kind == VerdictKind::Worse);
         let undoable = match entry.plan.kind {
-            ActionKind::CreateReplica | ActionKind::RemoveReplica => true,
+            ActionKind::CreateReplica | ActionKind::RemoveReplica | ActionKind::UpdateLimits => {
+                true
+            }
             ActionKind::Recreate => image_change(entry).is_some(),
-            ActionKind::Restart | ActionKind::UpdateLimits => false,
+            ActionKind::Restart => false,
         };
         worse
             && undoable

@@ -10,8 +10,9 @@ use std::collections::BTreeSet;
 use control::Event;
 use proptest::prelude::*;
 use units::{
-    EventKind, HealthState, JournalEntry, Mode, Outcome, Phase, Severity, Signal, SignalKind,
-    SignalPhase, Subject, VerdictKind,
+    Bytes, EventKind, HealthState, JournalEntry, LimitRange, Limits, LimitsPolicy, Millicores,
+    Mode, Need, Outcome, Phase, Policy, Severity, Signal, SignalKind, SignalPhase, Subject, Usage,
+    VerdictKind,
 };
 use world::{World, acting, policy, secs};
 
@@ -25,6 +26,9 @@ enum Op {
     Repeat(usize),
     Load(f64, f64),
     Overload,
+    Throttled(usize),
+    Killed(usize),
+    Needs(u64, u64),
     Sicken(usize),
     Person(usize, u8),
     /// Every actuator works; these answers are lost for now.
@@ -47,6 +51,9 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0_usize..64).prop_map(Op::Repeat),
         6 => (0.0..900.0_f64, 0.0..0.6_f64).prop_map(|(load, throttled)| Op::Load(load, throttled)),
         1 => Just(Op::Overload),
+        1 => (0..NAMES.len()).prop_map(Op::Throttled),
+        1 => (0..NAMES.len()).prop_map(Op::Killed),
+        1 => (10_u64..400, 10_u64..400).prop_map(|(cpu, memory)| Op::Needs(cpu, memory)),
         1 => (0..NAMES.len()).prop_map(Op::Sicken),
         1 => (0..NAMES.len(), 0_u8..5).prop_map(|(name, kind)| Op::Person(name, kind)),
         5 => (0_u8..4).prop_map(|lose| Op::Work { lose }),
@@ -77,17 +84,58 @@ fn begin() -> Simulation {
     };
     let mut shy = policy(Some((1, 3)));
     shy.mode = Mode::Observe;
-    let world = World::new(config)
-        .with("a", "web-1", "web", policy(Some((2, 5))))
-        .with("a", "web-2", "web", policy(Some((2, 5))))
-        .with("b", "web-3", "web", policy(Some((2, 5))))
-        .with("b", "db-1", "db", policy(None))
+    config.resize.lower_every = secs(60);
+    let mut world = World::new(config)
+        .with("a", "web-1", "web", resizable(Some((2, 5))))
+        .with("a", "web-2", "web", resizable(Some((2, 5))))
+        .with("b", "web-3", "web", resizable(Some((2, 5))))
+        .with("b", "db-1", "db", resizable(None))
         .with("c", "api-1", "api", recreated)
-        .with("c", "shy-1", "shy", shy)
-        .leading();
+        .with("c", "shy-1", "shy", shy);
+    for record in world.nodes.values_mut().flatten() {
+        record.limits = Limits {
+            cpu: Some(Millicores(250)),
+            memory: Some(Bytes::from_mib(256)),
+        };
+    }
     Simulation {
-        world,
+        world: world.leading(),
         lost: Vec::new(),
+    }
+}
+
+fn resizable(scale: Option<(u32, u32)>) -> Policy {
+    Policy {
+        limits: Some(LimitsPolicy {
+            cpu: Some(LimitRange {
+                min: Millicores(100),
+                max: Millicores(500),
+            }),
+            memory: Some(LimitRange {
+                min: Bytes::from_mib(64),
+                max: Bytes::from_mib(512),
+            }),
+        }),
+        ..policy(scale)
+    }
+}
+
+/// What needs so much, by a week of history.
+fn needs(cpu: u64, memory_mib: u64) -> Usage {
+    Usage {
+        history: secs(7 * 86_400),
+        cpu: Need {
+            lower: Millicores(cpu),
+            target: Millicores(cpu),
+            upper: Millicores(cpu),
+            recent_peak: Millicores(cpu),
+        },
+        memory: Some(Need {
+            lower: Bytes::from_mib(memory_mib),
+            target: Bytes::from_mib(memory_mib),
+            upper: Bytes::from_mib(memory_mib),
+            recent_peak: Bytes::from_mib(memory_mib),
+        }),
     }
 }
 
@@ -132,6 +180,11 @@ impl Simulation {
                     Severity::Critical,
                 );
             }
+            Op::Throttled(name) => {
+                world.open(SignalKind::Throttling, NAMES[*name], Severity::Info);
+            }
+            Op::Killed(name) => world.happen(NAMES[*name], EventKind::OutOfMemory),
+            Op::Needs(cpu, memory) => world.usage = Some(needs(*cpu, *memory)),
             Op::Sicken(name) => {
                 world.container(NAMES[*name]).health = HealthState::Unhealthy;
                 world.tell_inventory();

@@ -2,7 +2,7 @@
 
 use kit::config::{HumanDuration, Invalid, Validate};
 use serde::{Deserialize, Serialize};
-use units::Mode;
+use units::{Bytes, Mode};
 
 const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -20,6 +20,8 @@ pub struct Config {
     pub heal: Heal,
     /// Section `[controller.scale]`.
     pub scale: Scale,
+    /// Section `[controller.resize]`.
+    pub resize: Resize,
     /// Section `[controller.budget]`.
     pub budget: Budget,
     /// Section `[controller.breaker]`.
@@ -80,6 +82,40 @@ pub struct Scale {
     pub verdict_within: HumanDuration,
 }
 
+/// Changing limits in place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Resize {
+    /// Share of its CPU limit that a container is to use where no label says less, 0.1 to 1.
+    pub headroom: f64,
+    /// A change of a limit by less than this share of it is not worth making, 0.01 to 0.5.
+    pub step_least: f64,
+    /// A CPU limit is raised to this many times itself at most in one step, 1.2 to 10.
+    pub raise_most: f64,
+    /// Use of CPU alone, without any sign that the limit is too low, calls for a higher one after this much history.
+    pub raise_history: HumanDuration,
+    /// An out-of-memory kill calls for a higher limit this long; at most 1 h.
+    pub oom_within: HumanDuration,
+    /// A memory limit that was too low is raised by this share of it, 0.1 to 1 …
+    pub oom_share: f64,
+    /// … and by so many bytes at least.
+    pub oom_least: Bytes,
+    /// No limit is lowered before a service was watched for this long.
+    pub lower_history: HumanDuration,
+    /// Least time between two lowerings of a service; at most 2 h.
+    pub lower_every: HumanDuration,
+    /// After a lowering that made things worse, and of memory after an out-of-memory kill, none for this long; at most 2 h.
+    pub lower_hold: HumanDuration,
+    /// A limit is lowered to this share of itself at the least in one step, 0.1 to 0.9.
+    pub lower_most: f64,
+    /// No memory limit is lowered to less than this many times what was in use in the last hour, 1.05 to 10.
+    pub memory_margin: f64,
+    /// A change that has not begun after this is given up.
+    pub deadline: HumanDuration,
+    /// A change is judged at the latest this long after it was done; at most 1 h.
+    pub verdict_within: HumanDuration,
+}
+
 /// How much may be done, all kinds of action together. One service has one plan at a time, always.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -131,6 +167,7 @@ impl Default for Config {
             people: People::default(),
             heal: Heal::default(),
             scale: Scale::default(),
+            resize: Resize::default(),
             budget: Budget::default(),
             breaker: Breaker::default(),
             ledger: Ledger::default(),
@@ -164,6 +201,7 @@ macro_rules! section {
 
 section!(Heal: durations [grace, deadline, confirm_after, backoff, backoff_reset, verdict_within] plain [hourly]);
 section!(Scale: durations [startup, down_window, down_hold, grace, deadline, verdict_within] plain [up_confirmations, tolerance, throttled]);
+section!(Resize: durations [raise_history, oom_within, lower_history, lower_every, lower_hold, deadline, verdict_within] plain [headroom, step_least, raise_most, oom_share, oom_least, lower_most, memory_margin]);
 section!(Budget: durations [] plain [node_concurrent, global_concurrent, service_hourly, global_hourly]);
 section!(Breaker: durations [window, hold, node_forgotten] plain [services_min, share]);
 section!(Ledger: durations [quarantine, backoff] plain [losses]);
@@ -185,6 +223,7 @@ impl Config {
             people_hold: self.people.hold.get(),
             heal: self.heal.core(),
             scale: self.scale.core(),
+            resize: self.resize.core(),
             budget: self.budget.core(),
             breaker: self.breaker.core(),
             ledger: self.ledger.core(),
@@ -202,7 +241,7 @@ impl Config {
         }
     }
 
-    fn durations(&self) -> [(&'static str, HumanDuration); 15] {
+    fn durations(&self) -> [(&'static str, HumanDuration); 22] {
         [
             ("telemetry_stale", self.telemetry_stale),
             ("heal.deadline", self.heal.deadline),
@@ -214,11 +253,56 @@ impl Config {
             ("scale.down_hold", self.scale.down_hold),
             ("scale.deadline", self.scale.deadline),
             ("scale.verdict_within", self.scale.verdict_within),
+            ("resize.raise_history", self.resize.raise_history),
+            ("resize.oom_within", self.resize.oom_within),
+            ("resize.lower_history", self.resize.lower_history),
+            ("resize.lower_every", self.resize.lower_every),
+            ("resize.lower_hold", self.resize.lower_hold),
+            ("resize.deadline", self.resize.deadline),
+            ("resize.verdict_within", self.resize.verdict_within),
             ("breaker.window", self.breaker.window),
             ("breaker.hold", self.breaker.hold),
             ("breaker.node_forgotten", self.breaker.node_forgotten),
             ("ledger.quarantine", self.ledger.quarantine),
             ("ledger.backoff", self.ledger.backoff),
+        ]
+    }
+}
+
+impl Config {
+    /// What is looked back on, with the hours that is remembered for.
+    fn looked_back(&self) -> [(&'static str, HumanDuration, u32); 11] {
+        [
+            ("scale.down_window", self.scale.down_window, 1),
+            ("scale.verdict_within", self.scale.verdict_within, 1),
+            ("heal.verdict_within", self.heal.verdict_within, 1),
+            ("heal.backoff_reset", self.heal.backoff_reset, 1),
+            ("scale.down_hold", self.scale.down_hold, 1),
+            ("resize.oom_within", self.resize.oom_within, 1),
+            ("resize.verdict_within", self.resize.verdict_within, 1),
+            ("resize.lower_every", self.resize.lower_every, 2),
+            ("resize.lower_hold", self.resize.lower_hold, 2),
+            ("ledger.quarantine", self.ledger.quarantine, 1),
+            ("people.hold", self.people.hold, 1),
+        ]
+    }
+
+    fn shares(&self) -> [(&'static str, f64, f64, f64); 9] {
+        [
+            ("scale.tolerance", self.scale.tolerance, 0.0, 0.5),
+            ("scale.throttled", self.scale.throttled, 0.01, 1.0),
+            ("resize.headroom", self.resize.headroom, 0.1, 1.0),
+            ("resize.step_least", self.resize.step_least, 0.01, 0.5),
+            ("resize.raise_most", self.resize.raise_most, 1.2, 10.0),
+            ("resize.oom_share", self.resize.oom_share, 0.1, 1.0),
+            ("resize.lower_most", self.resize.lower_most, 0.1, 0.9),
+            (
+                "resize.memory_margin",
+                self.resize.memory_margin,
+                1.05,
+                10.0,
+            ),
+            ("breaker.share", self.breaker.share, 0.01, 1.0),
         ]
     }
 }
@@ -235,31 +319,19 @@ impl Validate for Config {
                 );
             }
         }
-        for (key, duration) in [
-            ("scale.down_window", self.scale.down_window),
-            ("scale.verdict_within", self.scale.verdict_within),
-            ("heal.verdict_within", self.heal.verdict_within),
-            ("heal.backoff_reset", self.heal.backoff_reset),
-            ("scale.down_hold", self.scale.down_hold),
-            ("ledger.quarantine", self.ledger.quarantine),
-            ("people.hold", self.people.hold),
-        ] {
-            if duration.get() > hour {
+        for (key, duration, hours) in self.looked_back() {
+            if duration.get() > hour * hours {
                 problems.push(
                     Invalid::new(key, format!("{duration} is longer than is looked back"))
-                        .suggest("write 1h or less"),
+                        .suggest(format!("write {hours}h or less")),
                 );
             }
         }
-        for (key, share, low, high) in [
-            ("scale.tolerance", self.scale.tolerance, 0.0, 0.5),
-            ("scale.throttled", self.scale.throttled, 0.01, 1.0),
-            ("breaker.share", self.breaker.share, 0.01, 1.0),
-        ] {
+        for (key, share, low, high) in self.shares() {
             if !(low..=high).contains(&share) {
                 problems.push(
                     Invalid::new(key, format!("{share} is out of range"))
-                        .suggest(format!("write a share from {low} to {high}")),
+                        .suggest(format!("write a number from {low} to {high}")),
                 );
             }
         }

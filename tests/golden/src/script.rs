@@ -12,6 +12,7 @@
 //! | `load SERVICE MILLICORES [throttled=SHARE]` | from now on forecasts each second say so |
 //! | `done` / `fail` / `vanish` | the outcome of every command that has none, with its effect on the world |
 //! | `again` | every outcome so far is delivered once more |
+//! | `killed NAME` | the kernel killed a process in it for want of memory |
 //! | `person stops NAME` | the engine tells of a stop that is not ours |
 //! | `silent` | no heartbeats from now on |
 //! | `restart G` | the controller is killed; another reads the journal and leads under generation G |
@@ -23,8 +24,8 @@ use std::time::Duration;
 use control::{Config, Core, Effect, Event};
 use units::{
     Action, Command, Confidence, ContainerEvent, EventKind, Fingerprint, Forecast, ForecastPoint,
-    Generation, JournalEntry, LoadMetric, Millicores, Outcome, OutcomeResult, Ratio, ServiceId,
-    Severity, Signal, SignalId, SignalKind, SignalPhase, Subject, Timestamp,
+    Generation, JournalEntry, Limits, LoadMetric, Millicores, Outcome, OutcomeResult, Ratio,
+    ServiceId, Severity, Signal, SignalId, SignalKind, SignalPhase, Subject, Timestamp,
 };
 
 use crate::render;
@@ -115,6 +116,7 @@ impl Stage {
             }),
             "vanish" => self.outcomes(&OutcomeResult::Vanished),
             "again" => self.again(),
+            "killed" => self.container_event(rest[0], EventKind::OutOfMemory),
             "person" => self.container_event(
                 rest[1],
                 EventKind::Stopping {
@@ -262,24 +264,26 @@ impl Stage {
             self.now.as_millis()
         );
         for command in open {
+            let mut result = result.clone();
+            if let OutcomeResult::Succeeded { previous, .. } = &mut result {
+                *previous = self.carry_out(&command);
+            }
             let outcome = Outcome {
                 command: command.id.clone(),
                 plan: command.plan.clone(),
                 node: command.node.clone(),
                 began_at: self.now,
                 at: self.now,
-                result: result.clone(),
+                result,
                 traceparent: None,
             };
-            if matches!(result, OutcomeResult::Succeeded { .. }) {
-                self.carry_out(&command);
-            }
             self.outcomes.push(outcome.clone());
             self.event(Event::Outcome(Box::new(outcome)));
         }
     }
 
-    fn carry_out(&mut self, command: &Command) {
+    /// Does what it says; the limits of before, where it changes some.
+    fn carry_out(&mut self, command: &Command) -> Option<Limits> {
         match &command.action {
             Action::CreateReplica { template, name } => {
                 let template = self.world.name_of(template);
@@ -287,8 +291,12 @@ impl Stage {
                     .replica(&template, name.as_str(), &command.plan, self.now);
             }
             Action::RemoveReplica { name, .. } => self.world.remove(name.as_str()),
-            Action::Restart { .. } | Action::Recreate { .. } | Action::UpdateLimits { .. } => {}
+            Action::UpdateLimits { name, limits, .. } => {
+                return Some(self.world.limit(name.as_str(), limits));
+            }
+            Action::Restart { .. } | Action::Recreate { .. } => {}
         }
+        None
     }
 
     fn again(&mut self) {

@@ -18,7 +18,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Reads `NAME service=S [node=N] [mode=act] [heal] [scale=1..4] [cpu=250] [memory=96] [made] [state=S] [health=H] [obstacle]`.
+    /// Reads `NAME service=S [node=N] [mode=act] [heal] [scale=1..4] [limits=cpu=100m..1] [cpu=250] [memory=96] [made] [state=S] [health=H] [obstacle]`.
     pub(crate) fn container(&mut self, words: &[&str], now: Timestamp) {
         let (name, options) = words.split_first().expect("container NAME …");
         let options: BTreeMap<&str, &str> = options
@@ -26,7 +26,7 @@ impl World {
             .map(|word| word.split_once('=').unwrap_or((word, "true")))
             .collect();
         let mut labels = BTreeMap::new();
-        for key in ["mode", "heal", "scale", "scale.target"] {
+        for key in ["mode", "heal", "scale", "scale.target", "limits"] {
             if let Some(value) = options.get(key) {
                 labels.insert(format!("io.homeostat.{key}"), (*value).to_owned());
             }
@@ -71,6 +71,17 @@ impl World {
         let node = options.get("node").copied().unwrap_or("node-a");
         self.containers
             .insert((*name).to_owned(), (node.to_owned(), record));
+    }
+
+    /// Sets the limits that are named, and tells those of before.
+    pub(crate) fn limit(&mut self, name: &str, limits: &Limits) -> Limits {
+        let (_, record) = self.containers.get_mut(name).expect("it is there");
+        let before = record.limits;
+        record.limits = Limits {
+            cpu: limits.cpu.or(before.cpu),
+            memory: limits.memory.or(before.memory),
+        };
+        before
     }
 
     pub(crate) fn remove(&mut self, name: &str) {

@@ -2,6 +2,7 @@
 //! decisions are made from.
 
 mod heal;
+mod resize;
 mod scale;
 
 use serde::{Deserialize, Serialize};
@@ -67,6 +68,8 @@ pub(crate) fn why_not(state: &State, service: &ServiceId, now: Timestamp) -> Opt
     for kind in [ActionKind::Restart, ActionKind::Recreate] {
         reasons.extend(losing(state, service, kind, now));
     }
+    reasons.extend(resize::reasons(state, service, now));
+    reasons.extend(losing(state, service, ActionKind::UpdateLimits, now));
     reasons.extend(scale::reasons(state, service, now));
     for kind in [ActionKind::CreateReplica, ActionKind::RemoveReplica] {
         reasons.extend(losing(state, service, kind, now));

@@ -78,6 +78,10 @@ pub struct World {
     /// The actuators' ledger.
     pub done: BTreeMap<CommandId, Outcome>,
     pub heard: Generation,
+    /// What forecasts say is needed.
+    pub usage: Option<units::Usage>,
+    /// What every node says it has.
+    pub capacity_of_nodes: NodeCapacity,
 }
 
 impl World {
@@ -99,6 +103,8 @@ impl World {
             inventories: BTreeMap::new(),
             done: BTreeMap::new(),
             heard: Generation(0),
+            usage: None,
+            capacity_of_nodes: NodeCapacity::default(),
         }
     }
 
@@ -240,7 +246,7 @@ impl World {
             node: node.clone(),
             at: self.now,
             steady: None,
-            capacity: NodeCapacity::default(),
+            capacity: self.capacity_of_nodes,
             engine: EngineInfo::default(),
             containers: self.nodes[node].clone(),
         };
@@ -379,7 +385,7 @@ impl World {
             observed,
             recent_peak: observed,
             replicas,
-            replica_capacity: Millicores(250),
+            replica_capacity: self.capacity(&service).unwrap_or(Millicores(250)),
             throttled,
             method: "flat".to_owned(),
             points: [15, 30, 60]
@@ -392,11 +398,16 @@ impl World {
                 .to_vec(),
             startup_s: None,
             sizing,
-            usage: None,
+            usage: self.usage,
             service,
         };
         self.forecasts.push(forecast.clone());
         self.tell(Event::Forecast(Box::new(forecast)));
+    }
+
+    fn capacity(&self, service: &ServiceId) -> Option<Millicores> {
+        let mut all = self.nodes.values().flatten();
+        all.find(|record| record.service == *service)?.limits.cpu
     }
 
     /// A second of time with the same load, so many times.
@@ -465,7 +476,7 @@ impl World {
         else {
             return OutcomeResult::Vanished;
         };
-        let mut created = None;
+        let (mut created, mut previous) = (None, None);
         match &command.action {
             Action::Restart { .. } => {
                 containers[place].started_at = Some(now);
@@ -487,7 +498,13 @@ impl World {
                 }
                 created = Some(record.id.clone());
             }
-            Action::UpdateLimits { .. } => {}
+            Action::UpdateLimits { limits, .. } => {
+                let record = &mut containers[place];
+                let before = record.limits;
+                record.limits.cpu = limits.cpu.or(before.cpu);
+                record.limits.memory = limits.memory.or(before.memory);
+                previous = Some(before);
+            }
             Action::CreateReplica { template, name } => {
                 let mut record = containers[place].clone();
                 record.id = ContainerId::new(format!("id-{}", command.id));
@@ -506,10 +523,7 @@ impl World {
                 containers.remove(place);
             }
         }
-        OutcomeResult::Succeeded {
-            created,
-            previous: None,
-        }
+        OutcomeResult::Succeeded { created, previous }
     }
 
     pub fn entries(&self) -> impl Iterator<Item = &PlanEntry> {
