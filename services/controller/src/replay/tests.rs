@@ -11,9 +11,10 @@ use kit::config::HumanDuration;
 use proptest::prelude::*;
 use units::{
     Confidence, ContainerEvent, ContainerId, ContainerName, ContainerRecord, ContainerState,
-    EngineInfo, EventKind, Forecast, ForecastPoint, HealthState, Limits, LoadMetric, Millicores,
-    Mode, NodeCapacity, NodeId, NodeInventory, Phase, Policy, Ratio, ScalePolicy, ScaleTarget,
-    ServiceId, Severity, Signal, SignalId, SignalKind, SignalPhase, Subject, Timestamp,
+    EngineInfo, EventKind, Forecast, ForecastPoint, HealthState, LimitRange, Limits, LimitsPolicy,
+    LoadMetric, Millicores, Mode, NodeCapacity, NodeId, NodeInventory, Phase, Policy, Ratio,
+    ScalePolicy, ScaleTarget, ServiceId, Severity, Signal, SignalId, SignalKind, SignalPhase,
+    Subject, Timestamp,
 };
 use wire::{Json, Meta};
 
@@ -342,6 +343,45 @@ fn replicas_that_only_a_candidate_has_carry_the_recorded_load_and_cost() {
     let more = candidate.replica_hours - report.recorded.replica_hours;
     assert!((more * 3_600.0 - 495.0).abs() < 15.0, "{more}");
     assert_eq!(candidate.plans[0].verdict, Some(units::VerdictKind::Helped));
+}
+
+#[test]
+fn limits_that_only_a_candidate_raises_carry_the_recorded_load() {
+    let mut tape = Tape::default();
+    let mut web = container("web", "web-1");
+    web.limits.cpu = Some(Millicores(1_000));
+    web.policy.limits = Some(LimitsPolicy {
+        cpu: Some(LimitRange {
+            min: Millicores(100),
+            max: Millicores(4_000),
+        }),
+        memory: None,
+    });
+    for at_s in (0..600).step_by(5) {
+        let told = inventory(second(at_s), std::slice::from_ref(&web));
+        tape.put(second(at_s), &told);
+    }
+    for at_s in 0..600 {
+        let load = if at_s < 100 { 300.0 } else { 1_100.0 };
+        tape.put(second(at_s), &forecast(second(at_s), load));
+    }
+    let records = tape.sorted();
+    let report = replayed(&records, 0, &Config::default(), &acting());
+    let candidate = report.candidate.unwrap();
+    assert_eq!(
+        candidate.actions,
+        BTreeMap::from([("update_limits", 1)]),
+        "{:#?}",
+        candidate.plans
+    );
+    assert_eq!(candidate.plans[0].steps, ["set limits of web-1: CPU 1840m"]);
+    assert_eq!(candidate.plans[0].verdict, Some(units::VerdictKind::Helped));
+    assert!(report.recorded.over_capacity_seconds > 490.0);
+    assert!(
+        candidate.over_capacity_seconds < 20.0,
+        "{}",
+        candidate.over_capacity_seconds
+    );
 }
 
 #[test]

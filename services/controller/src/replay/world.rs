@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use units::{
-    Action, Check, ContainerId, ContainerRecord, ContainerState, Forecast, HealthState, NodeId,
-    NodeInventory, Plan, PlanId, Signal, SignalId, SignalPhase, Timestamp,
+    Action, Check, ContainerId, ContainerRecord, ContainerState, Forecast, HealthState, Limits,
+    Millicores, NodeId, NodeInventory, Plan, PlanId, ServiceId, Signal, SignalId, SignalPhase,
+    Timestamp,
 };
 
 use super::survey::Survey;
@@ -21,6 +22,8 @@ pub(super) struct World {
     kept: BTreeMap<NodeId, BTreeMap<ContainerId, ContainerRecord>>,
     /// Replicas that only this policy removed.
     removed: BTreeSet<ContainerId>,
+    /// Limits that only this policy set.
+    limits: BTreeMap<ContainerId, Limits>,
     /// Recorded plans that this policy made too.
     pub(super) shared: BTreeSet<PlanId>,
     /// Signals that go on in the recording and are over here.
@@ -74,6 +77,8 @@ impl World {
         {
             inventory.containers.extend(more.values().cloned());
         }
+        let containers = inventory.containers.iter_mut();
+        containers.for_each(|record| self.limit(record));
         inventory.containers.sort_by(|a, b| a.name.cmp(&b.name));
         inventory
     }
@@ -105,7 +110,41 @@ impl World {
         if here > there {
             forecast.throttled = 0.0;
         }
+        if let Some(capacity) = self.capacity(&forecast.service) {
+            if capacity > forecast.replica_capacity {
+                forecast.throttled = 0.0;
+            }
+            forecast.replica_capacity = capacity;
+        }
         forecast
+    }
+
+    /// What a replica of a service carries on average, where this policy set limits.
+    fn capacity(&self, service: &ServiceId) -> Option<Millicores> {
+        let told = self.told.values().flat_map(|node| node.containers.iter());
+        let made = self.made.values().flat_map(|held| held.values());
+        let all: Vec<&ContainerRecord> = told
+            .chain(made)
+            .filter(|it| it.service == *service && it.state == ContainerState::Running)
+            .collect();
+        let is_set = |record: &&ContainerRecord| self.limits.contains_key(&record.id);
+        let count = u64::try_from(all.len()).unwrap_or(u64::MAX);
+        if count == 0 || !all.iter().any(is_set) {
+            return None;
+        }
+        let sum = all.iter().map(|record| {
+            let set = self.limits.get(&record.id).and_then(|limits| limits.cpu);
+            set.or(record.limits.cpu).unwrap_or(Millicores::CORE).0
+        });
+        Some(Millicores(sum.sum::<u64>() / count))
+    }
+
+    /// Gives a container the limits that this policy set.
+    fn limit(&self, record: &mut ContainerRecord) {
+        if let Some(set) = self.limits.get(&record.id) {
+            record.limits.cpu = set.cpu.or(record.limits.cpu);
+            record.limits.memory = set.memory.or(record.limits.memory);
+        }
     }
 
     /// The container that a step of this plan makes, when it is one that makes one.
@@ -130,6 +169,7 @@ impl World {
                 Action::CreateReplica { template, name } => {
                     let found = self.find(&step.node, template).cloned();
                     if let (Some(mut record), Some(id)) = (found, World::created(plan, index)) {
+                        self.limit(&mut record);
                         record.replica_of = Some(std::mem::replace(&mut record.id, id.clone()));
                         record.name = name.clone();
                         record.state = ContainerState::Running;
@@ -145,7 +185,14 @@ impl World {
                     }
                 }
                 Action::RemoveReplica { container, .. } => self.remove(container),
-                Action::Restart { .. } | Action::Recreate { .. } | Action::UpdateLimits { .. } => {}
+                Action::UpdateLimits {
+                    container, limits, ..
+                } => {
+                    let set = self.limits.entry(container.clone()).or_default();
+                    set.cpu = limits.cpu.or(set.cpu);
+                    set.memory = limits.memory.or(set.memory);
+                }
+                Action::Restart { .. } | Action::Recreate { .. } => {}
             }
         }
         let over = match &plan.expected.check {
