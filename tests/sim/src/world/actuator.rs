@@ -140,15 +140,32 @@ fn guard(action: &Action, container: &Container) -> Result<(), OutcomeResult> {
     let allowed = match action {
         Action::Restart { .. } => container.policy.heal,
         Action::Recreate { .. } => container.policy.recreate,
-        Action::UpdateLimits { .. }
-        | Action::CreateReplica { .. }
-        | Action::RemoveReplica { .. } => container.policy.scale.is_some(),
+        Action::UpdateLimits { limits, .. } => {
+            let allowed = container.policy.limits;
+            let cpu = allowed.and_then(|it| it.cpu);
+            let memory = allowed.and_then(|it| it.memory);
+            limits
+                .cpu
+                .is_none_or(|it| cpu.is_some_and(|range| range.contains(it)))
+                && limits
+                    .memory
+                    .is_none_or(|it| memory.is_some_and(|range| range.contains(it)))
+        }
+        Action::CreateReplica { .. } | Action::RemoveReplica { .. } => {
+            container.policy.scale.is_some()
+        }
     };
     if container.policy.mode != Mode::Act || !allowed {
         return no(Refusal::NotOptedIn, "its labels do not allow it");
     }
     if container.state == ContainerState::Paused {
         return no(Refusal::NotOptedIn, "it is paused by a person");
+    }
+    if let Action::UpdateLimits { limits, .. } = action
+        && let (Some(limit), Some(held)) = (limits.memory, container.held())
+        && limit < held
+    {
+        return no(Refusal::BelowUse, "it holds more than that");
     }
     Ok(())
 }

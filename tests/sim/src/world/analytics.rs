@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use forecast::{Forecaster, Load};
+use forecast::{Forecaster, Load, UsageTracker};
 use units::{
     Confidence, ContainerId, ContainerState, HealthState, Millicores, Ratio, ScalePolicy,
     ScaleTarget, Severity, Signal, SignalId, SignalKind, SignalPhase, Sizing, Subject, Timestamp,
@@ -22,6 +22,7 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// A node silent for this long is missed.
 const MISSED_AFTER: Duration = Duration::from_secs(15);
 const CRASHES: usize = 3;
+const DAYS: Duration = Duration::from_secs(2 * 24 * 3_600);
 /// Use of capacity, and time spent waiting for it, from which a service is overloaded.
 const OVERLOADED: f64 = 0.9;
 const THROTTLED: f64 = 0.2;
@@ -35,7 +36,7 @@ pub(super) struct Analytics {
     /// A container it takes for hung although it works, until then.
     pub(super) mistaken: Option<(ContainerId, Timestamp)>,
     watches: BTreeMap<Key, Watch>,
-    forecasters: BTreeMap<usize, Forecaster>,
+    forecasters: BTreeMap<usize, (Forecaster, UsageTracker)>,
 }
 
 #[derive(Debug, Default)]
@@ -234,6 +235,7 @@ impl World {
             return;
         }
         let now = self.now;
+        let (mut busiest, mut fullest) = (0.0_f64, None);
         let mut load = Load {
             at: Timestamp::EPOCH,
             cpu_millicores: 0.0,
@@ -249,6 +251,8 @@ impl World {
                     load.replicas += 1;
                     load.replica_capacity = container.limits.cpu.unwrap_or(Millicores::CORE);
                     load.throttled = load.throttled.max(container.throttled);
+                    busiest = busiest.max(container.use_millicores);
+                    fullest = fullest.max(container.held());
                 }
             }
         }
@@ -258,8 +262,10 @@ impl World {
         let service = self.services[of].id.clone();
         let carries = f64::from(load.replicas) * load.replica_capacity.0 as f64;
         let over = load.cpu_millicores > carries * OVERLOADED || load.throttled > THROTTLED;
-        let forecaster = self.analytics.forecasters.entry(of).or_default();
+        let (forecaster, tracker) = self.analytics.forecasters.entry(of).or_default();
         let forecast = forecaster.observe(&service, &load);
+        let held = fullest.map(|held: units::Bytes| held.0 as f64);
+        let usage = watched_for_days(tracker.observe(load.at, busiest, held));
         // Codecs need not keep the last bit of a number, and readers all read the same.
         let forecast = units::Forecast {
             observed: forecast.observed.round(),
@@ -268,6 +274,7 @@ impl World {
             points: forecast.points.into_iter().map(rounded).collect(),
             startup_s: u32::try_from(self.services[of].startup.as_secs() + 1).ok(),
             sizing: sized(self.services[of].scale, &load),
+            usage: Some(usage),
             ..forecast
         };
         self.send(Topic::Forecasts, &forecast, None, Author::Role);
@@ -302,6 +309,16 @@ fn sized(scale: Option<ScalePolicy>, load: &Load) -> Option<Sizing> {
         slo,
         broken: Ratio::saturating(0.0),
     })
+}
+
+/// A seed lasts an hour, and limits are lowered after a day of history: what is seen here counts as if it had been so for days.
+fn watched_for_days(mut usage: units::Usage) -> units::Usage {
+    usage.history += DAYS;
+    usage.cpu.upper = usage.cpu.target.max(usage.cpu.recent_peak);
+    if let Some(memory) = &mut usage.memory {
+        memory.upper = memory.target.max(memory.recent_peak);
+    }
+    usage
 }
 
 fn rounded(point: units::ForecastPoint) -> units::ForecastPoint {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use units::{
-    CommandId, ContainerId, ContainerName, ContainerRecord, ContainerSpec, ContainerState,
+    Bytes, CommandId, ContainerId, ContainerName, ContainerRecord, ContainerSpec, ContainerState,
     EventKind, HealthState, Image, Limits, Millicores, PlanId, Policy, ServiceId, Timestamp,
 };
 
@@ -140,6 +140,23 @@ impl Container {
     /// What its limit allows.
     pub(super) fn capacity(&self) -> f64 {
         self.limits.cpu.unwrap_or(Millicores::CORE).0 as f64
+    }
+
+    /// The memory it holds, where it has a limit.
+    pub(super) fn held(&self) -> Option<Bytes> {
+        let limit = self.limits.memory?;
+        Some(Bytes((limit.0 as f64 * self.memory) as u64))
+    }
+
+    /// Its engine changes its limits; it holds what it held.
+    pub(super) fn resize(&mut self, limits: &Limits) -> Limits {
+        let before = self.limits;
+        self.limits.cpu = limits.cpu.or(before.cpu);
+        self.limits.memory = limits.memory.or(before.memory);
+        if let (Some(from), Some(to)) = (before.memory, self.limits.memory) {
+            self.memory *= from.0 as f64 / to.0.max(1) as f64;
+        }
+        before
     }
 
     /// Its process begins. `clock` is its node's.

@@ -158,9 +158,7 @@ impl World {
                 let Some(container) = self.nodes[at].containers.get_mut(&target) else {
                     return OutcomeResult::Vanished;
                 };
-                let previous = container.limits;
-                container.limits.cpu = limits.cpu.or(previous.cpu);
-                container.limits.memory = limits.memory.or(previous.memory);
+                let previous = container.resize(limits);
                 self.tell(at, &target, EventKind::Updated, Author::Role);
                 OutcomeResult::Succeeded {
                     created: None,

@@ -16,6 +16,7 @@ mod controller;
 mod dice;
 mod engine;
 mod faults;
+mod limits;
 mod log;
 mod many;
 mod node;

@@ -10,6 +10,7 @@ use units::{
 };
 
 use super::World;
+use super::limits::are_within;
 use super::options::{Broken, Flaw, Invariant};
 use super::view::Touch;
 
@@ -427,7 +428,8 @@ impl World {
             Action::Restart { .. } => policy.heal,
             Action::Recreate { .. } => policy.recreate,
             Action::RemoveReplica { .. } => policy.scale.is_some() && container.made_by.is_some(),
-            Action::UpdateLimits { .. } | Action::CreateReplica { .. } => policy.scale.is_some(),
+            Action::UpdateLimits { limits, .. } => are_within(limits, policy),
+            Action::CreateReplica { .. } => policy.scale.is_some(),
         };
         let willing = policy.mode == Mode::Act && allowed;
         if willing && container.state != units::ContainerState::Paused {
@@ -444,6 +446,7 @@ impl World {
         let mut found = Vec::new();
         let known_at = command.issued_at - UNKNOWABLE;
         let target = command.action.target();
+        found.extend(self.against_use(at, command));
         let Some(scale) = self.nodes[at]
             .containers
             .get(target)

@@ -3,20 +3,23 @@
 use std::time::Duration;
 
 use units::{
-    ContainerName, ContainerState, HealthState, Limits, Millicores, Mode, NodeId, Policy, Ratio,
-    ScalePolicy, ScaleTarget, ServiceId, Timestamp,
+    Bytes, ContainerName, ContainerState, HealthState, LimitRange, Limits, LimitsPolicy,
+    Millicores, Mode, NodeId, Policy, Ratio, ScalePolicy, ScaleTarget, ServiceId, Timestamp,
 };
 
 use super::container::{Checked, Container};
 use super::dice::Dice;
 use super::node::Node;
 
-/// A service: what its containers have in common.
+/// The memory limit of every container at first.
+const MEMORY: Bytes = Bytes::from_mib(256);
+
 /// The share of their CPU that replicas are to be used by.
 const TARGET: f64 = 0.7;
 /// The share of seconds that may see a backlog.
 const PROMISE: f64 = 0.001;
 
+/// A service: what its containers have in common.
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) id: ServiceId,
@@ -58,6 +61,7 @@ const RECREATES: f64 = 0.5;
 /// The hosts, their containers and the services of a seed.
 pub(super) fn set(seed: u64, now: Timestamp) -> (Vec<Node>, Vec<Service>) {
     let mut dice = Dice::new(seed, "scene");
+    let mut limit_dice = Dice::new(seed, "limits");
     let mut nodes: Vec<Node> = (0..2 + dice.below(4))
         .map(|number| {
             let cores = 4_000.0 + 1_000.0 * dice.below(9) as f64;
@@ -67,7 +71,10 @@ pub(super) fn set(seed: u64, now: Timestamp) -> (Vec<Node>, Vec<Service>) {
     let mut services = Vec::new();
     for number in 0..3 + dice.below(5) {
         let replicas = 1 + dice.below(4) as u32;
-        let policy = policy(&mut dice, replicas, target(number));
+        let policy = Policy {
+            limits: limits(&mut limit_dice),
+            ..policy(&mut dice, replicas, target(number))
+        };
         let service = Service {
             id: ServiceId::new(format!("service-{number}")),
             startup: dice.millis(500, 40_000),
@@ -118,6 +125,23 @@ fn policy(dice: &mut Dice, replicas: u32, target: ScaleTarget) -> Policy {
     }
 }
 
+/// Every other service lets its limits be changed.
+fn limits(dice: &mut Dice) -> Option<LimitsPolicy> {
+    let cpu = LimitRange {
+        min: Millicores(100),
+        max: Millicores(500 * (1 + dice.below(4) as u64)),
+    };
+    let memory = LimitRange {
+        min: Bytes::from_mib(64),
+        max: Bytes::from_mib(1_024),
+    };
+    let policy = LimitsPolicy {
+        cpu: dice.chance(0.8).then_some(cpu),
+        memory: dice.chance(0.8).then_some(memory),
+    };
+    dice.chance(0.5).then_some(policy)
+}
+
 fn container(
     node: &mut Node,
     service: &Service,
@@ -144,7 +168,7 @@ fn container(
         exit_code: None,
         limits: Limits {
             cpu: Some(service.cpu),
-            memory: None,
+            memory: Some(MEMORY),
         },
         replica_of: None,
         made_by: None,
