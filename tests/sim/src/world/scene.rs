@@ -116,7 +116,7 @@ fn policy(dice: &mut Dice, replicas: u32, target: ScaleTarget) -> Policy {
     let policy = Policy {
         mode: dice.weighed(&modes).unwrap_or_default(),
         heal: dice.chance(0.85),
-        scale: dice.chance(0.6).then(|| ScalePolicy { min, max, target }),
+        scale: dice.chance(0.6).then_some(ScalePolicy { min, max, target }),
         ..Policy::default()
     };
     Policy {
