@@ -17,16 +17,7 @@ pub(crate) fn check(auditor: &Auditor, plan: &Plan, found: &mut Vec<Violation>) 
     let mut added = 0_u32;
     for step in &plan.steps {
         let name = step.action.name();
-        let taken = match &step.action {
-            Action::CreateReplica { name, .. } => auditor
-                .node(&step.node)
-                .is_some_and(|node| node.containers.iter().any(|record| record.name == *name)),
-            Action::Restart { .. }
-            | Action::Recreate { .. }
-            | Action::UpdateLimits { .. }
-            | Action::RemoveReplica { .. } => false,
-        };
-        if taken || !named.insert(name) {
+        if is_taken(auditor, step) || !named.insert(name) {
             found.push(Violation::Twice {
                 container: name.clone(),
             });
@@ -81,6 +72,19 @@ pub(crate) fn check(auditor: &Auditor, plan: &Plan, found: &mut Vec<Violation>) 
         });
     }
     range(auditor, plan, added, &removed, found);
+}
+
+/// The name a new replica is to get is that of another container there.
+fn is_taken(auditor: &Auditor, step: &Step) -> bool {
+    match &step.action {
+        Action::CreateReplica { name, .. } => auditor
+            .node(&step.node)
+            .is_some_and(|node| node.containers.iter().any(|record| record.name == *name)),
+        Action::Restart { .. }
+        | Action::Recreate { .. }
+        | Action::UpdateLimits { .. }
+        | Action::RemoveReplica { .. } => false,
+    }
 }
 
 fn record<'a>(auditor: &'a Auditor, plan: &Plan, step: &Step) -> Option<&'a ContainerRecord> {
