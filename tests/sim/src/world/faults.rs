@@ -16,7 +16,7 @@ const APART_S: (u64, u64) = (5, 75);
 /// Of this share of illnesses a restart is no cure.
 const STUBBORN: f64 = 0.2;
 /// Of this share of records the acknowledgement is lost, so that they are written once more.
-const ECHOES: f64 = 0.02;
+pub(super) const ECHOES: f64 = 0.02;
 const ECHOES_IN_A_STORM: f64 = 0.4;
 /// This share of decisions is not written before the leader stands still, where it is leaders that are looked at.
 const STALLS: f64 = 0.3;
@@ -396,106 +396,6 @@ impl World {
         let wait = self.dice.faults.secs(3, 25);
         self.agenda
             .note(self.now + wait, Happening::Deploy(of, turn + 1));
-    }
-
-    /// A fault ends.
-    pub(super) fn over(&mut self, fault: Lasting) {
-        self.note(|_| format!("over: {fault:?}"));
-        match fault {
-            Lasting::Ill(at, id) => {
-                if let Some(container) = self.nodes[at].containers.get_mut(&id) {
-                    container.ill = None;
-                }
-            }
-            Lasting::CutOff(at) => self.reconnect(at),
-            Lasting::Dead(at) => self.boot(at),
-            Lasting::Skewed(at) => self.nodes[at].clock_off_ms = 0,
-            Lasting::Engine(at) => self.nodes[at].mood = Mood::default(),
-            Lasting::Paused(at, id) => {
-                let paused = self.nodes[at].containers.get_mut(&id);
-                if let Some(container) = paused
-                    && container.state == ContainerState::Paused
-                {
-                    container.state = ContainerState::Running;
-                    container.note_serving(self.now);
-                    self.tell(at, &id, EventKind::Unpaused, Author::Person);
-                    self.say_inventory(at);
-                }
-            }
-            Lasting::Stopped(at, id) => {
-                let node = &mut self.nodes[at];
-                let stopped = node.containers.get_mut(&id);
-                if let (true, Some(container)) = (node.up, stopped)
-                    && container.state == ContainerState::Exited
-                {
-                    container.wanted = true;
-                    self.start_container(at, &id, Author::Person);
-                    self.say_inventory(at);
-                }
-            }
-            Lasting::Stolen(at) => self.nodes[at].stolen = 0.0,
-            Lasting::BadImage(of) => {
-                let service = &mut self.services[of];
-                if service.bad_image.take().is_some() {
-                    service.image += 1;
-                    self.agenda.note(self.now, Happening::Deploy(of, 0));
-                }
-            }
-            Lasting::SlowLog => self.log_slow = 1,
-            Lasting::Echoes => self.echoes = ECHOES,
-        }
-    }
-
-    /// No more faults: what was broken works again, and what only people can mend they mend. What a restart cures is left.
-    pub(super) fn calm_down(&mut self) {
-        self.calm = true;
-        self.log_slow = 1;
-        self.echoes = ECHOES;
-        self.analytics.mistaken = None;
-        self.analytics.away_until = Timestamp::EPOCH;
-        for at in 0..self.nodes.len() {
-            self.boot(at);
-            self.reconnect(at);
-            let node = &mut self.nodes[at];
-            (node.clock_off_ms, node.stolen, node.mood) = (0, 0.0, Mood::default());
-            self.agenda
-                .note(self.now + Duration::from_secs(3), Happening::Actuator(at));
-            let ids: Vec<ContainerId> = self.nodes[at].containers.keys().cloned().collect();
-            for id in ids {
-                self.tend(at, id);
-            }
-        }
-        if self.leader().is_none() {
-            self.agenda.note(self.now, Happening::Claim);
-        }
-        for service in &mut self.services {
-            service.bad_image = None;
-            service.demand = service.least() * 0.5;
-        }
-    }
-
-    fn tend(&mut self, at: usize, id: ContainerId) {
-        let Some(container) = self.nodes[at].containers.get_mut(&id) else {
-            return;
-        };
-        let healed = container.policy.heal && container.policy.mode == units::Mode::Act;
-        let curable = matches!(
-            container.ill,
-            Some((Ill::Hung | Ill::Failing | Ill::Leaking(_), Cure::Restart))
-        );
-        if !(healed && curable) {
-            container.ill = None;
-        }
-        let left = container.state == ContainerState::Exited && container.made_by.is_some();
-        if container.state == ContainerState::Paused {
-            self.over(Lasting::Paused(at, id));
-        } else if left {
-            // A replica that was only stopped when it should have been removed: people clear it away.
-            self.tell(at, &id, EventKind::Removed, Author::Person);
-            self.nodes[at].containers.remove(&id);
-        } else {
-            self.over(Lasting::Stopped(at, id));
-        }
     }
 
     /// A record is written again.

@@ -11,6 +11,7 @@
 mod actuator;
 mod agenda;
 mod analytics;
+mod calm;
 mod container;
 mod controller;
 mod dice;

@@ -1,0 +1,130 @@
+//! What an engine is asked, held against what the design promises.
+
+use units::{Action, Command, Mode, Timestamp};
+
+use super::UNKNOWABLE;
+use crate::world::World;
+use crate::world::limits::are_within;
+use crate::world::options::{Flaw, Invariant};
+
+impl World {
+    /// An engine is about to be asked for something.
+    pub(in crate::world) fn judge_begin(&mut self, at: usize, command: &Command, clock: Timestamp) {
+        let now = self.now;
+        let id = &command.id;
+        self.note(|_| format!("begins {id} of generation {}", command.generation));
+        self.oracle.commands += 1;
+        let mut found: Vec<(Invariant, String)> = Vec::new();
+        if !self.oracle.begun.insert(id.clone()) {
+            found.push((Invariant::Once, format!("{id} is carried out twice")));
+        }
+        if clock > command.deadline {
+            let late = clock.since(command.deadline).as_secs();
+            found.push((
+                Invariant::Once,
+                format!("{id} begins {late} s past its deadline"),
+            ));
+        }
+        if command.generation < self.oracle.heard[at] {
+            let newest = self.oracle.heard[at];
+            let what = format!(
+                "{id} of generation {} runs after {newest}",
+                command.generation
+            );
+            found.push((Invariant::Once, what));
+        }
+        match self.oracle.plans.get(&command.plan) {
+            Some(known) if !known.entry.plan.cause.reason.is_empty() => {}
+            Some(_) => found.push((Invariant::Journaled, format!("{id} has no cause"))),
+            None => found.push((
+                Invariant::Journaled,
+                format!("{id} was not journaled before"),
+            )),
+        }
+        found.extend(self.against_labels(at, command));
+        found.extend(self.against_promises(at, command));
+        for (invariant, what) in found {
+            self.oracle.breaks(invariant, now, what);
+        }
+        let target = (command.service.clone(), command.action.target().clone());
+        self.oracle.running.insert(id.clone(), target);
+    }
+
+    fn against_labels(&self, at: usize, command: &Command) -> Option<(Invariant, String)> {
+        let container = self.nodes[at].containers.get(command.action.target())?;
+        let policy = &container.policy;
+        let allowed = match &command.action {
+            Action::Restart { .. } => policy.heal,
+            Action::Recreate { .. } => policy.recreate,
+            Action::RemoveReplica { .. } => policy.scale.is_some() && container.made_by.is_some(),
+            Action::UpdateLimits { limits, .. } => are_within(limits, policy),
+            Action::CreateReplica { .. } => policy.scale.is_some(),
+        };
+        let willing = policy.mode == Mode::Act && allowed;
+        if willing && container.state != units::ContainerState::Paused {
+            return None;
+        }
+        let what = format!(
+            "{} touches {}, which did not opt in or is paused",
+            command.id, container.name
+        );
+        Some((Invariant::OptIn, what))
+    }
+
+    fn against_promises(&self, at: usize, command: &Command) -> Vec<(Invariant, String)> {
+        let mut found = Vec::new();
+        let known_at = command.issued_at - UNKNOWABLE;
+        let target = command.action.target();
+        found.extend(self.against_use(at, command));
+        let Some(scale) = self.nodes[at]
+            .containers
+            .get(target)
+            .and_then(|it| it.policy.scale)
+        else {
+            return found;
+        };
+        let all = || {
+            let containers = self.nodes.iter().flat_map(|node| node.containers.values());
+            containers.filter(|it| self.services[it.service].id == command.service)
+        };
+        match &command.action {
+            Action::RemoveReplica { .. } => {
+                let left = all()
+                    .filter(|it| it.id != *target)
+                    .filter(|it| it.ceased_at.is_none_or(|ceased| ceased >= known_at));
+                let taken = self.taken.iter().filter(|(service, ceased)| {
+                    self.services[*service].id == command.service && *ceased >= known_at
+                });
+                let left = left.count() + taken.count();
+                let gone = all().find(|it| it.id == *target);
+                if left < scale.min as usize && gone.is_some_and(|it| it.serves()) {
+                    let what = format!(
+                        "{} leaves {left} that serve, {} are promised",
+                        command.id, scale.min
+                    );
+                    found.push((Invariant::Capacity, what));
+                }
+            }
+            Action::CreateReplica { .. } => {
+                let there = all()
+                    .filter(|it| it.counts() && it.counts_since < known_at)
+                    .count();
+                if there >= scale.max as usize && !self.options.has(Flaw::JournalsNothing) {
+                    let what = format!("{} adds to {there}, {} are allowed", command.id, scale.max);
+                    found.push((Invariant::Capacity, what));
+                }
+            }
+            Action::Restart { .. } | Action::Recreate { .. } | Action::UpdateLimits { .. } => {}
+        }
+        let mut down = self.oracle.running.values();
+        if matches!(
+            command.action,
+            Action::Restart { .. } | Action::Recreate { .. } | Action::RemoveReplica { .. }
+        ) && down.any(|(service, other)| *service == command.service && other != target)
+        {
+            let what = format!("{} takes a second replica down at once", command.id);
+            found.push((Invariant::Capacity, what));
+        }
+        found
+    }
+}
