@@ -17,6 +17,8 @@ const PACE_OVER: Duration = Duration::from_secs(6);
 const DRIFT_PARTS: u32 = 1_000;
 /// A clock is taken to be off by as much as it was this long ago at most: it may have been set since.
 const ERROR_HOLDS: Duration = Duration::from_secs(10);
+/// Words that all waited as long for this long did not wait: the steady clock they are told by stood still.
+const STOOD_AFTER: Duration = Duration::from_secs(60);
 /// A clock that is further ahead of this side's than this is known to be off by looking at it alone.
 const AHEAD_PLAY: Duration = Duration::from_secs(5);
 
@@ -361,6 +363,14 @@ struct Pace {
     there: Steady,
     here: Timestamp,
     standing: Standing,
+    late: Option<Late>,
+}
+
+/// Tells that have all waited as long, by the steady clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Late {
+    since: Timestamp,
+    waited: Duration,
 }
 
 /// What is known of the tell a pace is taken from.
@@ -390,6 +400,7 @@ fn heard_at(
         there: steady,
         here: now,
         standing: Standing::Open,
+        late: None,
     };
     let Some(pace) = pace.filter(|pace| steady > pace.there) else {
         return (said_at, Some(anew));
@@ -404,7 +415,18 @@ fn heard_at(
     }
     let waited = here.saturating_sub(there + drift);
     if waited > DELIVERY_PLAY {
-        return (now - waited, Some(pace));
+        let late = pace
+            .late
+            .filter(|late| late.waited.abs_diff(waited) <= DELIVERY_PLAY);
+        let late = late.unwrap_or(Late { since: now, waited });
+        let off = inventory.at.since(now).max(now.since(inventory.at));
+        // What waited is read faster than it was made, and is over soon. A clock that stood still, as that of a machine that was halted
+        // does, leaves every word as late as the one before; the time of day tells which it is.
+        if now.since(late.since) >= STOOD_AFTER && off <= DELIVERY_PLAY {
+            return (said_at, Some(anew));
+        }
+        let late = Some(late);
+        return (now - waited, Some(Pace { late, ..pace }));
     }
     if !is_proven && there <= PACE_OVER {
         let standing = match there > DELIVERY_PLAY {
@@ -415,7 +437,13 @@ fn heard_at(
     }
     let kept = if here <= there + drift { anew } else { pace };
     let standing = Standing::Proven;
-    (now, Some(Pace { standing, ..kept }))
+    let late = None;
+    let pace = Pace {
+        standing,
+        late,
+        ..kept
+    };
+    (now, Some(pace))
 }
 
 #[cfg(test)]
@@ -525,6 +553,41 @@ mod tests {
             fleet.apply(tell, second(step * 5));
             assert!(step < 3 || silent(&fleet, second(step * 5)) == 0, "{step}");
         }
+    }
+
+    /// Speaks each five seconds of this time by a steady clock that is so far behind, and a time of day that is.
+    fn speak(fleet: &mut Fleet, seconds: std::ops::Range<i64>, stood_s: i64, behind_s: i64) {
+        for at_s in seconds.step_by(5) {
+            let steady_s = u64::try_from(500 + at_s - stood_s).unwrap();
+            let tell = inventory(second(at_s - behind_s), Some(steady_s));
+            fleet.apply(tell, second(at_s));
+        }
+    }
+
+    #[test]
+    fn a_machine_that_was_halted_is_heard_again_a_minute_later() {
+        let mut fleet = Fleet::default();
+        fleet.caught_up(second(0));
+        speak(&mut fleet, 0..60, 0, 0);
+        // Seven minutes of nothing, of which its steady clock knows nothing.
+        speak(&mut fleet, 475..535, 415, 0);
+        assert_eq!(
+            silent(&fleet, second(531)),
+            1,
+            "it may be words that waited"
+        );
+        speak(&mut fleet, 535..560, 415, 0);
+        assert_eq!(silent(&fleet, second(556)), 0);
+        assert_eq!(certainty(&fleet), Certainty::Sure);
+    }
+
+    #[test]
+    fn words_that_come_late_by_both_clocks_are_late_however_long_they_do() {
+        let mut fleet = Fleet::default();
+        fleet.caught_up(second(0));
+        speak(&mut fleet, 0..60, 0, 0);
+        speak(&mut fleet, 475..1_475, 415, 415);
+        assert_eq!(silent(&fleet, second(1_471)), 1);
     }
 
     #[test]

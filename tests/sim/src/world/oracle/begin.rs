@@ -4,6 +4,7 @@ use units::{Action, Command, Mode, Timestamp};
 
 use super::UNKNOWABLE;
 use crate::world::World;
+use crate::world::container::Container;
 use crate::world::limits::are_within;
 use crate::world::options::{Flaw, Invariant};
 
@@ -97,7 +98,8 @@ impl World {
                 });
                 let left = left.count() + taken.count();
                 let gone = all().find(|it| it.id == *target);
-                if left < scale.min as usize && gone.is_some_and(|it| it.serves()) {
+                let known = |it: &Container| it.serves() && it.ready_at < known_at;
+                if left < scale.min as usize && gone.is_some_and(known) {
                     let what = format!(
                         "{} leaves {left} that serve, {} are promised",
                         command.id, scale.min
