@@ -228,12 +228,7 @@ impl Engine {
             force: true,
             link: false,
         };
-        self.call(WRITE_WITHIN, |docker| async move {
-            docker
-                .remove_container(container.as_str(), Some(options))
-                .await
-        })
-        .await
+        self.remove_as(container, options).await
     }
 
     /// Removes it and none of its volumes, running or not.
@@ -246,6 +241,14 @@ impl Engine {
             force: true,
             link: false,
         };
+        self.remove_as(container, options).await
+    }
+
+    async fn remove_as(
+        &self,
+        container: &ContainerId,
+        options: RemoveContainerOptions,
+    ) -> Result<(), EngineError> {
         self.call(WRITE_WITHIN, |docker| async move {
             docker
                 .remove_container(container.as_str(), Some(options))

@@ -78,6 +78,12 @@ fn cut_off(state: &State, service: &ServiceId, now: Timestamp) -> Vec<Reason> {
 
 type Held = (ActionKind, String, Option<Timestamp>);
 
+/// The kinds of these signals, for people.
+fn named(signals: &[&units::Signal]) -> String {
+    let kinds: Vec<&str> = signals.iter().map(|signal| signal.kind.as_str()).collect();
+    kinds.join(" and ")
+}
+
 fn about(
     state: &State,
     service: &ServiceId,
@@ -85,8 +91,7 @@ fn about(
     signals: &[&units::Signal],
     now: Timestamp,
 ) -> Option<Held> {
-    let kinds: Vec<&str> = signals.iter().map(|signal| signal.kind.as_str()).collect();
-    let kinds = kinds.join(" and ");
+    let kinds = named(signals);
     let restart = ActionKind::Restart;
     let for_good = |text: &str| Some((restart, format!("{kinds}: {text}"), None));
     let looping: Vec<&units::Signal> = signals
@@ -133,8 +138,7 @@ fn further(
     signals: &[&units::Signal],
     now: Timestamp,
 ) -> Option<Held> {
-    let kinds: Vec<&str> = signals.iter().map(|signal| signal.kind.as_str()).collect();
-    let kinds = kinds.join(" and ");
+    let kinds = named(signals);
     let action = ActionKind::Recreate;
     match escalate::rung(state, service, replica, signals, now) {
         Rung::Restart => None,
