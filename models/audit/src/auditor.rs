@@ -88,6 +88,7 @@ impl Auditor {
                 self.approvals
                     .insert(approval.plan.clone(), approval.clone());
             }
+            JournalEntry::Update(_) => {}
         }
     }
 

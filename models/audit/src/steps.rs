@@ -52,6 +52,9 @@ pub(crate) fn check(auditor: &Auditor, plan: &Plan, found: &mut Vec<Violation>) 
                 added += 1;
                 running(record, found);
             }
+            // It touches nothing that runs.
+            Action::PullImage { .. } => {}
+            Action::Stop { .. } => removed.push(record),
             Action::RemoveReplica { .. } => {
                 removed.push(record);
                 if record.state == ContainerState::Paused {
@@ -83,7 +86,9 @@ fn is_taken(auditor: &Auditor, step: &Step) -> bool {
         Action::Restart { .. }
         | Action::Recreate { .. }
         | Action::UpdateLimits { .. }
-        | Action::RemoveReplica { .. } => false,
+        | Action::RemoveReplica { .. }
+        | Action::PullImage { .. }
+        | Action::Stop { .. } => false,
     }
 }
 
@@ -128,7 +133,10 @@ fn opted_in(
         Action::Restart { .. } => policy.heal,
         Action::Recreate { .. } => policy.heal && policy.recreate,
         Action::UpdateLimits { .. } => policy.limits.is_some(),
-        Action::CreateReplica { .. } | Action::RemoveReplica { .. } => policy.scale.is_some(),
+        Action::CreateReplica { .. } | Action::RemoveReplica { .. } | Action::Stop { .. } => {
+            policy.scale.is_some()
+        }
+        Action::PullImage { .. } => policy.update,
     };
     let needed = match auditor.is_approved(plan) {
         true => Mode::Suggest,

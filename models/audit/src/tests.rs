@@ -105,6 +105,7 @@ fn plan(id: &str, actions: Vec<Action>) -> Plan {
         alternatives: Vec::new(),
         undo_of: None,
         approval: None,
+        update: None,
         traceparent: None,
     }
 }
@@ -121,6 +122,7 @@ fn create(template: &str, name: &str) -> Action {
     Action::CreateReplica {
         template: ContainerId::from(template),
         name: ContainerName::from(name),
+        image: None,
     }
 }
 

@@ -176,6 +176,9 @@ impl Core {
                 let service = self.state.plans.approve(approval);
                 self.dirty.extend(service);
             }
+            JournalEntry::Update(update) => {
+                self.dirty.insert(update.service);
+            }
         }
     }
 

@@ -194,9 +194,11 @@ pub(crate) fn sickness(state: &State, replica: &Replica<'_>) -> Option<String> {
     let healed = state.plans.active().any(|entry| {
         let heals = match entry.plan.kind {
             ActionKind::Restart | ActionKind::Recreate => true,
-            ActionKind::UpdateLimits | ActionKind::CreateReplica | ActionKind::RemoveReplica => {
-                false
-            }
+            ActionKind::UpdateLimits
+            | ActionKind::CreateReplica
+            | ActionKind::RemoveReplica
+            | ActionKind::PullImage
+            | ActionKind::Stop => false,
         };
         let mut steps = entry.plan.steps.iter();
         heals

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use units::{
     ActionKind, Approval, Cause, Expectation, Generation, Mode, Plan, PlanId, ServiceId, SignalId,
-    Step, Timestamp,
+    Step, Timestamp, Update,
 };
 
 use crate::state::State;
@@ -24,6 +24,8 @@ pub(crate) struct Draft {
     pub(crate) undo_of: Option<PlanId>,
     /// Who let it be done, where the mode only allows to say it.
     pub(crate) approval: Option<Approval>,
+    /// The update it is a step of.
+    pub(crate) update: Option<Update>,
     pub(crate) traceparent: Option<String>,
 }
 
@@ -65,6 +67,7 @@ impl Draft {
             alternatives: self.alternatives,
             undo_of: self.undo_of,
             approval: self.approval,
+            update: self.update,
             traceparent: self.traceparent,
         }
     }

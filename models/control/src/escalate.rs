@@ -106,7 +106,11 @@ fn tries<'a>(
     let window = state.config.ledger.quarantine;
     let heals = |entry: &&PlanEntry| match entry.plan.kind {
         ActionKind::Restart | ActionKind::Recreate => true,
-        ActionKind::UpdateLimits | ActionKind::CreateReplica | ActionKind::RemoveReplica => false,
+        ActionKind::UpdateLimits
+        | ActionKind::CreateReplica
+        | ActionKind::RemoveReplica
+        | ActionKind::PullImage
+        | ActionKind::Stop => false,
     };
     let begun = |entry: &&PlanEntry| {
         let mut outcomes = entry.outcomes.iter().peekable();
@@ -343,6 +347,7 @@ pub(crate) fn draft(
         deadline: config.deadline,
         undo_of: None,
         approval: None,
+        update: None,
         traceparent: signals.iter().find_map(|signal| signal.traceparent.clone()),
     }
 }

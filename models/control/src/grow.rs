@@ -140,6 +140,7 @@ pub(crate) fn additions(
         action: Action::CreateReplica {
             template: template.record.id.clone(),
             name,
+            image: None,
         },
     };
     Ok(names.into_iter().map(step).collect())
@@ -235,6 +236,7 @@ pub(crate) fn growth(
         deadline: config.deadline,
         undo_of: None,
         approval: None,
+        update: None,
         traceparent: causes.iter().find_map(|signal| signal.traceparent.clone()),
     }
 }

@@ -249,7 +249,9 @@ fn is_busy(state: &State, service: &ServiceId, replica: &Replica<'_>, replicas: 
                 ActionKind::Recreate => true,
                 ActionKind::UpdateLimits
                 | ActionKind::CreateReplica
-                | ActionKind::RemoveReplica => false,
+                | ActionKind::RemoveReplica
+                | ActionKind::PullImage
+                | ActionKind::Stop => false,
             }
         }
         Phase::Suggested | Phase::Failed | Phase::Judged => false,
@@ -348,6 +350,7 @@ fn draft(state: &State, service: &ServiceId, replica: &Replica<'_>, signals: &[&
         deadline: config.deadline,
         undo_of: None,
         approval: None,
+        update: None,
         traceparent: signals.iter().find_map(|signal| signal.traceparent.clone()),
     }
 }
@@ -380,6 +383,7 @@ fn quarantine(state: &State, service: &ServiceId, replica: &Replica<'_>, signal:
         deadline: state.config.heal.deadline,
         undo_of: None,
         approval: None,
+        update: None,
         traceparent: signal.traceparent.clone(),
     }
 }

@@ -37,7 +37,9 @@ pub(crate) fn judge(state: &State, entry: &PlanEntry, now: Timestamp) -> Option<
         }
         units::Check::SignalsResolve { signals } => restarted(state, entry, signals, now),
         units::Check::UtilisationAtMost { ratio } => added(state, entry, *ratio, now),
-        units::Check::NoOverload | units::Check::LimitsHold => removed(state, entry, now),
+        units::Check::NoOverload | units::Check::LimitsHold | units::Check::ServesAsWell => {
+            removed(state, entry, now)
+        }
     };
     found.map(|found| verdict(found, now))
 }

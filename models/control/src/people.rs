@@ -131,8 +131,10 @@ fn explains(entry: &PlanEntry, touch: &Touch, fleet: &Fleet) -> bool {
     let by_step = plan.steps.iter().any(|step| match &step.action {
         Action::Restart { container, .. }
         | Action::UpdateLimits { container, .. }
-        | Action::RemoveReplica { container, .. } => *container == touch.container,
+        | Action::RemoveReplica { container, .. }
+        | Action::Stop { container, .. } => *container == touch.container,
         Action::CreateReplica { name, .. } => *name == touch.name,
+        Action::PullImage { .. } => false,
         // The new one has the name of the old.
         Action::Recreate {
             container, name, ..

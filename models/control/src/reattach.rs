@@ -120,6 +120,7 @@ fn draft(state: &State, service: &ServiceId, replica: &Replica<'_>, owner: &Repl
         deadline: config.deadline,
         undo_of: None,
         approval: None,
+        update: None,
         traceparent: None,
     }
 }

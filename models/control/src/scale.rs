@@ -274,10 +274,13 @@ pub(crate) fn is_blocked(
         .filter(|entry| entry.plan.service == *group.service);
     let busy = active.any(|entry| {
         let is_beside = match entry.plan.kind {
-            ActionKind::Restart => true,
+            ActionKind::Restart | ActionKind::PullImage => true,
             // What more CPU does for the load is waited for; more memory does nothing for it.
             ActionKind::UpdateLimits => !changes_cpu(&entry.plan),
-            ActionKind::Recreate | ActionKind::CreateReplica | ActionKind::RemoveReplica => false,
+            ActionKind::Recreate
+            | ActionKind::CreateReplica
+            | ActionKind::RemoveReplica
+            | ActionKind::Stop => false,
         };
         entry.phase == Phase::Decided || !is_beside || kind == ActionKind::RemoveReplica
     });

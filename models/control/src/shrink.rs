@@ -122,6 +122,7 @@ pub(crate) fn shrink(
         deadline: config.deadline,
         undo_of: None,
         approval: None,
+        update: None,
         traceparent: None,
     };
     admit(state, draft, group.mode, now)

@@ -42,7 +42,7 @@ pub(crate) fn decide(state: &State, service: &ServiceId, now: Timestamp) -> Deci
         ActionKind::CreateReplica => remove(state, service, entry, now),
         ActionKind::Recreate => roll_forward(state, service, entry, now),
         ActionKind::UpdateLimits => restore(state, service, entry, now),
-        ActionKind::Restart => Decision::Nothing,
+        ActionKind::Restart | ActionKind::PullImage | ActionKind::Stop => Decision::Nothing,
     }
 }
 
@@ -55,7 +55,9 @@ fn pending<'a>(state: &'a State, service: &ServiceId, now: Timestamp) -> Option<
         ActionKind::RemoveReplica
         | ActionKind::Recreate
         | ActionKind::Restart
-        | ActionKind::UpdateLimits => undoing(state, entry).next().is_some(),
+        | ActionKind::UpdateLimits
+        | ActionKind::PullImage
+        | ActionKind::Stop => undoing(state, entry).next().is_some(),
     };
     state.plans.acted(service).find(|entry| {
         let worse = entry
@@ -67,7 +69,7 @@ fn pending<'a>(state: &'a State, service: &ServiceId, now: Timestamp) -> Option<
                 true
             }
             ActionKind::Recreate => image_change(entry).is_some(),
-            ActionKind::Restart => false,
+            ActionKind::Restart | ActionKind::PullImage | ActionKind::Stop => false,
         };
         worse
             && undoable
@@ -104,7 +106,9 @@ fn image_change(entry: &PlanEntry) -> Option<&ImageChange> {
         Action::Restart { .. }
         | Action::UpdateLimits { .. }
         | Action::CreateReplica { .. }
-        | Action::RemoveReplica { .. } => None,
+        | Action::RemoveReplica { .. }
+        | Action::PullImage { .. }
+        | Action::Stop { .. } => None,
     })
 }
 
@@ -216,6 +220,7 @@ fn remove(state: &State, service: &ServiceId, entry: &PlanEntry, now: Timestamp)
         deadline: config.deadline,
         undo_of: Some(entry.plan.id.clone()),
         approval: None,
+        update: None,
         traceparent: entry.plan.traceparent.clone(),
     };
     admit(state, draft, useless.record.policy.mode, now)

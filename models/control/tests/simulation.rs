@@ -369,6 +369,7 @@ proptest! {
                 JournalEntry::Plan(entry) => (entry.plan.id.to_string(), entry.phase.as_str(), entry.verdict.as_ref().map(|it| it.kind)),
                 JournalEntry::Breaker(entry) => (entry.at.to_string(), "breaker", None),
                 JournalEntry::Approval(entry) => (entry.at.to_string(), "approval", None),
+                JournalEntry::Update(update) => (update.id.to_string(), "update", None),
             });
             entries.collect()
         };

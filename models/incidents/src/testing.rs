@@ -205,6 +205,7 @@ pub(crate) fn limits_lowered(service: &str, done: i64, because: &[SignalId]) -> 
         alternatives: Vec::new(),
         undo_of: None,
         approval: None,
+        update: None,
         traceparent: None,
     };
     let outcome = Outcome {
@@ -216,6 +217,7 @@ pub(crate) fn limits_lowered(service: &str, done: i64, because: &[SignalId]) -> 
         result: OutcomeResult::Succeeded {
             created: None,
             previous: None,
+            image: None,
         },
         traceparent: None,
     };

@@ -76,6 +76,10 @@ text_id!(
     PlanId
 );
 text_id!(
+    /// One update of one service: the service and when it was ordered.
+    UpdateId
+);
+text_id!(
     /// One step of one plan. The same step always has the same id, so a duplicate is recognised.
     CommandId
 );
@@ -113,6 +117,13 @@ impl PlanId {
     /// The id of the plan of this `kind` for `service` decided at `decided_at`.
     pub fn of(service: &ServiceId, kind: &str, decided_at: Timestamp) -> Self {
         PlanId::new(format!("{service}-{kind}-{}", decided_at.as_millis()))
+    }
+}
+
+impl UpdateId {
+    /// The id of the update of `service` ordered at `at`.
+    pub fn of(service: &ServiceId, at: Timestamp) -> Self {
+        UpdateId::new(format!("{service}-{}", at.as_millis()))
     }
 }
 

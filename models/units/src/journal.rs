@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Generation, Outcome, Plan, PlanId, ServiceId, Timestamp};
+use crate::{Generation, Outcome, Plan, PlanId, ServiceId, Timestamp, UpdateId};
 
 /// How far a plan has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -163,6 +163,37 @@ impl std::fmt::Display for Approval {
     }
 }
 
+/// A person wants a service to run another image. The newest of a service counts: going back is an update to the image before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Update {
+    /// Its id.
+    pub id: UpdateId,
+    /// Of which service.
+    pub service: ServiceId,
+    /// The reference to run, such as `shop/web:4`, or an image's id.
+    pub image: String,
+    /// When it was ordered.
+    pub at: Timestamp,
+    /// By whom, as they say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+impl Update {
+    /// What was not finished so long after it was ordered is given up, and what it changed taken back.
+    pub const VALID: Duration = Duration::from_secs(24 * 3_600);
+}
+
+impl std::fmt::Display for Update {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "update of {} to {}", self.service, self.image)?;
+        match &self.by {
+            Some(by) => write!(f, ", ordered by {by}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// One record of the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "snake_case")]
@@ -173,4 +204,6 @@ pub enum JournalEntry {
     Breaker(BreakerEntry),
     /// A person approved a suggested plan.
     Approval(Approval),
+    /// A person ordered an update.
+    Update(Update),
 }

@@ -36,12 +36,14 @@ pub use feedback::{Feedback, Opinion};
 pub use forecast::{Forecast, ForecastPoint, LoadMetric, Need, Sizing, Usage};
 pub use id::{
     CommandId, ContainerId, ContainerName, Fingerprint, Generation, NodeId, PlanId, ServiceId,
-    SignalId,
+    SignalId, UpdateId,
 };
 pub use inventory::{
     ContainerRecord, ContainerState, EngineInfo, HealthState, Limits, NodeCapacity, NodeInventory,
 };
-pub use journal::{Approval, BreakerEntry, JournalEntry, Phase, PlanEntry, Verdict, VerdictKind};
+pub use journal::{
+    Approval, BreakerEntry, JournalEntry, Phase, PlanEntry, Update, Verdict, VerdictKind,
+};
 pub use kind::{Basis, Resource};
 pub use log::{LogLine, LogStream, Severity as LogSeverity};
 pub use metric::{Metric, MetricKind};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Approval, Bytes, CommandId, ContainerId, ContainerName, Generation, Limits, Millicores, Mode,
-    NodeId, PlanId, Ratio, ServiceId, SignalId, Timestamp, duration_ms,
+    NodeId, PlanId, Ratio, ServiceId, SignalId, Timestamp, Update, duration_ms,
 };
 
 /// An image, by the name people know and by its content.
@@ -82,6 +82,28 @@ pub enum Action {
         template: ContainerId,
         /// The name to give.
         name: ContainerName,
+        /// Another image for it than the one its template runs: the first step of an update.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        image: Option<ImageChange>,
+    },
+    /// Have the image that a container is to run next at hand on its node. Nothing that runs is touched.
+    PullImage {
+        /// The container it is meant for.
+        container: ContainerId,
+        /// Its name, for people.
+        name: ContainerName,
+        /// The reference to pull, such as `shop/web:4`, or an image's id that is there already.
+        reference: String,
+    },
+    /// Stop a container and keep it: an idle service comes down to none. A restart starts it again.
+    Stop {
+        /// Which.
+        container: ContainerId,
+        /// Its name, for people.
+        name: ContainerName,
+        /// How long it may take to stop before it is killed.
+        #[serde(rename = "grace_ms", with = "duration_ms")]
+        grace: Duration,
     },
     /// Stop and remove a container Homeostat made.
     RemoveReplica {
@@ -104,6 +126,8 @@ impl Action {
             Action::UpdateLimits { .. } => ActionKind::UpdateLimits,
             Action::CreateReplica { .. } => ActionKind::CreateReplica,
             Action::RemoveReplica { .. } => ActionKind::RemoveReplica,
+            Action::PullImage { .. } => ActionKind::PullImage,
+            Action::Stop { .. } => ActionKind::Stop,
         }
     }
 
@@ -114,7 +138,9 @@ impl Action {
             | Action::Recreate { name, .. }
             | Action::UpdateLimits { name, .. }
             | Action::CreateReplica { name, .. }
-            | Action::RemoveReplica { name, .. } => name,
+            | Action::RemoveReplica { name, .. }
+            | Action::PullImage { name, .. }
+            | Action::Stop { name, .. } => name,
         }
     }
 
@@ -124,7 +150,9 @@ impl Action {
             Action::Restart { container, .. }
             | Action::Recreate { container, .. }
             | Action::UpdateLimits { container, .. }
-            | Action::RemoveReplica { container, .. } => container,
+            | Action::RemoveReplica { container, .. }
+            | Action::PullImage { container, .. }
+            | Action::Stop { container, .. } => container,
             Action::CreateReplica { template, .. } => template,
         }
     }
@@ -144,16 +172,22 @@ pub enum ActionKind {
     CreateReplica,
     /// Remove a replica.
     RemoveReplica,
+    /// Pull an image.
+    PullImage,
+    /// Stop a container that is idle.
+    Stop,
 }
 
 impl ActionKind {
     /// Every kind.
-    pub const ALL: [ActionKind; 5] = [
+    pub const ALL: [ActionKind; 7] = [
         ActionKind::Restart,
         ActionKind::Recreate,
         ActionKind::UpdateLimits,
         ActionKind::CreateReplica,
         ActionKind::RemoveReplica,
+        ActionKind::PullImage,
+        ActionKind::Stop,
     ];
 
     /// The word on the wire, in metrics and on the command line.
@@ -164,6 +198,8 @@ impl ActionKind {
             ActionKind::UpdateLimits => "update_limits",
             ActionKind::CreateReplica => "create_replica",
             ActionKind::RemoveReplica => "remove_replica",
+            ActionKind::PullImage => "pull_image",
+            ActionKind::Stop => "stop",
         }
     }
 }
@@ -212,6 +248,9 @@ pub enum Check {
     /// The limits that were changed do what they are for: until the judgement none of their containers is killed for want of
     /// memory, nears a memory limit or waits for a CPU limit, as far as the plan changed that limit.
     LimitsHold,
+    /// The containers of an update that run its image serve, healthy, and no signal tells of them what it does not tell of those
+    /// that run the image before.
+    ServesAsWell,
 }
 
 /// What a plan is expected to do.
@@ -257,6 +296,9 @@ pub struct Plan {
     /// Who let it be carried out, where the mode only allows to suggest it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
+    /// The update it is a step of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<Update>,
     /// W3C trace context of what led to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
@@ -275,6 +317,7 @@ impl Plan {
             deadline: self.deadline,
             action: step.action.clone(),
             approval: self.approval.clone(),
+            update: self.update.clone(),
             traceparent: self.traceparent.clone(),
         })
     }
@@ -303,6 +346,9 @@ pub struct Command {
     /// Who let it be carried out, where the mode only allows to suggest it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
+    /// The update it is a step of: a person ordered it, which counts as an approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<Update>,
     /// W3C trace context.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
@@ -353,6 +399,9 @@ pub enum OutcomeResult {
         /// The limits before, when they were changed: what an undo restores.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         previous: Option<Limits>,
+        /// The image that was pulled, when one was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        image: Option<Image>,
     },
     /// Not begun, on purpose.
     Refused {
@@ -421,7 +470,18 @@ impl fmt::Display for Action {
                 image: Some(image),
                 ..
             } => write!(f, "recreate {name} from {}", image.to),
-            Action::CreateReplica { name, .. } => write!(f, "add replica {name}"),
+            Action::CreateReplica {
+                name, image: None, ..
+            } => write!(f, "add replica {name}"),
+            Action::CreateReplica {
+                name,
+                image: Some(image),
+                ..
+            } => write!(f, "add replica {name} from {}", image.to),
+            Action::PullImage {
+                name, reference, ..
+            } => write!(f, "pull {reference} for {name}"),
+            Action::Stop { name, .. } => write!(f, "stop {name}"),
             Action::RemoveReplica { name, .. } => write!(f, "remove replica {name}"),
             Action::UpdateLimits { name, limits, .. } => {
                 write!(f, "set limits of {name}:")?;

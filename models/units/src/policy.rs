@@ -94,6 +94,9 @@ pub struct Policy {
     /// May it also be replaced by a new container made the same way, or of the image before? Absent in older records.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recreate: bool,
+    /// May another image be rolled out to it when a person orders that? Absent in older records.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub update: bool,
     /// May replicas be added and removed, and how many?
     pub scale: Option<ScalePolicy>,
     /// May its limits be changed in place, and how far?
@@ -111,6 +114,7 @@ impl Default for Policy {
             mode: Mode::Observe,
             heal: false,
             recreate: false,
+            update: false,
             scale: None,
             limits: None,
             movable: false,
@@ -145,6 +149,7 @@ impl Policy {
             }),
             heal: healing != Healing::No,
             recreate: healing == Healing::Recreates,
+            update: reader.read("update", false, parse_switch),
             scale: reader.scale(),
             limits: reader.read_opt("limits", ranges::parse),
             movable: reader.read("move", false, parse_switch),
@@ -261,7 +266,7 @@ const KNOWN: [&str; 14] = [
     "command",
     "plan",
     "demo",
-    "scrape",
+    "update",
 ];
 
 struct LabelReader<'a> {

@@ -12,8 +12,8 @@ use bollard::models::{
     ImageInspect, NetworkConnectRequest,
 };
 use bollard::query_parameters::{
-    CreateContainerOptions, ListContainersOptions, RemoveContainerOptions, RenameContainerOptions,
-    RestartContainerOptions, StatsOptions, StopContainerOptions,
+    CreateContainerOptions, CreateImageOptions, ListContainersOptions, RemoveContainerOptions,
+    RenameContainerOptions, RestartContainerOptions, StatsOptions, StopContainerOptions,
 };
 use futures::StreamExt;
 use kit::health::Dependency;
@@ -24,6 +24,8 @@ use units::{Bytes, CommandId, ContainerId, ContainerName, LABEL_COMMAND};
 const READ_WITHIN: Duration = Duration::from_secs(10);
 /// A change is made within this beyond any grace it was given.
 pub(crate) const WRITE_WITHIN: Duration = Duration::from_secs(30);
+/// An image is pulled within this; a larger one, or a slower line, takes another try, which goes on where this one ended.
+const PULL_WITHIN: Duration = Duration::from_secs(600);
 /// No container gets longer to stop, whatever a command says: a stop that takes its whole grace holds up the next command.
 pub(crate) const GRACE_MAX: Duration = Duration::from_secs(15 * 60);
 
@@ -199,6 +201,22 @@ impl Engine {
             docker
                 .restart_container(container.as_str(), Some(options))
                 .await
+        })
+        .await
+    }
+
+    /// Pulls an image from its registry. What was pulled in part stays with the engine, which goes on there the next time.
+    pub(crate) async fn pull(&self, reference: &str) -> Result<(), EngineError> {
+        let options = CreateImageOptions {
+            from_image: Some(reference.to_owned()),
+            ..CreateImageOptions::default()
+        };
+        self.call(PULL_WITHIN, |docker| async move {
+            let mut progress = Box::pin(docker.create_image(Some(options), None, None));
+            while let Some(step) = progress.next().await {
+                step?;
+            }
+            Ok(())
         })
         .await
     }

@@ -6,6 +6,7 @@ use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, Contai
 use units::{CommandId, ContainerId, Limits, OutcomeResult, Timestamp};
 
 use crate::engine::{Engine, EngineError, WRITE_WITHIN};
+use crate::pull;
 use crate::recreate::{self, Recreation};
 use crate::replica::Replica;
 
@@ -29,6 +30,13 @@ pub(crate) enum Work {
     Create(Box<Replica>),
     Recreate(Box<Recreation>),
     Remove {
+        container: ContainerId,
+        grace: Duration,
+    },
+    Pull {
+        reference: String,
+    },
+    Stop {
         container: ContainerId,
         grace: Duration,
     },
@@ -59,12 +67,18 @@ pub(crate) async fn carry_out(engine: &Engine, work: &Work, deadline: Timestamp)
             let result = OutcomeResult::Succeeded {
                 created: None,
                 previous: Some(*previous),
+                image: None,
             };
             judge(engine, container, answer, result).await
         }
         Work::Create(replica) => create(engine, replica, deadline).await,
         Work::Recreate(recreation) => recreate::carry_out(engine, recreation, deadline).await,
         Work::Remove { container, grace } => remove(engine, container, *grace).await,
+        Work::Pull { reference } => pull::carry_out(engine, reference).await,
+        Work::Stop { container, grace } => {
+            let answer = engine.stop(container, *grace).await;
+            judge(engine, container, answer, succeeded()).await
+        }
     }
 }
 
@@ -72,6 +86,7 @@ pub(crate) const fn succeeded() -> OutcomeResult {
     OutcomeResult::Succeeded {
         created: None,
         previous: None,
+        image: None,
     }
 }
 
@@ -173,6 +188,7 @@ async fn create(engine: &Engine, replica: &Replica, deadline: Timestamp) -> Done
         Ok(()) => Done::Certain(OutcomeResult::Succeeded {
             created: Some(made),
             previous: None,
+            image: None,
         }),
         Err(NotUp::Doubtful(error)) => Done::Doubtful(error),
         Err(NotUp::Vanished) => Done::Certain(OutcomeResult::Vanished),

@@ -97,7 +97,8 @@ pub(crate) fn check(
             within(policy.limits, limits),
             "io.homeostat.limits=cpu=100m..2000m,memory=64Mi..1Gi, with ranges that hold the new limits",
         ),
-        Action::CreateReplica { .. } | Action::RemoveReplica { .. } => {
+        Action::PullImage { .. } => (policy.update, "io.homeostat.update=true"),
+        Action::CreateReplica { .. } | Action::RemoveReplica { .. } | Action::Stop { .. } => {
             (policy.scale.is_some(), "io.homeostat.scale=1..4")
         }
     };
@@ -168,6 +169,7 @@ mod tests {
             Action::CreateReplica {
                 template: id(),
                 name: name.clone(),
+                image: None,
             },
             Action::RemoveReplica {
                 container: id(),

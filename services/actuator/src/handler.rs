@@ -202,9 +202,12 @@ impl Handler {
         let began_at = kit::now();
         let previous = match &work {
             Work::Update { previous, .. } => Some(*previous),
-            Work::Restart { .. } | Work::Create(_) | Work::Recreate(_) | Work::Remove { .. } => {
-                None
-            }
+            Work::Restart { .. }
+            | Work::Create(_)
+            | Work::Recreate(_)
+            | Work::Remove { .. }
+            | Work::Pull { .. }
+            | Work::Stop { .. } => None,
         };
         let entry = Entry {
             command: command.clone(),

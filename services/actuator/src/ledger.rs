@@ -419,6 +419,7 @@ mod tests {
                 grace: Duration::from_secs(10),
             },
             approval: None,
+            update: None,
             traceparent: None,
         }
     }

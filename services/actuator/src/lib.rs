@@ -24,6 +24,7 @@ mod ledger;
 mod limits;
 mod locks;
 mod prepare;
+mod pull;
 mod recreate;
 mod replica;
 mod run;

@@ -82,6 +82,15 @@ pub(crate) async fn prepare(
                 new,
             }))
         }
+        Action::PullImage { reference, .. } => Work::Pull {
+            reference: reference.clone(),
+        },
+        Action::Stop {
+            container, grace, ..
+        } => Work::Stop {
+            container: container.clone(),
+            grace: *grace,
+        },
         Action::CreateReplica { name, .. } => {
             let image = image(engine, &found).await?;
             let replica = replica::replica(&found, image, name, command)?;

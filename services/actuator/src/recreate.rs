@@ -154,6 +154,7 @@ async fn conclude(
     let succeeded = OutcomeResult::Succeeded {
         created: Some(made.clone()),
         previous: None,
+        image: None,
     };
     let Presence::There(found) = presence(engine, old).await? else {
         return Ok(succeeded);
@@ -266,6 +267,7 @@ pub(crate) async fn proof(
     let created = OutcomeResult::Succeeded {
         created: Some(made),
         previous: None,
+        image: None,
     };
     Ok(runs(&found).then_some(created))
 }
@@ -300,7 +302,9 @@ pub(crate) async fn recover(
         Action::Restart { .. }
         | Action::UpdateLimits { .. }
         | Action::CreateReplica { .. }
-        | Action::RemoveReplica { .. } => return Ok(OutcomeResult::Interrupted),
+        | Action::RemoveReplica { .. }
+        | Action::PullImage { .. }
+        | Action::Stop { .. } => return Ok(OutcomeResult::Interrupted),
     };
     let before = match presence(engine, old).await? {
         Presence::There(found) => Some(found),
@@ -320,6 +324,7 @@ pub(crate) async fn recover(
             Ok(OutcomeResult::Succeeded {
                 created: Some(made),
                 previous: None,
+                image: None,
             })
         }
         (Some(before), None) if name_of(&before) == *name => Ok(OutcomeResult::Interrupted),

@@ -275,8 +275,10 @@ mod tests {
             action: Action::CreateReplica {
                 template: ContainerId::from(ID),
                 name: "web-r3".into(),
+                image: None,
             },
             approval: None,
+            update: None,
             traceparent: None,
         }
     }

@@ -69,7 +69,9 @@ pub(crate) fn is_put_right(action: &Action) -> bool {
         Action::Restart { .. }
         | Action::UpdateLimits { .. }
         | Action::CreateReplica { .. }
-        | Action::RemoveReplica { .. } => false,
+        | Action::RemoveReplica { .. }
+        | Action::PullImage { .. }
+        | Action::Stop { .. } => false,
     }
 }
 
@@ -77,8 +79,11 @@ fn grace_of(action: &Action) -> Duration {
     match action {
         Action::Restart { grace, .. }
         | Action::Recreate { grace, .. }
-        | Action::RemoveReplica { grace, .. } => (*grace).min(GRACE_MAX),
-        Action::UpdateLimits { .. } | Action::CreateReplica { .. } => Duration::ZERO,
+        | Action::RemoveReplica { grace, .. }
+        | Action::Stop { grace, .. } => (*grace).min(GRACE_MAX),
+        Action::UpdateLimits { .. } | Action::CreateReplica { .. } | Action::PullImage { .. } => {
+            Duration::ZERO
+        }
     }
 }
 
@@ -100,6 +105,22 @@ async fn look(
             let gone = matches!(presence(engine, container).await?, Presence::Gone);
             Ok(gone.then(succeeded))
         }
+        // Nothing stands in the way of pulling it again, and what is there may be what was there before.
+        Action::PullImage { .. } => Ok(None),
+        Action::Stop { container, .. } => stopped(engine, container).await,
+    }
+}
+
+async fn stopped(
+    engine: &Engine,
+    container: &ContainerId,
+) -> Result<Option<OutcomeResult>, EngineError> {
+    match presence(engine, container).await? {
+        Presence::There(found) => {
+            let running = found.state.and_then(|state| state.running);
+            Ok((running == Some(false)).then(succeeded))
+        }
+        Presence::Gone | Presence::Going => Ok(Some(OutcomeResult::Vanished)),
     }
 }
 
@@ -134,6 +155,7 @@ async fn updated(
     Ok(is_so.then_some(OutcomeResult::Succeeded {
         created: None,
         previous,
+        image: None,
     }))
 }
 
@@ -145,6 +167,7 @@ async fn created(engine: &Engine, command: &Command) -> Result<Option<OutcomeRes
             return Ok(Some(OutcomeResult::Succeeded {
                 created: Some(made),
                 previous: None,
+                image: None,
             }));
         }
     }

@@ -19,6 +19,7 @@ use units::{
 const SUCCEEDED: OutcomeResult = OutcomeResult::Succeeded {
     created: None,
     previous: None,
+    image: None,
 };
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -170,7 +171,8 @@ async fn limits_change_in_place_and_not_below_use() {
             result,
             OutcomeResult::Succeeded {
                 created: None,
-                previous: Some(previous)
+                previous: Some(previous),
+                image: None,
             }
         );
         previous = Limits {

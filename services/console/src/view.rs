@@ -74,6 +74,7 @@ impl View {
                 self.breaker = entry.open_until.is_some().then_some(entry);
             }
             JournalEntry::Approval(approval) => self.approvals.take(approval),
+            JournalEntry::Update(_) => {}
         }
     }
 

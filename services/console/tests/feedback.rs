@@ -354,6 +354,7 @@ fn suggested(id: &str) -> PlanEntry {
             alternatives: Vec::new(),
             undo_of: None,
             approval: None,
+            update: None,
             traceparent: None,
         },
         phase: Phase::Suggested,
@@ -398,7 +399,7 @@ impl Rig {
                     assert_eq!(&record.key[..], approval.plan.as_str().as_bytes());
                     approvals.push(approval);
                 }
-                JournalEntry::Plan(_) | JournalEntry::Breaker(_) => {}
+                JournalEntry::Plan(_) | JournalEntry::Breaker(_) | JournalEntry::Update(_) => {}
             }
         }
         approvals

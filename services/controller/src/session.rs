@@ -246,6 +246,7 @@ mod tests {
             alternatives: Vec::new(),
             undo_of: None,
             approval: None,
+            update: None,
             traceparent: None,
         }
     }

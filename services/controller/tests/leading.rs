@@ -181,6 +181,7 @@ fn done(command: &Command) -> Outcome {
         result: OutcomeResult::Succeeded {
             created: None,
             previous: None,
+            image: None,
         },
         traceparent: None,
     }
@@ -199,7 +200,7 @@ async fn phases(bus: &Bus) -> Vec<Phase> {
     entries
         .filter_map(|(entry, _)| match entry {
             JournalEntry::Plan(entry) => Some(entry.phase),
-            JournalEntry::Breaker(_) | JournalEntry::Approval(_) => None,
+            JournalEntry::Breaker(_) | JournalEntry::Approval(_) | JournalEntry::Update(_) => None,
         })
         .collect()
 }

@@ -119,6 +119,7 @@ pub(crate) fn plan_entry() -> PlanEntry {
             alternatives: vec!["raise the limit: the node has no memory left".to_owned()],
             undo_of: None,
             approval: None,
+            update: None,
             traceparent: signal.traceparent,
         },
         phase: Phase::Decided,

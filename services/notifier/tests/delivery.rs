@@ -61,6 +61,7 @@ fn plan(phase: Phase) -> JournalEntry {
             alternatives: Vec::new(),
             undo_of: None,
             approval: None,
+            update: None,
             traceparent: None,
         },
         phase,

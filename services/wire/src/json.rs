@@ -49,6 +49,7 @@ json!(JournalEntry, JOURNAL, "journal", self => match self {
     JournalEntry::Plan(entry) => entry.plan.id.as_str(),
     JournalEntry::Breaker(_) => "breaker",
     JournalEntry::Approval(approval) => approval.plan.as_str(),
+    JournalEntry::Update(update) => update.id.as_str(),
 });
 json!(Claim, ELECTION, "claim", self => &self.candidate);
 json!(Checkpoint, CHECKPOINTS, "checkpoint", self => &self.partition_key);

@@ -24,6 +24,7 @@ pub(crate) fn effect(now: Timestamp, effect: &Effect) -> String {
                 format!("{at:8.1} breaker  {state}: {}\n", entry.reason)
             }
             JournalEntry::Approval(approval) => format!("{at:8.1} approval {approval}\n"),
+            JournalEntry::Update(update) => format!("{at:8.1} order    {update}\n"),
         },
     }
 }

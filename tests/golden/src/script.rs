@@ -110,6 +110,7 @@ impl Stage {
             "done" => self.outcomes(&OutcomeResult::Succeeded {
                 created: None,
                 previous: None,
+                image: None,
             }),
             "fail" => self.outcomes(&OutcomeResult::Failed {
                 error: "the engine said no".to_owned(),
@@ -285,7 +286,7 @@ impl Stage {
     /// Does what it says; the limits of before, where it changes some.
     fn carry_out(&mut self, command: &Command) -> Option<Limits> {
         match &command.action {
-            Action::CreateReplica { template, name } => {
+            Action::CreateReplica { template, name, .. } => {
                 let template = self.world.name_of(template);
                 self.world
                     .replica(&template, name.as_str(), &command.plan, self.now);
@@ -294,7 +295,10 @@ impl Stage {
             Action::UpdateLimits { name, limits, .. } => {
                 return Some(self.world.limit(name.as_str(), limits));
             }
-            Action::Restart { .. } | Action::Recreate { .. } => {}
+            Action::Restart { .. }
+            | Action::Recreate { .. }
+            | Action::PullImage { .. }
+            | Action::Stop { .. } => {}
         }
         None
     }

@@ -367,6 +367,7 @@ fn draft(
         deadline: config.deadline,
         undo_of: None,
         approval: None,
+        update: None,
         traceparent: call.signals.iter().find_map(|it| it.traceparent.clone()),
     }
 }

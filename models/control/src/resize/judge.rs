@@ -77,7 +77,7 @@ pub(crate) fn judged(state: &State, entry: &PlanEntry, now: Timestamp) -> Findin
         Check::UtilisationAtMost { ratio } => {
             helped(load.and_then(|load| carried(load, entry, *ratio)))
         }
-        Check::NoOverload | Check::LimitsHold => None,
+        Check::NoOverload | Check::LimitsHold | Check::ServesAsWell => None,
     };
     match early {
         Some(finding) => Some(finding),
@@ -259,7 +259,7 @@ fn at_last(
                 ),
             }
         }
-        Check::NoOverload | Check::LimitsHold => (
+        Check::NoOverload | Check::LimitsHold | Check::ServesAsWell => (
             VerdictKind::Helped,
             format!("{service} ran under its new limits for {within_s} s and lacked nothing"),
         ),

@@ -175,6 +175,7 @@ fn draft(
         deadline: config.deadline,
         undo_of: None,
         approval: None,
+        update: None,
         traceparent: None,
     }
 }

@@ -105,7 +105,9 @@ fn is_raised_since(
             units::Action::Restart { .. }
             | units::Action::Recreate { .. }
             | units::Action::CreateReplica { .. }
-            | units::Action::RemoveReplica { .. } => false,
+            | units::Action::RemoveReplica { .. }
+            | units::Action::PullImage { .. }
+            | units::Action::Stop { .. } => false,
         })
     })
 }
@@ -202,6 +204,7 @@ fn draft(state: &State, labelled: &Labelled<'_>, raises: &[Raise<'_>], now: Time
         deadline: config.deadline,
         undo_of: None,
         approval: None,
+        update: None,
         traceparent: signals.iter().find_map(|it| it.traceparent.clone()),
     }
 }

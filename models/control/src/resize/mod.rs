@@ -171,7 +171,9 @@ pub(crate) fn changes_cpu(plan: &Plan) -> bool {
         Action::Restart { .. }
         | Action::Recreate { .. }
         | Action::CreateReplica { .. }
-        | Action::RemoveReplica { .. } => false,
+        | Action::RemoveReplica { .. }
+        | Action::PullImage { .. }
+        | Action::Stop { .. } => false,
     })
 }
 

@@ -60,6 +60,7 @@ pub(crate) fn restore(
         deadline: config.deadline,
         undo_of: Some(entry.plan.id.clone()),
         approval: None,
+        update: None,
         traceparent: entry.plan.traceparent.clone(),
     };
     admit(state, draft, mode, now)

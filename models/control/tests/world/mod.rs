@@ -9,10 +9,10 @@ use control::{Config, Core, Effect, Event};
 use units::{
     Action, ActionKind, Approval, Command, CommandId, Confidence, ContainerEvent, ContainerId,
     ContainerName, ContainerRecord, ContainerState, EngineInfo, EventKind, Forecast, ForecastPoint,
-    Generation, HealthState, JournalEntry, Limits, LoadMetric, Millicores, Mode, NodeCapacity,
-    NodeId, NodeInventory, Outcome, OutcomeResult, Phase, PlanEntry, PlanId, Policy, Ratio,
-    Refusal, ScalePolicy, ScaleTarget, ServiceId, Severity, Signal, SignalId, SignalKind,
-    SignalPhase, Sizing, Subject, Timestamp,
+    Generation, HealthState, Image, ImageChange, JournalEntry, Limits, LoadMetric, Millicores,
+    Mode, NodeCapacity, NodeId, NodeInventory, Outcome, OutcomeResult, Phase, PlanEntry, PlanId,
+    Policy, Ratio, Refusal, ScalePolicy, ScaleTarget, ServiceId, Severity, Signal, SignalId,
+    SignalKind, SignalPhase, Sizing, Subject, Timestamp,
 };
 
 pub fn secs(seconds: u64) -> Duration {
@@ -476,7 +476,7 @@ impl World {
         else {
             return OutcomeResult::Vanished;
         };
-        let (mut created, mut previous) = (None, None);
+        let (mut created, mut previous, mut pulled) = (None, None, None);
         match &command.action {
             Action::Restart { .. } => {
                 containers[place].started_at = Some(now);
@@ -490,12 +490,7 @@ impl World {
                 record.started_at = Some(now);
                 record.state = ContainerState::Running;
                 record.health = HealthState::Healthy;
-                if let (Some(image), Some(spec)) = (image, &record.spec) {
-                    let mut spec = (**spec).clone();
-                    spec.image_digest = image.to.id.clone();
-                    record.image = image.to.reference.clone();
-                    record.spec = Some(spec.into());
-                }
+                run_image(record, image.as_ref());
                 created = Some(record.id.clone());
             }
             Action::UpdateLimits { limits, .. } => {
@@ -505,7 +500,11 @@ impl World {
                 record.limits.memory = limits.memory.or(before.memory);
                 previous = Some(before);
             }
-            Action::CreateReplica { template, name } => {
+            Action::CreateReplica {
+                template,
+                name,
+                image,
+            } => {
                 let mut record = containers[place].clone();
                 record.id = ContainerId::new(format!("id-{}", command.id));
                 record.name = name.clone();
@@ -513,6 +512,7 @@ impl World {
                 record.made_by = Some(command.plan.clone());
                 record.created_at = Some(now);
                 record.started_at = Some(now);
+                run_image(&mut record, image.as_ref());
                 created = Some(record.id.clone());
                 containers.push(record);
             }
@@ -522,14 +522,25 @@ impl World {
                 }
                 containers.remove(place);
             }
+            Action::PullImage { reference, .. } => {
+                pulled = Some(Image {
+                    reference: reference.clone(),
+                    id: format!("sha256:{reference}"),
+                });
+            }
+            Action::Stop { .. } => containers[place].state = ContainerState::Exited,
         }
-        OutcomeResult::Succeeded { created, previous }
+        OutcomeResult::Succeeded {
+            created,
+            previous,
+            image: pulled,
+        }
     }
 
     pub fn entries(&self) -> impl Iterator<Item = &PlanEntry> {
         self.journal.iter().filter_map(|entry| match entry {
             JournalEntry::Plan(entry) => Some(&**entry),
-            JournalEntry::Breaker(_) | JournalEntry::Approval(_) => None,
+            JournalEntry::Breaker(_) | JournalEntry::Approval(_) | JournalEntry::Update(_) => None,
         })
     }
 
@@ -564,5 +575,14 @@ impl World {
             .flatten()
             .filter(|record| record.service.as_str() == service)
             .count()
+    }
+}
+
+fn run_image(record: &mut ContainerRecord, change: Option<&ImageChange>) {
+    if let (Some(change), Some(spec)) = (change, &record.spec) {
+        let mut spec = (**spec).clone();
+        spec.image_digest = change.to.id.clone();
+        record.image = change.to.reference.clone();
+        record.spec = Some(spec.into());
     }
 }

@@ -30,6 +30,7 @@ fn command() -> Command {
             image: None,
         },
         approval: None,
+        update: None,
         traceparent: None,
     }
 }

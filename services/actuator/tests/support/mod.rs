@@ -194,6 +194,7 @@ impl World {
         command(Action::CreateReplica {
             template: template.clone(),
             name: format!("{}-{name}", self.name).as_str().into(),
+            image: None,
         })
     }
 
@@ -331,6 +332,7 @@ pub(crate) fn command(action: Action) -> Command {
         deadline: now + PATIENCE,
         action,
         approval: None,
+        update: None,
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
     }
 }

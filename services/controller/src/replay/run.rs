@@ -129,6 +129,7 @@ impl<'a> Run<'a> {
                         result: OutcomeResult::Succeeded {
                             created: World::created(&plan, index),
                             previous: None,
+                            image: None,
                         },
                         traceparent: None,
                     };
@@ -207,7 +208,7 @@ impl<'a> Run<'a> {
                     match *entry {
                         JournalEntry::Plan(entry) => self.plan(now, &entry),
                         JournalEntry::Breaker(entry) => self.tally.breaker(now, &entry),
-                        JournalEntry::Approval(_) => {}
+                        JournalEntry::Approval(_) | JournalEntry::Update(_) => {}
                     }
                 }
                 Ruling::Write(Effect::Command(command)) => self.note("command", &*command),
@@ -304,7 +305,9 @@ fn is_about_the_same(a: &Plan, b: &Plan) -> bool {
         ActionKind::Restart
         | ActionKind::Recreate
         | ActionKind::UpdateLimits
-        | ActionKind::RemoveReplica => targets(a) == targets(b),
+        | ActionKind::RemoveReplica
+        | ActionKind::PullImage
+        | ActionKind::Stop => targets(a) == targets(b),
     }
 }
 

@@ -296,6 +296,7 @@ fn decided(records: &[Record]) -> Vec<(Timestamp, JournalEntry)> {
                     result: units::OutcomeResult::Succeeded {
                         created: None,
                         previous: None,
+                        image: None,
                     },
                     traceparent: None,
                 };

@@ -158,7 +158,9 @@ impl World {
             Action::Recreate { .. }
             | Action::Restart { .. }
             | Action::UpdateLimits { .. }
-            | Action::RemoveReplica { .. } => None,
+            | Action::RemoveReplica { .. }
+            | Action::PullImage { .. }
+            | Action::Stop { .. } => None,
         }
     }
 
@@ -166,7 +168,7 @@ impl World {
     pub(super) fn assume(&mut self, plan: &Plan, now: Timestamp) -> Vec<Signal> {
         for (index, step) in plan.steps.iter().enumerate() {
             match &step.action {
-                Action::CreateReplica { template, name } => {
+                Action::CreateReplica { template, name, .. } => {
                     let found = self.find(&step.node, template).cloned();
                     if let (Some(mut record), Some(id)) = (found, World::created(plan, index)) {
                         self.limit(&mut record);
@@ -192,14 +194,18 @@ impl World {
                     set.cpu = limits.cpu.or(set.cpu);
                     set.memory = limits.memory.or(set.memory);
                 }
-                Action::Restart { .. } | Action::Recreate { .. } => {}
+                Action::Restart { .. }
+                | Action::Recreate { .. }
+                | Action::PullImage { .. }
+                | Action::Stop { .. } => {}
             }
         }
         let over = match &plan.expected.check {
             Check::SignalsResolve { signals } => signals,
-            Check::UtilisationAtMost { .. } | Check::NoOverload | Check::LimitsHold => {
-                &plan.cause.signals
-            }
+            Check::UtilisationAtMost { .. }
+            | Check::NoOverload
+            | Check::LimitsHold
+            | Check::ServesAsWell => &plan.cause.signals,
         };
         over.iter().filter_map(|id| self.end(id, now)).collect()
     }

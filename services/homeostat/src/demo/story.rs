@@ -220,6 +220,7 @@ impl Story {
             JournalEntry::Plan(entry) => self.plan(*entry),
             JournalEntry::Breaker(entry) => self.tell("breaker", &entry.reason),
             JournalEntry::Approval(approval) => self.tell("approval", &approval.to_string()),
+            JournalEntry::Update(update) => self.tell("update", &update.to_string()),
         }
     }
 

@@ -115,6 +115,8 @@ fn plan_summary(entry: &PlanEntry) -> String {
                 ActionKind::UpdateLimits => "set limits",
                 ActionKind::CreateReplica => "add replicas",
                 ActionKind::RemoveReplica => "remove replicas",
+                ActionKind::PullImage => "pull images",
+                ActionKind::Stop => "stop containers",
             };
             format!("{what} ({})", steps.len())
         }

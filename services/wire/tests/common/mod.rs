@@ -142,6 +142,7 @@ pub(crate) fn plan() -> Plan {
         alternatives: vec!["add a replica: it would not mend this one".to_owned()],
         undo_of: None,
         approval: None,
+        update: None,
         traceparent: signal().traceparent,
     }
 }
@@ -156,6 +157,7 @@ pub(crate) fn outcome() -> Outcome {
         result: OutcomeResult::Succeeded {
             created: None,
             previous: None,
+            image: None,
         },
         traceparent: None,
     }

@@ -119,8 +119,11 @@ fn grace_of(action: &Action) -> Duration {
     match action {
         Action::Restart { grace, .. }
         | Action::Recreate { grace, .. }
-        | Action::RemoveReplica { grace, .. } => *grace,
-        Action::UpdateLimits { .. } | Action::CreateReplica { .. } => Duration::ZERO,
+        | Action::RemoveReplica { grace, .. }
+        | Action::Stop { grace, .. } => *grace,
+        Action::UpdateLimits { .. } | Action::CreateReplica { .. } | Action::PullImage { .. } => {
+            Duration::ZERO
+        }
     }
 }
 
@@ -151,9 +154,10 @@ fn guard(action: &Action, container: &Container) -> Result<(), OutcomeResult> {
                     .memory
                     .is_none_or(|it| memory.is_some_and(|range| range.contains(it)))
         }
-        Action::CreateReplica { .. } | Action::RemoveReplica { .. } => {
+        Action::CreateReplica { .. } | Action::RemoveReplica { .. } | Action::Stop { .. } => {
             container.policy.scale.is_some()
         }
+        Action::PullImage { .. } => container.policy.update,
     };
     if container.policy.mode != Mode::Act || !allowed {
         return no(Refusal::NotOptedIn, "its labels do not allow it");
@@ -388,7 +392,9 @@ impl World {
             Action::Restart { .. }
             | Action::UpdateLimits { .. }
             | Action::CreateReplica { .. }
-            | Action::RemoveReplica { .. } => OutcomeResult::Interrupted,
+            | Action::RemoveReplica { .. }
+            | Action::PullImage { .. }
+            | Action::Stop { .. } => OutcomeResult::Interrupted,
         };
         self.finish(at, command, result);
     }
@@ -429,6 +435,14 @@ impl World {
                 }
             },
             Action::RemoveReplica { .. } => target.is_none().then(|| succeeded(None)),
+            // Pulling again finds what was pulled.
+            Action::PullImage { .. } => None,
+            Action::Stop { .. } => match target {
+                None => Some(OutcomeResult::Vanished),
+                Some(container) => {
+                    (container.state == ContainerState::Exited).then(|| succeeded(None))
+                }
+            },
             Action::UpdateLimits { limits, .. } => {
                 let has = target.map(|it| it.limits)?;
                 let is_so = limits.cpu.is_none_or(|it| has.cpu == Some(it))

@@ -72,20 +72,26 @@ impl World {
             Fate::Works
         };
         let took = match &command.action {
-            Action::Restart { .. } | Action::RemoveReplica { .. } => {
+            Action::Restart { .. } | Action::RemoveReplica { .. } | Action::Stop { .. } => {
                 self.dice.engine.millis(150, 4_000)
             }
             Action::Recreate { .. } => self.dice.engine.millis(3_000, 8_000),
+            Action::PullImage { .. } => self.dice.engine.millis(500, 20_000),
             Action::CreateReplica { .. } => self.dice.engine.millis(200, 3_000),
             Action::UpdateLimits { .. } => self.dice.engine.millis(20, 200),
         };
         // The engine's client gives up at half a minute beyond the grace.
         let took = (took * mood.slow).min(Duration::from_secs(38));
         let stops = match &command.action {
-            Action::Restart { .. } | Action::Recreate { .. } | Action::RemoveReplica { .. } => {
+            Action::Restart { .. }
+            | Action::Recreate { .. }
+            | Action::RemoveReplica { .. }
+            | Action::Stop { .. } => {
                 matches!(fate, Fate::Works | Fate::FailsHalf | Fate::LostDone)
             }
-            Action::CreateReplica { .. } | Action::UpdateLimits { .. } => false,
+            Action::CreateReplica { .. }
+            | Action::UpdateLimits { .. }
+            | Action::PullImage { .. } => false,
         };
         if stops {
             self.stop_container(at, command.action.target(), Author::Role);
@@ -154,6 +160,13 @@ impl World {
                 self.nodes[at].containers.remove(&target);
                 succeeded(None)
             }
+            Action::PullImage { .. } => succeeded(None),
+            Action::Stop { .. } => {
+                if let Some(container) = self.nodes[at].containers.get_mut(&target) {
+                    container.wanted = false;
+                }
+                succeeded(None)
+            }
             Action::UpdateLimits { limits, .. } => {
                 let Some(container) = self.nodes[at].containers.get_mut(&target) else {
                     return OutcomeResult::Vanished;
@@ -163,6 +176,7 @@ impl World {
                 OutcomeResult::Succeeded {
                     created: None,
                     previous: Some(previous),
+                    image: None,
                 }
             }
             Action::CreateReplica { name, .. } => {
@@ -254,14 +268,16 @@ impl World {
                 let back = super::faults::Lasting::Stopped(at, target.clone());
                 self.agenda.note(self.now + wait, Happening::Over(back));
             }
-            Action::RemoveReplica { .. } => {
+            Action::RemoveReplica { .. } | Action::Stop { .. } => {
                 if let Some(container) = self.nodes[at].containers.get_mut(target) {
                     container.wanted = false;
                 }
             }
             // The one before is put back.
             Action::Recreate { .. } => self.start_container(at, target, Author::Role),
-            Action::CreateReplica { .. } | Action::UpdateLimits { .. } => {}
+            Action::CreateReplica { .. }
+            | Action::UpdateLimits { .. }
+            | Action::PullImage { .. } => {}
         }
     }
 }
@@ -276,5 +292,6 @@ pub(super) fn succeeded(created: Option<ContainerId>) -> OutcomeResult {
     OutcomeResult::Succeeded {
         created,
         previous: None,
+        image: None,
     }
 }

@@ -115,7 +115,7 @@ impl Oracle {
             JournalEntry::Breaker(entry) => {
                 self.breaker = entry.open_until.map(|_| (entry.generation, now));
             }
-            JournalEntry::Approval(_) => {}
+            JournalEntry::Approval(_) | JournalEntry::Update(_) => {}
             JournalEntry::Plan(entry) => match entry.phase {
                 Phase::Suggested => {}
                 Phase::Decided => self.planned(entry, now),
@@ -278,12 +278,14 @@ impl Oracle {
             let around = near(touch.at) || near(touch.said_at);
             let same = plan.steps.iter().any(|step| match &step.action {
                 Action::CreateReplica { name, .. } => *name == touch.name,
+                Action::PullImage { .. } => false,
                 Action::Recreate {
                     container, name, ..
                 } => *container == touch.container || *name == touch.name,
                 Action::Restart { container, .. }
                 | Action::UpdateLimits { container, .. }
-                | Action::RemoveReplica { container, .. } => *container == touch.container,
+                | Action::RemoveReplica { container, .. }
+                | Action::Stop { container, .. } => *container == touch.container,
             });
             plan.service == *service && around && same
         })

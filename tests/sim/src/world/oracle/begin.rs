@@ -59,7 +59,8 @@ impl World {
             Action::Recreate { .. } => policy.recreate,
             Action::RemoveReplica { .. } => policy.scale.is_some() && container.made_by.is_some(),
             Action::UpdateLimits { limits, .. } => are_within(limits, policy),
-            Action::CreateReplica { .. } => policy.scale.is_some(),
+            Action::CreateReplica { .. } | Action::Stop { .. } => policy.scale.is_some(),
+            Action::PullImage { .. } => policy.update,
         };
         let willing = policy.mode == Mode::Act && allowed;
         if willing && container.state != units::ContainerState::Paused {
@@ -116,12 +117,19 @@ impl World {
                     found.push((Invariant::Capacity, what));
                 }
             }
-            Action::Restart { .. } | Action::Recreate { .. } | Action::UpdateLimits { .. } => {}
+            Action::Restart { .. }
+            | Action::Recreate { .. }
+            | Action::UpdateLimits { .. }
+            | Action::PullImage { .. }
+            | Action::Stop { .. } => {}
         }
         let mut down = self.oracle.running.values();
         if matches!(
             command.action,
-            Action::Restart { .. } | Action::Recreate { .. } | Action::RemoveReplica { .. }
+            Action::Restart { .. }
+                | Action::Recreate { .. }
+                | Action::RemoveReplica { .. }
+                | Action::Stop { .. }
         ) && down.any(|(service, other)| *service == command.service && other != target)
         {
             let what = format!("{} takes a second replica down at once", command.id);
