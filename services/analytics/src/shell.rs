@@ -33,6 +33,8 @@ use crate::{Config, Error};
 const GROUP: &str = "homeostat-analytics";
 /// Silence is looked for, and metrics are counted, this often at most.
 const TICK: Duration = Duration::from_secs(1);
+/// After a pause of this length, in which this process was given no time or did not read, silence was its own and not the nodes'.
+const STALL: Duration = Duration::from_secs(4);
 /// The last checkpoint may take this long; without it, a little more is read again after the restart.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// First and longest wait before the log is opened again; tries go on until shutdown.
@@ -58,6 +60,8 @@ pub(crate) struct Shell {
     complaints: HashSet<String>,
     clock: EvenClock,
     checkpoint_at: Instant,
+    /// When silence was last looked for.
+    ticked_at: Instant,
 }
 
 /// How following the log ended.
@@ -81,6 +85,7 @@ impl Shell {
             complaints: HashSet::new(),
             clock: EvenClock::new(),
             checkpoint_at: Instant::now() + config.checkpoint_every.get(),
+            ticked_at: Instant::now(),
             config,
             context,
             meters,
@@ -391,7 +396,12 @@ impl Shell {
 
     async fn tick(&mut self, subscription: &Subscription) -> Result<(), BusError> {
         let numbers: Vec<u32> = self.partitions.keys().copied().collect();
+        let listened = self.ticked_at.elapsed() < STALL && self.outbox.has_room();
+        self.ticked_at = Instant::now();
         for number in numbers {
+            if !listened {
+                self.handle(number, Event::Resumed);
+            }
             self.handle(number, Event::Tick);
         }
         self.learn();
