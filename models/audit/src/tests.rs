@@ -3,8 +3,8 @@ use std::time::Duration;
 use units::{
     Action, ActionKind, Approval, BreakerEntry, Bytes, Cause, Check, ContainerId, ContainerName,
     ContainerRecord, ContainerState, EngineInfo, Expectation, Generation, HealthState,
-    JournalEntry, LimitRange, Limits, LimitsPolicy, Millicores, Mode, NodeCapacity, NodeId,
-    NodeInventory, Phase, Plan, PlanEntry, PlanId, Policy, Ratio, ScalePolicy, ScaleTarget,
+    JournalEntry, LimitRange, Limits, LimitsPolicy, Millicores, Mode, NodeCapacity, NodeFacts,
+    NodeId, NodeInventory, Phase, Plan, PlanEntry, PlanId, Policy, Ratio, ScalePolicy, ScaleTarget,
     ServiceId, SignalId, Step, Timestamp,
 };
 
@@ -72,6 +72,7 @@ fn auditor(containers: Vec<ContainerRecord>) -> Auditor {
             memory: Bytes::from_mib(8_192),
         },
         engine: EngineInfo::default(),
+        facts: NodeFacts::default(),
         containers,
     });
     auditor

@@ -147,6 +147,7 @@ impl Fleet {
             containers,
             steady,
             capacity,
+            facts: _,
             engine: _,
         } = inventory;
         if let Some(known) = known {
@@ -449,7 +450,7 @@ fn heard_at(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use units::EngineInfo;
+    use units::{EngineInfo, NodeFacts};
 
     const HOUR_MS: i64 = 3_600_000;
     const STALE: Duration = Duration::from_secs(10);
@@ -466,6 +467,7 @@ mod tests {
             steady: steady_s.map(|seconds| Steady::from_millis(seconds * 1_000)),
             capacity: NodeCapacity::default(),
             engine: EngineInfo::default(),
+            facts: NodeFacts::default(),
             containers: Vec::new(),
         }
     }

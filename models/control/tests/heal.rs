@@ -475,6 +475,7 @@ impl Skewed {
             steady: Some(units::Steady::from_millis(self.steady_ms)),
             capacity: units::NodeCapacity::default(),
             engine: units::EngineInfo::default(),
+            facts: units::NodeFacts::default(),
             containers: world.nodes[&units::NodeId::from("a")].clone(),
         };
         world

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use units::{
-    Bytes, ContainerId, Direction, EngineInfo, Link, Millicores, NodeCapacity, NodeId,
+    Bytes, ContainerId, Direction, EngineInfo, Link, Millicores, NodeCapacity, NodeFacts, NodeId,
     NodeInventory, NodeMetric, Point, SeriesKind, ServiceId, Severity, Signal, SignalKind,
     SignalPhase,
 };
@@ -572,6 +572,7 @@ fn a_leak_without_a_limit_is_held_against_the_nodes_memory() {
             memory: Bytes::from_mib(600),
         },
         engine: EngineInfo::default(),
+        facts: NodeFacts::default(),
         containers: Vec::new(),
     };
     let now = world.at;

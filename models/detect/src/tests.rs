@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use units::{
-    ContainerRecord, ContainerState, EngineInfo, HealthState, Limits, NodeCapacity, NodeId,
-    NodeInventory, Policy, Severity, Signal, SignalKind, SignalPhase, Timestamp,
+    ContainerRecord, ContainerState, EngineInfo, HealthState, Limits, NodeCapacity, NodeFacts,
+    NodeId, NodeInventory, Policy, Severity, Signal, SignalKind, SignalPhase, Timestamp,
 };
 
 use crate::testing::{Hung, Machine, Noise, World};
@@ -564,6 +564,7 @@ fn inventory(world: &World, names: &[&str]) -> NodeInventory {
         steady: Some(world.steady),
         capacity: NodeCapacity::default(),
         engine: EngineInfo::default(),
+        facts: NodeFacts::default(),
         containers: world
             .machines
             .iter()

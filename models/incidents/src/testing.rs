@@ -137,6 +137,7 @@ pub(crate) fn inventory(node: &str, taken: i64, containers: Vec<ContainerRecord>
         steady: None,
         capacity: NodeCapacity::default(),
         engine: EngineInfo::default(),
+        facts: NodeFacts::default(),
         containers,
     })
 }

@@ -1,5 +1,6 @@
 //! What a node holds: its heartbeat.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -175,6 +176,46 @@ pub struct NodeCapacity {
     pub memory: Bytes,
 }
 
+/// What sets a node apart from others, beside its size: where it is, what it costs, and what it can run.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeFacts {
+    /// Nodes of one zone fail together: a rack, a room, a site. Absent where nobody said; such nodes are a zone of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// What it costs, where an ordinary node costs 1. Absent where nobody said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<f64>,
+    /// Labels of the collector's configuration, and of the engine where those do not say otherwise.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// What its engine runs, as images name it, such as `amd64`. Absent where the engine does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<String>,
+}
+
+impl NodeFacts {
+    /// These, and of the others what these leave open.
+    #[must_use]
+    pub fn over(mut self, others: &NodeFacts) -> NodeFacts {
+        for (key, value) in &others.labels {
+            let entry = self.labels.entry(key.clone());
+            entry.or_insert_with(|| value.clone());
+        }
+        NodeFacts {
+            zone: self.zone.or_else(|| others.zone.clone()),
+            cost: self.cost.or(others.cost),
+            labels: self.labels,
+            architecture: self.architecture.or_else(|| others.architecture.clone()),
+        }
+    }
+
+    /// Nothing is known.
+    pub fn is_empty(&self) -> bool {
+        *self == NodeFacts::default()
+    }
+}
+
 /// The engine of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EngineInfo {
@@ -202,6 +243,9 @@ pub struct NodeInventory<C = Vec<ContainerRecord>> {
     pub capacity: NodeCapacity,
     /// Its engine.
     pub engine: EngineInfo,
+    /// What else is known of it. Absent in records of older collectors.
+    #[serde(default, skip_serializing_if = "NodeFacts::is_empty")]
+    pub facts: NodeFacts,
     /// Its containers, by name.
     pub containers: C,
 }
@@ -215,5 +259,34 @@ impl<C> NodeInventory<C> {
             (Some(now), Some(before)) if before.since(now) <= LATE_MAX => now > before,
             (Some(_), Some(_)) | (Some(_), None) | (None, Some(_)) | (None, None) => self.at > at,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_configured_goes_before_what_the_engine_says() {
+        let labels = |pairs: &[(&str, &str)]| {
+            let owned = pairs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            owned.collect()
+        };
+        let configured = NodeFacts {
+            zone: Some("a".to_owned()),
+            labels: labels(&[("disk", "ssd")]),
+            ..NodeFacts::default()
+        };
+        let engine = NodeFacts {
+            labels: labels(&[("disk", "hdd"), ("rack", "7")]),
+            architecture: Some("amd64".to_owned()),
+            ..NodeFacts::default()
+        };
+        let facts = configured.over(&engine);
+        assert_eq!(facts.zone.as_deref(), Some("a"));
+        assert_eq!(facts.labels, labels(&[("disk", "ssd"), ("rack", "7")]));
+        assert_eq!(facts.architecture.as_deref(), Some("amd64"));
     }
 }

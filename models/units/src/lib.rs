@@ -39,7 +39,8 @@ pub use id::{
     SignalId, UpdateId,
 };
 pub use inventory::{
-    ContainerRecord, ContainerState, EngineInfo, HealthState, Limits, NodeCapacity, NodeInventory,
+    ContainerRecord, ContainerState, EngineInfo, HealthState, Limits, NodeCapacity, NodeFacts,
+    NodeInventory,
 };
 pub use journal::{
     Approval, BreakerEntry, JournalEntry, Phase, PlanEntry, Update, Verdict, VerdictKind,

@@ -189,7 +189,7 @@ impl Partition {
 #[cfg(test)]
 mod tests {
     use detect::Settings;
-    use units::{EngineInfo, NodeCapacity, NodeId, NodeInventory};
+    use units::{EngineInfo, NodeCapacity, NodeFacts, NodeId, NodeInventory};
 
     use super::*;
 
@@ -208,6 +208,7 @@ mod tests {
             steady: None,
             capacity: NodeCapacity::default(),
             engine: EngineInfo::default(),
+            facts: NodeFacts::default(),
             containers: Vec::new(),
         };
         let event = Event::Inventory {

@@ -13,9 +13,9 @@ use kit::Context;
 use kit::config::HumanDuration;
 use units::{
     ContainerId, ContainerName, ContainerState, Direction, EngineInfo, Feedback, Forecast,
-    HealthState, Link, LogLine, LogSeverity, LogStream, Metric, MetricRow, NodeCapacity, NodeId,
-    NodeInventory, Opinion, Point, Sample, SeriesKind, ServiceId, Signal, SignalKind, SignalPhase,
-    Steady, Timestamp,
+    HealthState, Link, LogLine, LogSeverity, LogStream, Metric, MetricRow, NodeCapacity, NodeFacts,
+    NodeId, NodeInventory, Opinion, Point, Sample, SeriesKind, ServiceId, Signal, SignalKind,
+    SignalPhase, Steady, Timestamp,
 };
 use wire::{Meta, topic};
 
@@ -497,6 +497,7 @@ async fn a_silent_node_is_told_and_resolved_when_it_is_taken_out() {
         steady: None,
         capacity: NodeCapacity::default(),
         engine: EngineInfo::default(),
+        facts: NodeFacts::default(),
         containers: Vec::new(),
     };
     let mut record = wire::encode(&beat, &Meta::new("test"));

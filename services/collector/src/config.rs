@@ -1,11 +1,12 @@
 //! The collector's configuration.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kit::config::{HumanDuration, Invalid, Validate, under};
 use serde::{Deserialize, Serialize};
-use units::NodeId;
+use units::{NodeFacts, NodeId};
 
 use crate::logs::{LogConfig, SpoolConfig};
 use crate::sources::{HostSeries, Layers, Scrape, Sockets};
@@ -13,13 +14,25 @@ use crate::sources::{HostSeries, Layers, Scrape, Sockets};
 const DOCKER_DEFAULT: &str = "unix:///var/run/docker.sock";
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
+/// Labels of a node that are told; they travel with every inventory.
+pub(crate) const NODE_LABELS_MAX: usize = 64;
+/// Bytes of a zone's name, a label or its value.
+const FACT_BYTES_MAX: usize = 253;
+/// No node costs more times an ordinary one.
+const COST_MAX: f64 = 1_000.0;
 
 /// Section `[collector]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Name of this node, in every record. Absent: the host name. Give the actuator the same.
     pub node: Option<String>,
+    /// The zone this node is in: nodes of one zone fail together. Absent: not known.
+    pub zone: Option<String>,
+    /// What this node costs, where an ordinary one costs 1. Absent: as an ordinary one.
+    pub cost: Option<f64>,
+    /// Labels of this node, beside those its engine was given.
+    pub labels: BTreeMap<String, String>,
     /// The engine: `unix://` and a path. Absent: `DOCKER_HOST`, else `unix:///var/run/docker.sock`.
     pub docker: Option<String>,
     /// Time between two samples of a container, 100 ms to 1 min.
@@ -61,6 +74,9 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             node: None,
+            zone: None,
+            cost: None,
+            labels: BTreeMap::new(),
             docker: None,
             interval: HumanDuration::from_secs(1),
             inventory_interval: HumanDuration::from_secs(2),
@@ -87,6 +103,16 @@ impl Config {
         Ok(NodeId::from(name.trim()))
     }
 
+    /// What is configured of the node. Its architecture is the engine's to say.
+    pub(crate) fn facts(&self) -> NodeFacts {
+        NodeFacts {
+            zone: self.zone.clone(),
+            cost: self.cost,
+            labels: self.labels.clone(),
+            architecture: None,
+        }
+    }
+
     /// The engine's address.
     pub(crate) fn docker_address(&self) -> String {
         let from_environment = || {
@@ -110,6 +136,44 @@ impl Config {
     }
 }
 
+impl Config {
+    fn fact_problems(&self) -> Vec<Invalid> {
+        let mut problems = Vec::new();
+        if self.zone.as_deref().is_some_and(is_no_name) {
+            problems.push(
+                Invalid::new("zone", "the zone's name is empty or too long")
+                    .suggest("write a word such as a, or leave it out where there is no zone"),
+            );
+        }
+        if let Some(cost) = self.cost
+            && !(0.0..=COST_MAX).contains(&cost)
+        {
+            problems.push(
+                Invalid::new("cost", format!("{cost} is no cost of a node"))
+                    .suggest("write how many times an ordinary node's, from 0 to 1000"),
+            );
+        }
+        if self.labels.len() > NODE_LABELS_MAX {
+            let message = format!("{} labels are too many", self.labels.len());
+            let most = format!("keep to {NODE_LABELS_MAX}");
+            problems.push(Invalid::new("labels", message).suggest(most));
+        }
+        let wrong = |it: &(&String, &String)| is_no_name(it.0) || it.1.len() > FACT_BYTES_MAX;
+        for (key, value) in self.labels.iter().filter(wrong) {
+            let message = format!("{key:?} = {value:?} is no label");
+            problems
+                .push(Invalid::new("labels", message).suggest(
+                    "write a name and a value of at most 253 bytes, as in disk = \"ssd\"",
+                ));
+        }
+        problems
+    }
+}
+
+fn is_no_name(text: &str) -> bool {
+    text.trim().is_empty() || text.len() > FACT_BYTES_MAX
+}
+
 impl Validate for Config {
     fn problems(&self) -> Vec<Invalid> {
         let mut problems = Vec::new();
@@ -123,6 +187,7 @@ impl Validate for Config {
                     .suggest("leave it out to use the host name"),
             );
         }
+        problems.extend(self.fact_problems());
         if let Some(address) = &self.docker
             && !address.starts_with("unix://")
         {
@@ -174,6 +239,9 @@ mod tests {
     fn each_mistake_is_named_with_its_key() {
         let config = Config {
             node: Some(" ".to_owned()),
+            zone: Some(String::new()),
+            cost: Some(f64::NAN),
+            labels: [(" ".to_owned(), "ssd".to_owned())].into(),
             docker: Some("tcp://10.0.0.1:2375".to_owned()),
             interval: HumanDuration::from_millis(1),
             inventory_interval: HumanDuration::from_secs(3600),
@@ -185,6 +253,9 @@ mod tests {
             keys,
             [
                 "node",
+                "zone",
+                "cost",
+                "labels",
                 "docker",
                 "interval",
                 "inventory_interval",

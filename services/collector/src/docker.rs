@@ -13,8 +13,9 @@ use bollard::query_parameters::{
     ListVolumesOptions,
 };
 use futures::stream::{Stream, StreamExt};
-use units::{Bytes, ContainerId, EngineInfo, Millicores, NodeCapacity};
+use units::{Bytes, ContainerId, EngineInfo, Millicores, NodeCapacity, NodeFacts};
 
+use crate::config::NODE_LABELS_MAX;
 use crate::containers::{Action, EngineEvent};
 use crate::inspect::{Details, LogFile};
 
@@ -109,6 +110,8 @@ pub(crate) struct Client {
     default_log_driver: String,
     pub(crate) engine: EngineInfo,
     pub(crate) capacity: NodeCapacity,
+    /// What the engine itself knows of the node: its architecture, and the labels it was given.
+    pub(crate) facts: NodeFacts,
 }
 
 impl Client {
@@ -140,6 +143,11 @@ impl Client {
             capacity: NodeCapacity {
                 cpu: Millicores(positive(info.ncpu).saturating_mul(1_000)),
                 memory: Bytes(positive(info.mem_total)),
+            },
+            facts: NodeFacts {
+                architecture: version.arch.filter(|it| !it.is_empty()),
+                labels: labels(info.labels.unwrap_or_default()),
+                ..NodeFacts::default()
             },
             root: info
                 .docker_root_dir
@@ -297,6 +305,15 @@ impl Client {
             source,
         }
     }
+}
+
+/// Labels of the engine, each `key=value`; one without a value is passed over, since nothing can be asked of it.
+fn labels(told: Vec<String>) -> BTreeMap<String, String> {
+    let pairs = told.iter().filter_map(|label| label.split_once('='));
+    pairs
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .take(NODE_LABELS_MAX)
+        .collect()
 }
 
 fn positive(number: Option<i64>) -> u64 {

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use units::{ContainerEvent, ContainerId, EventKind, NodeId, NodeInventory};
+use units::{ContainerEvent, ContainerId, EventKind, NodeFacts, NodeId, NodeInventory};
 
 use crate::containers::{Action, Containers, EngineEvent, Specs};
 use crate::docker::{Client, DockerError, Listed, PARALLEL_INSPECTS};
@@ -37,6 +37,8 @@ const INVENTORY_BYTES_MAX: usize = 900_000;
 /// What the node's keeper works with.
 pub(crate) struct Keeper {
     pub(crate) node: NodeId,
+    /// What is configured of the node; it goes before what the engine says.
+    pub(crate) facts: NodeFacts,
     pub(crate) address: String,
     pub(crate) cgroup: &'static str,
     pub(crate) inventory_interval: Duration,
@@ -380,6 +382,7 @@ impl Node {
             steady: Some(kit::steady()),
             capacity: client.capacity,
             engine: client.engine.clone(),
+            facts: self.keeper.facts.clone().over(&client.facts),
             containers: told.unwrap_or_else(|| self.containers.told(Specs::Told)),
         };
         let mut record = wire::encode(&inventory, &self.keeper.meta);

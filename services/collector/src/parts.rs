@@ -213,6 +213,7 @@ impl Shared<'_> {
     ) -> Node {
         Node::new(Keeper {
             node: self.node.clone(),
+            facts: self.config.facts(),
             address: self.config.docker_address(),
             cgroup: self.host.flavour().as_str(),
             inventory_interval: self.config.inventory_interval.get(),

@@ -42,6 +42,7 @@ fn inventory(service: &str, state: ContainerState) -> NodeInventory {
             version: "20.10".to_owned(),
             ..EngineInfo::default()
         },
+        facts: NodeFacts::default(),
         containers: vec![ContainerRecord {
             id: ContainerId::from("c1"),
             name: ContainerName::from("web-1"),

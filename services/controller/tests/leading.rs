@@ -13,9 +13,9 @@ use kit::config::HumanDuration;
 use tokio::task::JoinHandle;
 use units::{
     Command, Confidence, ContainerId, ContainerName, ContainerRecord, ContainerState, EngineInfo,
-    HealthState, JournalEntry, Limits, Mode, NodeCapacity, NodeId, NodeInventory, Outcome,
-    OutcomeResult, Phase, Policy, Ratio, ServiceId, Severity, Signal, SignalId, SignalKind,
-    SignalPhase, Subject, Timestamp,
+    HealthState, JournalEntry, Limits, Mode, NodeCapacity, NodeFacts, NodeId, NodeInventory,
+    Outcome, OutcomeResult, Phase, Policy, Ratio, ServiceId, Severity, Signal, SignalId,
+    SignalKind, SignalPhase, Subject, Timestamp,
 };
 use wire::{Json, Meta, topic};
 
@@ -120,6 +120,7 @@ async fn heartbeat(bus: &Bus) {
         steady: None,
         capacity: NodeCapacity::default(),
         engine: EngineInfo::default(),
+        facts: NodeFacts::default(),
         containers: ["web", "db", "api", "mail", "queue"]
             .map(container)
             .to_vec(),

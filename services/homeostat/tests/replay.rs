@@ -11,8 +11,8 @@ use bus::{Bus, LocalConfig, NewRecord, Position, Record};
 use serde_json::Value;
 use units::{
     Confidence, ContainerId, ContainerName, ContainerRecord, ContainerState, EngineInfo,
-    HealthState, Limits, Mode, NodeCapacity, NodeId, NodeInventory, Policy, Ratio, ServiceId,
-    Severity, Signal, SignalId, SignalKind, SignalPhase, Subject, Timestamp,
+    HealthState, Limits, Mode, NodeCapacity, NodeFacts, NodeId, NodeInventory, Policy, Ratio,
+    ServiceId, Severity, Signal, SignalId, SignalKind, SignalPhase, Subject, Timestamp,
 };
 use wire::{Json, Meta, topic};
 
@@ -78,6 +78,7 @@ fn inventory(at: Timestamp) -> NodeInventory {
         steady: None,
         capacity: NodeCapacity::default(),
         engine: EngineInfo::default(),
+        facts: NodeFacts::default(),
         containers: vec![web],
     }
 }

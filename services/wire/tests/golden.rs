@@ -118,6 +118,10 @@ fn forecasts_and_inventories_of_before_are_read() {
     let read = wire::decode::<NodeInventory>(&record).unwrap();
     assert_eq!(read.containers[0].policy.limits, None);
     assert!(inventory().containers[0].policy.limits.is_some());
+    let mut record = delivered(wire::encode(&inventory(), &meta()));
+    older(&mut record, &[], "facts");
+    let read = wire::decode::<NodeInventory>(&record).unwrap();
+    assert!(read.facts.is_empty() && !inventory().facts.is_empty());
 }
 
 /// What the first version of each batch held, before columns were added.

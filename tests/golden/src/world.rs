@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use units::{
     Bytes, ContainerId, ContainerName, ContainerRecord, ContainerState, EngineInfo, HealthState,
-    Limits, Millicores, NodeCapacity, NodeId, NodeInventory, PlanId, Policy, ServiceId, Timestamp,
+    Limits, Millicores, NodeCapacity, NodeFacts, NodeId, NodeInventory, PlanId, Policy, ServiceId,
+    Timestamp,
 };
 
 /// Every container of a script has run this long when it begins.
@@ -139,6 +140,7 @@ impl World {
                 memory: Bytes::from_mib(8_192),
             },
             engine: EngineInfo::default(),
+            facts: NodeFacts::default(),
             containers,
         };
         nodes.into_iter().map(inventory).collect()

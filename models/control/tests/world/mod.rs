@@ -10,9 +10,9 @@ use units::{
     Action, ActionKind, Approval, Command, CommandId, Confidence, ContainerEvent, ContainerId,
     ContainerName, ContainerRecord, ContainerState, EngineInfo, EventKind, Forecast, ForecastPoint,
     Generation, HealthState, Image, ImageChange, JournalEntry, Limits, LoadMetric, Millicores,
-    Mode, NodeCapacity, NodeId, NodeInventory, Outcome, OutcomeResult, Phase, PlanEntry, PlanId,
-    Policy, Ratio, Refusal, ScalePolicy, ScaleTarget, ServiceId, Severity, Signal, SignalId,
-    SignalKind, SignalPhase, Sizing, Subject, Timestamp,
+    Mode, NodeCapacity, NodeFacts, NodeId, NodeInventory, Outcome, OutcomeResult, Phase, PlanEntry,
+    PlanId, Policy, Ratio, Refusal, ScalePolicy, ScaleTarget, ServiceId, Severity, Signal,
+    SignalId, SignalKind, SignalPhase, Sizing, Subject, Timestamp,
 };
 
 pub fn secs(seconds: u64) -> Duration {
@@ -248,6 +248,7 @@ impl World {
             steady: None,
             capacity: self.capacity_of_nodes,
             engine: EngineInfo::default(),
+            facts: NodeFacts::default(),
             containers: self.nodes[node].clone(),
         };
         self.inventories.insert(node.clone(), inventory.clone());

@@ -329,6 +329,7 @@ fn a_silent_node_is_told_later_and_told() {
         steady: None,
         capacity: units::NodeCapacity::default(),
         engine: units::EngineInfo::default(),
+        facts: units::NodeFacts::default(),
         containers: Vec::new(),
     };
     detector.inventory(NOW, &inventory, NodeWatch::Owner, crate::Stream::Live);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use logs::Catalog;
 use units::{
     ContainerId, ContainerName, ContainerState, EngineInfo, HealthState, Limits, LogLine,
-    LogSeverity, LogStream, NodeCapacity, NodeId, NodeInventory, Policy, ServiceId, Severity,
-    Signal, SignalKind, SignalPhase,
+    LogSeverity, LogStream, NodeCapacity, NodeFacts, NodeId, NodeInventory, Policy, ServiceId,
+    Severity, Signal, SignalKind, SignalPhase,
 };
 
 use crate::testing::{Machine, Noise, World};
@@ -149,6 +149,7 @@ impl Story {
             steady: Some(self.world.steady),
             capacity: NodeCapacity::default(),
             engine: EngineInfo::default(),
+            facts: NodeFacts::default(),
             containers: self.world.machines.iter().map(record).collect(),
         });
     }

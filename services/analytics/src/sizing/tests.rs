@@ -1,5 +1,6 @@
 use units::{
-    Bytes, ContainerName, EngineInfo, Limits, Millicores, Mode, NodeCapacity, Policy, ScalePolicy,
+    Bytes, ContainerName, EngineInfo, Limits, Millicores, Mode, NodeCapacity, NodeFacts, Policy,
+    ScalePolicy,
 };
 
 use super::*;
@@ -56,6 +57,7 @@ fn inventory(at: Timestamp, containers: Vec<ContainerRecord>) -> NodeInventory {
             memory: Bytes(1 << 34),
         },
         engine: EngineInfo::default(),
+        facts: NodeFacts::default(),
         containers,
     }
 }

@@ -12,9 +12,9 @@ use proptest::prelude::*;
 use units::{
     Confidence, ContainerEvent, ContainerId, ContainerName, ContainerRecord, ContainerState,
     EngineInfo, EventKind, Forecast, ForecastPoint, HealthState, LimitRange, Limits, LimitsPolicy,
-    LoadMetric, Millicores, Mode, NodeCapacity, NodeId, NodeInventory, Phase, Policy, Ratio,
-    ScalePolicy, ScaleTarget, ServiceId, Severity, Signal, SignalId, SignalKind, SignalPhase,
-    Subject, Timestamp,
+    LoadMetric, Millicores, Mode, NodeCapacity, NodeFacts, NodeId, NodeInventory, Phase, Policy,
+    Ratio, ScalePolicy, ScaleTarget, ServiceId, Severity, Signal, SignalId, SignalKind,
+    SignalPhase, Subject, Timestamp,
 };
 use wire::{Json, Meta};
 
@@ -103,6 +103,7 @@ fn inventory(at: Timestamp, containers: &[ContainerRecord]) -> NodeInventory {
         steady: None,
         capacity: NodeCapacity::default(),
         engine: EngineInfo::default(),
+        facts: NodeFacts::default(),
         containers: containers.to_vec(),
     }
 }

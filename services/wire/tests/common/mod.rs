@@ -187,6 +187,12 @@ pub(crate) fn inventory() -> NodeInventory {
             api_version: "1.41".to_owned(),
             cgroup: "hybrid".to_owned(),
         },
+        facts: NodeFacts {
+            zone: Some("a".to_owned()),
+            cost: Some(1.5),
+            labels: [("disk".to_owned(), "ssd".to_owned())].into(),
+            architecture: Some("amd64".to_owned()),
+        },
         containers: vec![ContainerRecord {
             id: ContainerId::from("0123456789abcdef"),
             name: ContainerName::from("shop-web-1"),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use control::{Core, Event};
 use units::{
     Bytes, ContainerId, ContainerName, ContainerRecord, ContainerState, EngineInfo, Forecast,
-    ForecastPoint, HealthState, Limits, LoadMetric, Millicores, Mode, NodeCapacity, NodeId,
-    NodeInventory, Policy, Ratio, ScalePolicy, ScaleTarget, ServiceId, Timestamp,
+    ForecastPoint, HealthState, Limits, LoadMetric, Millicores, Mode, NodeCapacity, NodeFacts,
+    NodeId, NodeInventory, Policy, Ratio, ScalePolicy, ScaleTarget, ServiceId, Timestamp,
 };
 
 /// On each node.
@@ -44,6 +44,7 @@ impl Fleet {
                     memory: Bytes(128 << 30),
                 },
                 engine: EngineInfo::default(),
+                facts: NodeFacts::default(),
                 containers: (0..CONTAINERS)
                     .map(|slot| self.container(node, slot))
                     .collect(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bus::NewRecord;
 use units::{
     Bytes, ContainerEvent, ContainerId, ContainerState, EngineInfo, EventKind, Millicores,
-    NodeCapacity, NodeId, NodeInventory, Steady, Timestamp,
+    NodeCapacity, NodeFacts, NodeId, NodeInventory, Steady, Timestamp,
 };
 
 use super::World;
@@ -177,6 +177,7 @@ impl World {
                 memory: Bytes::from_mib(16_384),
             },
             engine: EngineInfo::default(),
+            facts: NodeFacts::default(),
             containers,
         };
         self.send(Topic::Inventory, &inventory, Some(at), Author::Role);
