@@ -34,11 +34,15 @@ pub(crate) enum Standing {
 
 impl Signals {
     /// Takes a state unless a newer one is known. Returns the service it concerns when it was news.
-    pub(crate) fn apply(&mut self, signal: Signal) -> Option<ServiceId> {
+    pub(crate) fn apply(&mut self, mut signal: Signal) -> Option<ServiceId> {
         if let Some(known) = self.newest.get(&signal.fingerprint) {
             let newer = if known.id == signal.id {
+                // An opening only becomes more severe, so what says so is newer whatever the clock of its node said: it may have been set
+                // back since.
+                let raised = signal.severity > known.severity;
+                signal.at = signal.at.max(known.at);
                 known.phase != SignalPhase::Resolve
-                    && (signal.at > known.at || signal.phase == SignalPhase::Resolve)
+                    && (signal.at > known.at || raised || signal.phase == SignalPhase::Resolve)
             } else {
                 signal.opened_at > known.opened_at
             };

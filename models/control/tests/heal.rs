@@ -6,7 +6,7 @@ mod world;
 use control::Event;
 use units::{
     ActionKind, BreakerEntry, ContainerState, EventKind, HealthState, JournalEntry, Mode, Outcome,
-    OutcomeResult, Phase, Refusal, Severity, SignalKind, VerdictKind,
+    OutcomeResult, Phase, Refusal, Severity, Signal, SignalKind, SignalPhase, VerdictKind,
 };
 use world::{World, acting, policy, secs};
 
@@ -429,6 +429,37 @@ fn many_sick_at_once_stop_the_loop_until_it_is_calm() {
     assert_eq!(said.len(), 3);
     assert_eq!(said[2].open_until, None);
     assert_eq!(world.sent(), ["restart db-1", "restart queue-1"]);
+}
+
+#[test]
+fn what_becomes_critical_after_its_clock_was_set_back_counts_among_the_many() {
+    let mut world = World::new(acting());
+    for service in ["web", "db", "queue", "mail"] {
+        world = world.with("a", &format!("{service}-1"), service, policy(None));
+    }
+    let mut world = world.leading();
+    let web = world.open(SignalKind::MemoryRunaway, "web-1", Severity::Info);
+    world.pass(secs(5));
+    for at in [web.at, web.at - secs(60)] {
+        world.say(Signal {
+            phase: SignalPhase::Update,
+            severity: Severity::Warning,
+            at,
+            ..web.clone()
+        });
+    }
+    world.say(Signal {
+        phase: SignalPhase::Update,
+        severity: Severity::Critical,
+        at: web.at - secs(60),
+        ..web.clone()
+    });
+    // Written once more, it is less than what is known.
+    world.say(web);
+    world.open(SignalKind::Hang, "mail-1", Severity::Critical);
+    assert_eq!(breakers(&world).len(), 0);
+    world.open(SignalKind::Hang, "queue-1", Severity::Critical);
+    assert_eq!(breakers(&world).len(), 1);
 }
 
 #[test]
