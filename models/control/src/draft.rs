@@ -8,7 +8,7 @@ use units::{
 };
 
 use crate::state::State;
-use crate::{budget, ledger};
+use crate::{budget, ledger, unsettled};
 
 /// Everything of a plan but its id, generation and time.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,7 +98,7 @@ pub(crate) fn say(
     Decision::Say(Box::new(draft), again)
 }
 
-/// Mode, ledger and budgets: the last word on whether a draft is carried out.
+/// Mode, ledger, what may still go on, and budgets: the last word on whether a draft is carried out.
 pub(crate) fn admit(state: &State, draft: Draft, allowed: Mode, now: Timestamp) -> Decision {
     match allowed.min(state.config.max_mode) {
         Mode::Observe => Decision::Nothing,
@@ -110,7 +110,7 @@ pub(crate) fn admit(state: &State, draft: Draft, allowed: Mode, now: Timestamp) 
     }
 }
 
-/// Ledger and budgets.
+/// Ledger, what may still go on, and budgets.
 fn within_bounds(state: &State, draft: Draft, now: Timestamp) -> Decision {
     let config = &state.config.ledger;
     let quarantined = ledger::quarantined(&state.plans, config, &draft.service, draft.kind, now);
@@ -120,6 +120,9 @@ fn within_bounds(state: &State, draft: Draft, now: Timestamp) -> Decision {
             draft.kind, draft.service, config.losses
         );
         return say(state, draft.held(&why), Some(until), now);
+    }
+    if let Some(open) = unsettled::before(state, &draft.service, &draft.steps, now) {
+        return Decision::Wait(open.until);
     }
     match budget::admit(
         &state.plans,

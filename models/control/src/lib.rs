@@ -51,6 +51,7 @@ pub mod sizing;
 mod state;
 mod status;
 mod undo;
+mod unsettled;
 mod why_not;
 
 pub use config::Config;

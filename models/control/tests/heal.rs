@@ -6,7 +6,8 @@ mod world;
 use control::Event;
 use units::{
     ActionKind, BreakerEntry, ContainerState, EventKind, HealthState, JournalEntry, Mode, Outcome,
-    OutcomeResult, Phase, Refusal, Severity, Signal, SignalKind, SignalPhase, VerdictKind,
+    OutcomeResult, Phase, Refusal, ServiceId, Severity, Signal, SignalKind, SignalPhase,
+    VerdictKind,
 };
 use world::{World, acting, policy, secs};
 
@@ -460,6 +461,36 @@ fn what_becomes_critical_after_its_clock_was_set_back_counts_among_the_many() {
     assert_eq!(breakers(&world).len(), 0);
     world.open(SignalKind::Hang, "queue-1", Severity::Critical);
     assert_eq!(breakers(&world).len(), 1);
+}
+
+#[test]
+fn a_replica_waits_while_the_restart_of_another_may_go_on() {
+    let mut world = World::new(acting())
+        .with("a", "web-1", "web", policy(None))
+        .with("b", "web-2", "web", policy(None))
+        .with("c", "db-1", "db", policy(None))
+        .leading();
+    world.open(SignalKind::Unhealthy, "web-1", Severity::Critical);
+    world.open(SignalKind::Unhealthy, "web-2", Severity::Critical);
+    world.pass(secs(1));
+    assert_eq!(world.sent(), ["restart web-1"]);
+    let mut outcomes = world.engine();
+    outcomes[0].result = OutcomeResult::Interrupted;
+    world.answer(outcomes.remove(0));
+    world.pass(secs(38));
+    let second = "restart web-2".to_owned();
+    assert!(!world.sent().contains(&second), "{:?}", world.sent());
+    let reasons = world
+        .core
+        .why_not(&ServiceId::from("web"), world.now)
+        .unwrap();
+    assert!(
+        reasons
+            .iter()
+            .any(|it| it.text.contains("may still be going down"))
+    );
+    world.pass(secs(3));
+    assert!(world.sent().contains(&second), "{:?}", world.sent());
 }
 
 #[test]

@@ -4,8 +4,8 @@
 mod world;
 
 use units::{
-    ActionKind, ContainerState, EventKind, HealthState, Phase, Severity, SignalKind, Subject,
-    VerdictKind,
+    ActionKind, ContainerState, EventKind, HealthState, OutcomeResult, Phase, Severity, SignalKind,
+    Subject, VerdictKind,
 };
 use world::{World, acting, policy, promising, secs};
 
@@ -432,6 +432,35 @@ fn useless_replicas_are_removed_one_after_the_other() {
         .map(|entry| entry.plan.undo_of.clone())
         .collect();
     assert!(undone[1].is_some() && undone[1] == undone[2]);
+}
+
+#[test]
+fn a_second_useless_replica_waits_while_the_removal_of_the_first_may_go_on() {
+    for goes_on in [true, false] {
+        let mut world = World::new(acting())
+            .with("a", "web-1", "web", policy(Some((1, 4))))
+            .with("a", "web-2", "web", policy(Some((1, 4))))
+            .leading();
+        world.carry("web", 680.0, 0.0, 3);
+        world.actuate();
+        world.container("web-1-r1").health = HealthState::Unhealthy;
+        world.container("web-1-r2").health = HealthState::Unhealthy;
+        world.carry("web", 680.0, 0.0, 125);
+        assert_eq!(world.sent()[2..], ["remove replica web-1-r1"]);
+        let is_there = world.nodes.clone();
+        let mut outcomes = world.engine();
+        outcomes[0].result = OutcomeResult::Interrupted;
+        if goes_on {
+            world.nodes = is_there;
+        }
+        world.answer(outcomes.remove(0));
+        world.tell_inventory();
+        world.carry("web", 680.0, 0.0, 30);
+        // Once the first is seen to be gone nothing is waited for.
+        assert_eq!(world.sent().len(), if goes_on { 3 } else { 4 });
+        world.carry("web", 680.0, 0.0, 15);
+        assert_eq!(world.sent()[3], "remove replica web-1-r2");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use units::{ActionKind, ContainerName, Mode, Phase, ServiceId, Timestamp};
 use crate::budget;
 use crate::ledger;
 use crate::state::State;
+use crate::unsettled;
 
 /// One reason why an action is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +64,7 @@ pub(crate) fn why_not(state: &State, service: &ServiceId, now: Timestamp) -> Opt
     reasons.extend(breaker(state));
     reasons.extend(people(state, service, now));
     reasons.extend(running(state, service));
+    reasons.extend(cut_off(state, service, now));
     reasons.extend(spent(state, service, now));
     reasons.extend(heal::reasons(state, service, now));
     for kind in [ActionKind::Restart, ActionKind::Recreate] {
@@ -135,6 +137,24 @@ fn running(state: &State, service: &ServiceId) -> Vec<Reason> {
             Reason::of_all(text).until(until)
         })
         .collect()
+}
+
+/// Replicas that may still be going down: no other one is taken down meanwhile.
+fn cut_off(state: &State, service: &ServiceId, now: Timestamp) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    for open in unsettled::of(state, service, now) {
+        for kind in ActionKind::ALL
+            .into_iter()
+            .filter(|kind| unsettled::takes_down(*kind))
+        {
+            let text = format!(
+                "nobody knows what became of the last action on {}, which may still be going down; no other replica is taken down meanwhile",
+                open.action.name()
+            );
+            reasons.push(Reason::of(kind, text).until(open.until));
+        }
+    }
+    reasons
 }
 
 /// Budgets with nothing left. One step is the least that anything needs.
