@@ -9,6 +9,7 @@ use units::{
 };
 
 use crate::breaker;
+use crate::capacity::{self, FleetCapacity};
 use crate::config::Config;
 use crate::draft::{Decision, Draft};
 use crate::event::{Effect, Event};
@@ -138,6 +139,12 @@ impl Core {
     /// empty list: something is about to be done. Nothing where no container of the service is known.
     pub fn why_not(&self, service: &ServiceId, now: Timestamp) -> Option<Vec<Reason>> {
         why_not::why_not(&self.state, service, now)
+    }
+
+    /// The nodes and the room on them: what each needs, whether it may be lost, and which moves would be worth it. Nothing is moved. Of
+    /// n containers it costs about n log n.
+    pub fn capacity(&self, now: Timestamp) -> FleetCapacity {
+        capacity::of(&self.state, now)
     }
 
     fn forecast(&mut self, forecast: units::Forecast) {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use units::{
-    ContainerId, ContainerRecord, ContainerState, NodeCapacity, NodeId, NodeInventory, ServiceId,
-    Steady, Timestamp,
+    ContainerId, ContainerRecord, ContainerState, NodeCapacity, NodeFacts, NodeId, NodeInventory,
+    ServiceId, Steady, Timestamp,
 };
 
 /// Two tells of a node are as far apart here as there, give or take this, unless one of them had waited to be read.
@@ -40,6 +40,7 @@ struct Node {
     steady: Option<Steady>,
     heard: Heard,
     capacity: NodeCapacity,
+    facts: NodeFacts,
     containers: BTreeMap<ContainerId, ContainerRecord>,
 }
 
@@ -64,6 +65,17 @@ pub(crate) struct Replica<'a> {
     pub(crate) seen_at: Timestamp,
     pub(crate) certainty: Certainty,
     pub(crate) record: &'a ContainerRecord,
+}
+
+/// A node with what is known of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KnownNode<'a> {
+    pub(crate) node: &'a NodeId,
+    /// When it last spoke, by the clock of this side.
+    pub(crate) spoke_at: Timestamp,
+    /// None of it where it did not say.
+    pub(crate) capacity: NodeCapacity,
+    pub(crate) facts: &'a NodeFacts,
 }
 
 /// How sure it is when a node last spoke.
@@ -147,7 +159,7 @@ impl Fleet {
             containers,
             steady,
             capacity,
-            facts: _,
+            facts,
             engine: _,
         } = inventory;
         if let Some(known) = known {
@@ -179,6 +191,7 @@ impl Fleet {
             steady,
             heard,
             capacity,
+            facts,
             containers,
         };
         self.nodes.insert(node, state);
@@ -249,6 +262,17 @@ impl Fleet {
     pub(crate) fn on_node<'a>(&'a self, node: &NodeId) -> impl Iterator<Item = Replica<'a>> {
         let held = self.nodes.get_key_value(node).into_iter();
         held.flat_map(Self::held)
+    }
+
+    /// Every node that spoke at or after `since`, by name.
+    pub(crate) fn known(&self, since: Timestamp) -> impl Iterator<Item = KnownNode<'_>> {
+        let nodes = self.nodes.iter().map(|(node, held)| KnownNode {
+            node,
+            spoke_at: held.heard.spoke_at,
+            capacity: held.capacity,
+            facts: &held.facts,
+        });
+        nodes.filter(move |known| known.spoke_at >= since)
     }
 
     /// Every container.
@@ -450,7 +474,7 @@ fn heard_at(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use units::{EngineInfo, NodeFacts};
+    use units::EngineInfo;
 
     const HOUR_MS: i64 = 3_600_000;
     const STALE: Duration = Duration::from_secs(10);

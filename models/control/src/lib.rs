@@ -18,11 +18,15 @@
 //! Apart from the core stands [`sizing`]: the replicas one service needs for a promise, from the load of every second. It runs where
 //! those seconds are seen; the core goes by what a forecast says of it.
 //!
+//! Beside its decisions it tells what room there is ([`Core::capacity`]): whether the loss of each node could be absorbed, and which
+//! moves would be worth it, found by [`place`] and [`moves`]. That is advice: it moves nothing.
+//!
 //! What it does not do: it reads no clock, writes nothing, and chooses no host for a replica (the template's).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod breaker;
 mod budget;
+mod capacity;
 pub mod config;
 mod core;
 mod depends;
@@ -54,6 +58,10 @@ mod undo;
 mod unsettled;
 mod why_not;
 
+pub use capacity::{
+    Advice, AdviceKind, FleetCapacity, Hearing, Kept, Needed, NodeRoom, Stranded, SuggestedMove,
+    Survives, Unfit,
+};
 pub use config::Config;
 pub use core::Core;
 pub use event::{Effect, Event};

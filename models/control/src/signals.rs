@@ -147,6 +147,12 @@ impl Signals {
         }
     }
 
+    /// Open signals of a kind about a node, by fingerprint.
+    pub(crate) fn open_about_nodes(&self, kind: SignalKind) -> impl Iterator<Item = &Signal> {
+        let of_kind = self.newest.values().filter(move |it| it.kind == kind);
+        of_kind.filter(|it| it.phase != SignalPhase::Resolve && it.subject.service.is_none())
+    }
+
     /// Services with an open critical signal that opened at or after `since`.
     pub(crate) fn critical_services(&self, since: Timestamp) -> BTreeSet<&ServiceId> {
         let critical = self

@@ -235,13 +235,22 @@ fn devices(host: &HostConfig, found: &mut Vec<String>) {
     }
 }
 
+/// Words of the obstacle that a fixed host port is.
+const FIXED_PORT: &str = "the fixed host port";
+
+/// Whether an obstacle, as [`CopyTemplate::obstacles`] words it, is a fixed host port: it keeps a copy off the same host, and not off
+/// another.
+pub fn is_fixed_port(obstacle: &str) -> bool {
+    obstacle.contains(FIXED_PORT)
+}
+
 fn ports(host: &HostConfig, found: &mut Vec<String>) {
     let mut fixed: Vec<String> = Vec::new();
     for (port, bindings) in host.port_bindings.iter().flatten() {
         for binding in bindings.iter().flatten().filter(|it| is_fixed(it)) {
             let host_port = binding.host_port.as_deref().unwrap_or_default();
             fixed.push(format!(
-                "it publishes {port} on the fixed host port {host_port}, which only one container can have"
+                "it publishes {port} on {FIXED_PORT} {host_port}, which only one container can have"
             ));
         }
     }

@@ -29,7 +29,7 @@ mod spec;
 mod time;
 mod traffic;
 
-pub use copying::CopyTemplate;
+pub use copying::{CopyTemplate, is_fixed_port};
 pub use even::EvenClock;
 pub use event::{ContainerEvent, EventKind};
 pub use feedback::{Feedback, Opinion};

@@ -239,6 +239,13 @@ impl Hosts {
             .map(|(free, hosts)| (*free, hosts))
     }
 
+    /// Whether a service has a replica on a host other than this one.
+    pub(crate) fn runs_elsewhere(&self, service: &ServiceId, than: HostIndex) -> bool {
+        let here = self.slots[than.0].services.get(service).copied();
+        let zones = self.spread.get(service).into_iter().flatten();
+        zones.map(|(_, count)| *count).sum::<u32>() > here.unwrap_or(0)
+    }
+
     /// How many of a service's replicas a zone has, and how many the zone that has fewest.
     pub(super) fn replicas_in(&self, service: &ServiceId, zone: &str) -> (u32, u32) {
         let Some(counts) = self.spread.get(service) else {

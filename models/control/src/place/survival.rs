@@ -34,15 +34,20 @@ pub fn survival(hosts: &mut Hosts) -> Survival {
         if hosts.on(dead).len() == 0 {
             continue;
         }
-        let stranded = match hosts.largest_empty() {
-            Some(empty) if takes_all(hosts, dead, empty) => 0,
-            Some(_) | None => stranded_by(hosts, dead).len(),
-        };
+        let stranded = stranded(hosts, dead).len();
         survival.used += 1;
         survival.survivable += usize::from(stranded == 0);
         survival.stranded += stranded;
     }
     survival
+}
+
+/// As [`stranded_by`], and sooner where one empty host could take all.
+pub(crate) fn stranded(hosts: &mut Hosts, dead: HostIndex) -> Vec<ContainerIndex> {
+    match hosts.largest_empty() {
+        Some(empty) if takes_all(hosts, dead, empty) => Vec::new(),
+        Some(_) | None => stranded_by(hosts, dead),
+    }
 }
 
 /// The containers that would find no other host if this one died. `hosts` is as before when this returns.

@@ -1,0 +1,256 @@
+//! The fleet as it is: what its nodes have, what their containers need, whether the loss of a node could be absorbed, and which
+//! moves would be worth it. Advice for people; nothing here acts.
+//!
+//! What a container needs is its limit where one is set, else what its service's busiest replica uses. Where neither is known it is
+//! unknown, and counted so: a node that holds such a container is trusted with nothing more, and its own loss is at best unknown.
+//!
+//! - [`picture`] puts nodes and containers into the terms of [`crate::place`];
+//! - [`survival`] says of each node what would not fit elsewhere, and why;
+//! - [`advice`] finds moves.
+
+mod advice;
+mod picture;
+mod survival;
+mod tied;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use units::{ContainerName, NodeCapacity, NodeFacts, NodeId, ServiceId, Timestamp};
+
+use crate::place::{HostIndex, Movable};
+use crate::state::State;
+use picture::Picture;
+
+/// Examples named of what is kept for one reason.
+const EXAMPLES_MAX: usize = 3;
+/// Reasons told for which containers are kept, the most frequent ones; the others are counted together.
+const REASONS_MAX: usize = 20;
+
+/// The nodes and the room on them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FleetCapacity {
+    /// Nodes that have not been silent for so long that they are taken as gone, by name.
+    pub nodes: Vec<NodeRoom>,
+    /// Moves that would be worth it; those of one entry belong together, and each entry supposes that those before it were made.
+    pub advice: Vec<Advice>,
+    /// What was looked for and not found, in sentences.
+    pub remarks: Vec<String>,
+    /// Why containers may not be moved, the most frequent reason first.
+    pub kept: Vec<Kept>,
+}
+
+impl FleetCapacity {
+    /// Nodes whose loss the others could not absorb, as far as is known.
+    pub fn without_spare(&self) -> usize {
+        let lost = |it: &&NodeRoom| it.survives == Survives::No;
+        self.nodes.iter().filter(lost).count()
+    }
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeRoom {
+    /// Its name.
+    pub node: NodeId,
+    /// Whether it speaks.
+    pub hearing: Hearing,
+    /// Its zone, cost, labels and architecture.
+    #[serde(flatten)]
+    pub facts: NodeFacts,
+    /// What it has. Absent where it did not say.
+    pub capacity: Option<NodeCapacity>,
+    /// What its containers need, those left out of which it is not known.
+    pub needed: Needed,
+    /// Containers that run on it or will.
+    pub containers: usize,
+    /// Of these, what is opted in to moves and tied to nothing.
+    pub movable: usize,
+    /// Whether the other nodes could take what is on it, were it lost.
+    pub survives: Survives,
+    /// Containers that would find no place.
+    pub stranded: usize,
+    /// The first of these, with why.
+    pub examples: Vec<Stranded>,
+}
+
+/// Whether a node speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hearing {
+    /// It does.
+    Speaks,
+    /// It has not for a while.
+    Silent,
+}
+
+/// What the containers of a node need together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Needed {
+    /// So much, as far as it is known.
+    pub known: NodeCapacity,
+    /// Containers of which CPU, memory or what they were made from is not known.
+    pub unknown: usize,
+}
+
+/// Whether the other nodes could take what is on a node, were it lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Survives {
+    /// There is a place for everything.
+    Yes,
+    /// Not for everything.
+    No,
+    /// There seems to be, and of some containers it is not known what they need.
+    Unknown,
+}
+
+impl Survives {
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Survives::Yes => "yes",
+            Survives::No => "no",
+            Survives::Unknown => "unknown",
+        }
+    }
+}
+
+/// A container that would find no place if its node were lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stranded {
+    /// Its name.
+    pub container: ContainerName,
+    /// Its service.
+    pub service: ServiceId,
+    /// Why no other node takes it, the most frequent reason first.
+    pub why: Vec<Unfit>,
+}
+
+/// A reason why nodes would not take a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfit {
+    /// In words.
+    pub text: String,
+    /// On so many nodes; absent where it is not about nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<usize>,
+}
+
+/// Moves that bring something together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Advice {
+    /// What for.
+    pub kind: AdviceKind,
+    /// The node that gives containers away.
+    pub node: NodeId,
+    /// What it brings, in a sentence.
+    pub benefit: String,
+    /// In the order in which they are to be made.
+    pub moves: Vec<SuggestedMove>,
+}
+
+/// What moves are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdviceKind {
+    /// To take load off a node that is short.
+    Relieve,
+    /// To empty a node that the others can do without.
+    Empty,
+}
+
+/// One container that would change its node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuggestedMove {
+    /// Its name.
+    pub container: ContainerName,
+    /// Its service.
+    pub service: ServiceId,
+    /// From here.
+    pub from: NodeId,
+    /// To there.
+    pub to: NodeId,
+    /// What to look at before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caution: Option<String>,
+}
+
+/// Containers that may not be moved for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Why, in words.
+    pub why: String,
+    /// How many.
+    pub containers: usize,
+    /// The names of the first of them.
+    pub examples: Vec<ContainerName>,
+}
+
+/// Looks at the whole fleet.
+pub(crate) fn of(state: &State, now: Timestamp) -> FleetCapacity {
+    let mut picture = Picture::of(state, now);
+    let losses = survival::losses(&mut picture);
+    let nodes = picture.hosts.indices().zip(losses);
+    let nodes = nodes.map(|(host, loss)| room(&picture, host, loss));
+    let nodes = nodes.collect();
+    let kept = kept(&picture);
+    let found = advice::find(picture, state, now);
+    FleetCapacity {
+        nodes,
+        advice: found.advice,
+        remarks: found.remarks,
+        kept,
+    }
+}
+
+fn room(picture: &Picture<'_>, host: HostIndex, loss: survival::Loss) -> NodeRoom {
+    let seen = &picture.nodes[host.0];
+    let used = picture.hosts.used_on(host);
+    let on = picture.hosts.on(host);
+    NodeRoom {
+        node: seen.node.clone(),
+        hearing: seen.hearing,
+        facts: seen.facts.clone(),
+        capacity: seen.capacity,
+        needed: Needed {
+            known: NodeCapacity {
+                cpu: used.cpu,
+                memory: used.memory,
+            },
+            unknown: seen.unknown,
+        },
+        containers: on.len(),
+        movable: on.filter(|(_, it)| it.movable == Movable::Yes).count(),
+        survives: loss.survives,
+        stranded: loss.stranded,
+        examples: loss.examples,
+    }
+}
+
+fn kept(picture: &Picture<'_>) -> Vec<Kept> {
+    let mut by_why: BTreeMap<&str, Kept> = BTreeMap::new();
+    for held in &picture.held {
+        let Some(why) = &held.stays else { continue };
+        let kept = by_why.entry(why).or_insert_with(|| Kept {
+            why: why.clone(),
+            containers: 0,
+            examples: Vec::new(),
+        });
+        kept.containers += 1;
+        if kept.examples.len() < EXAMPLES_MAX {
+            kept.examples.push(held.replica.record.name.clone());
+        }
+    }
+    let mut kept: Vec<Kept> = by_why.into_values().collect();
+    kept.sort_by(|a, b| b.containers.cmp(&a.containers).then(a.why.cmp(&b.why)));
+    let others = kept.split_off(kept.len().min(REASONS_MAX));
+    if !others.is_empty() {
+        kept.push(Kept {
+            why: format!("one of {} other reasons", others.len()),
+            containers: others.iter().map(|it| it.containers).sum(),
+            examples: Vec::new(),
+        });
+    }
+    kept
+}
