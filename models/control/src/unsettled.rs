@@ -23,8 +23,11 @@ pub(crate) struct Unsettled<'a> {
 /// Whether this kind of action has a container stop serving for a while, or for good.
 pub(crate) fn takes_down(kind: ActionKind) -> bool {
     match kind {
-        ActionKind::Restart | ActionKind::Recreate | ActionKind::RemoveReplica => true,
-        ActionKind::UpdateLimits | ActionKind::CreateReplica => false,
+        ActionKind::Restart
+        | ActionKind::Recreate
+        | ActionKind::RemoveReplica
+        | ActionKind::Stop => true,
+        ActionKind::UpdateLimits | ActionKind::CreateReplica | ActionKind::PullImage => false,
     }
 }
 
@@ -81,8 +84,11 @@ fn ends(entry: &PlanEntry, step: &Step) -> Timestamp {
     let grace = match &step.action {
         Action::Restart { grace, .. }
         | Action::Recreate { grace, .. }
-        | Action::RemoveReplica { grace, .. } => *grace,
-        Action::UpdateLimits { .. } | Action::CreateReplica { .. } => Duration::ZERO,
+        | Action::RemoveReplica { grace, .. }
+        | Action::Stop { grace, .. } => *grace,
+        Action::UpdateLimits { .. } | Action::CreateReplica { .. } | Action::PullImage { .. } => {
+            Duration::ZERO
+        }
     };
     entry.at.min(entry.plan.deadline) + grace + WORKS_FOR
 }
