@@ -13,6 +13,7 @@ use crate::draft::{Decision, Draft, admit, say};
 use crate::fleet::Replica;
 use crate::loads::{load_ahead, startup};
 use crate::scale::{Group, is_blocked, is_capped, overloads};
+use crate::spread;
 use crate::state::State;
 
 /// What adds the replicas that are missing.
@@ -104,7 +105,7 @@ fn outgrown(group: &Group<'_>, forecast: &Forecast, config: &config::Scale) -> S
     )
 }
 
-/// The steps that add `count` replicas like the oldest serving one, or why there can be none.
+/// The steps that add `count` replicas, each like the oldest serving one of its node, or why there can be none.
 pub(crate) fn additions(
     state: &State,
     group: &Group<'_>,
@@ -118,10 +119,12 @@ pub(crate) fn additions(
     let serving: Vec<&Replica<'_>> = serving
         .filter(|replica| state.is_fresh(replica, now))
         .collect();
-    let template = serving
+    let able: Vec<&Replica<'_>> = serving
         .iter()
-        .find(|replica| replica.record.copy_obstacles.is_empty());
-    let Some(template) = template else {
+        .copied()
+        .filter(|replica| replica.record.copy_obstacles.is_empty())
+        .collect();
+    if able.is_empty() {
         return Err(match serving.first() {
             Some(first) => format!(
                 "no replica can be made from {}: {}",
@@ -133,26 +136,29 @@ pub(crate) fn additions(
                 group.service
             ),
         });
-    };
-    let names = free_names(state, group, template, count);
-    let step = |name| Step {
-        node: template.node.clone(),
-        action: Action::CreateReplica {
-            template: template.record.id.clone(),
-            name,
-            image: None,
-        },
-    };
-    Ok(names.into_iter().map(step).collect())
+    }
+    let mut steps: Vec<Step> = Vec::new();
+    for template in spread::templates(state, &able, &group.replicas, count) {
+        let step = Step {
+            node: template.node.clone(),
+            action: Action::CreateReplica {
+                template: template.record.id.clone(),
+                name: free_name(state, group, template, &steps),
+                image: None,
+            },
+        };
+        steps.push(step);
+    }
+    Ok(steps)
 }
 
-/// `web-1-r1`, `web-1-r2` …: the first that neither a container nor a running plan has.
-fn free_names(
+/// `web-1-r1`, `web-1-r2` …: the first that neither a container, a running plan nor one of these steps has.
+fn free_name(
     state: &State,
     group: &Group<'_>,
     template: &Replica<'_>,
-    count: u32,
-) -> Vec<ContainerName> {
+    steps: &[Step],
+) -> ContainerName {
     let name = template.record.name.as_str();
     let base = match name.rsplit_once("-r") {
         Some((base, digits))
@@ -178,15 +184,15 @@ fn free_names(
                 .iter()
                 .map(|replica| replica.record.name.as_str()),
         )
+        .chain(steps.iter().map(|step| step.action.name().as_str()))
         .collect();
-    (1_u32..)
-        .map(|number| format!("{base}-r{number}"))
-        .filter(|name| {
-            !promised.contains(name.as_str()) && !state.fleet.is_named(template.node, name)
-        })
-        .take(count as usize)
-        .map(ContainerName::new)
-        .collect()
+    let is_taken =
+        |name: &str| promised.contains(name) || state.fleet.is_named(template.node, name);
+    let mut number = 1_u32;
+    while is_taken(&format!("{base}-r{number}")) {
+        number += 1;
+    }
+    ContainerName::new(format!("{base}-r{number}"))
 }
 
 /// The draft of a growth by these steps.

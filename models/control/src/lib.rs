@@ -21,7 +21,7 @@
 //! Beside its decisions it tells what room there is ([`Core::capacity`]): whether the loss of each node could be absorbed, and which
 //! moves would be worth it, found by [`place`] and [`moves`]. That is advice: it moves nothing.
 //!
-//! What it does not do: it reads no clock, writes nothing, and chooses no host for a replica (the template's).
+//! What it does not do: it reads no clock, writes nothing, and makes no replica on a node that has none of the service.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod breaker;
@@ -52,6 +52,7 @@ mod scale;
 mod shrink;
 mod signals;
 pub mod sizing;
+mod spread;
 mod state;
 mod status;
 mod undo;

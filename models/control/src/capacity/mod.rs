@@ -18,9 +18,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use units::{ContainerName, NodeCapacity, NodeFacts, NodeId, ServiceId, Timestamp};
 
-use crate::place::{HostIndex, Movable};
+use crate::place::{HostIndex, Movable, Resources};
 use crate::state::State;
 use picture::Picture;
+use tied::Known;
 
 /// Examples named of what is kept for one reason.
 const EXAMPLES_MAX: usize = 3;
@@ -202,6 +203,24 @@ pub(crate) fn of(state: &State, now: Timestamp) -> FleetCapacity {
         remarks: found.remarks,
         kept,
     }
+}
+
+/// The share of a node that no container is granted or known to use, of CPU or memory, whichever is less. Nothing where the node does
+/// not tell what it has, or of one of its containers it is not known what it needs.
+pub(crate) fn free_share(state: &State, node: &NodeId) -> Option<f64> {
+    let capacity = state.fleet.capacity(node);
+    let whole = Resources::new(capacity.cpu, capacity.memory);
+    let mut free = whole;
+    for replica in state.fleet.on_node(node).filter(picture::takes_room) {
+        let (asks, known) = tied::asks_of(state, &replica);
+        match known {
+            Known::All => free = free.minus(asks),
+            Known::Part => return None,
+        }
+    }
+    let known = whole.cpu.0 > 0 && whole.memory.0 > 0;
+    let [cpu, memory] = free.shares(whole);
+    known.then(|| cpu.min(memory))
 }
 
 fn room(picture: &Picture<'_>, host: HostIndex, loss: survival::Loss) -> NodeRoom {

@@ -111,9 +111,7 @@ impl<'a> Picture<'a> {
         on: HostIndex,
     ) -> Known {
         let record = replica.record;
-        let load = state.loads.get(&record.service);
-        let usage = load.and_then(|load| load.newest()?.usage.as_ref());
-        let (asks, known) = tied::asks(record, usage);
+        let (asks, known) = tied::asks_of(state, &replica);
         let tie = tied::tie(record);
         let stays = tied::stays(record, known, hearing);
         let movable = match stays {
@@ -142,7 +140,7 @@ impl<'a> Picture<'a> {
 }
 
 /// Whether it uses its node, or will without anybody's doing.
-fn takes_room(replica: &Replica<'_>) -> bool {
+pub(super) fn takes_room(replica: &Replica<'_>) -> bool {
     match replica.record.state {
         ContainerState::Running | ContainerState::Paused | ContainerState::Restarting => true,
         ContainerState::Created => replica.counts(),

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use units::{ContainerRecord, ContainerSpec, Mode, MountKind, NodeId, PortSpec, Usage};
 
 use super::Hearing;
+use crate::fleet::Replica;
 use crate::place::{Apart, Needs, Resources, Zones};
+use crate::state::State;
 
 /// The label of a host that says which it is; what is tied to its node asks for it.
 pub(super) const PIN: &str = "io.homeostat.node";
@@ -17,6 +19,13 @@ pub(super) enum Known {
     All,
     /// Something is not, and is none in the sums.
     Part,
+}
+
+/// The same as [`asks`], with what its service's forecast knows.
+pub(super) fn asks_of(state: &State, replica: &Replica<'_>) -> (Resources, Known) {
+    let load = state.loads.get(&replica.record.service);
+    let usage = load.and_then(|load| load.newest()?.usage.as_ref());
+    asks(replica.record, usage)
 }
 
 /// What it is granted, or is known to use. What is not known is none, which [`Known::Part`] tells.
