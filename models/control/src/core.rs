@@ -23,6 +23,7 @@ use crate::scale::{self, Wanted};
 use crate::state::State;
 use crate::status::{self, Status};
 use crate::undo;
+use crate::update::{self, UpdateStatus};
 use crate::why_not::{self, Reason};
 
 /// What is over is forgotten this often.
@@ -147,6 +148,17 @@ impl Core {
         capacity::of(&self.state, now)
     }
 
+    /// How far the newest order of an update of a service has come. Nothing where none is remembered.
+    pub fn update_status(&self, service: &ServiceId) -> Option<UpdateStatus> {
+        update::status(&self.state, service)
+    }
+
+    /// The same of every service with an order, by service.
+    pub fn updates(&self) -> Vec<UpdateStatus> {
+        let services = self.state.orders.services();
+        services.filter_map(|it| self.update_status(it)).collect()
+    }
+
     fn forecast(&mut self, forecast: units::Forecast) {
         let config = &self.state.config;
         self.dirty.insert(forecast.service.clone());
@@ -184,7 +196,8 @@ impl Core {
                 self.dirty.extend(service);
             }
             JournalEntry::Update(update) => {
-                self.dirty.insert(update.service);
+                let service = self.state.orders.apply(update, self.now);
+                self.dirty.extend(service);
             }
         }
     }

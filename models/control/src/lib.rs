@@ -57,6 +57,7 @@ mod state;
 mod status;
 mod undo;
 mod unsettled;
+mod update;
 mod why_not;
 
 pub use capacity::{
@@ -67,4 +68,5 @@ pub use config::Config;
 pub use core::Core;
 pub use event::{Effect, Event};
 pub use status::{FleetStatus, ServiceCount, Status};
+pub use update::{UpdatePhase, UpdateStatus};
 pub use why_not::Reason;

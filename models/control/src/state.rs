@@ -11,6 +11,7 @@ use crate::ooms::Ooms;
 use crate::people::People;
 use crate::plans::Plans;
 use crate::signals::Signals;
+use crate::update::Orders;
 
 /// Facts from the topics, and the constants.
 #[derive(Debug, Clone)]
@@ -24,6 +25,7 @@ pub(crate) struct State {
     pub(crate) people: People,
     pub(crate) ooms: Ooms,
     pub(crate) breaker: Breaker,
+    pub(crate) orders: Orders,
 }
 
 impl State {
@@ -38,6 +40,7 @@ impl State {
             people: People::default(),
             ooms: Ooms::default(),
             breaker: Breaker::default(),
+            orders: Orders::default(),
         }
     }
 
@@ -87,5 +90,6 @@ impl State {
         self.loads.prune(now);
         self.images.prune(now);
         self.ooms.prune(&self.fleet, now);
+        self.orders.prune(now);
     }
 }
