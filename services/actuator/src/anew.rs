@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard::models::{
-    ContainerConfig, ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HostConfig,
-    ImageConfig, Mount, MountPoint, MountType, NetworkingConfig,
+    ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HostConfig, Mount, MountPoint,
+    MountType, NetworkingConfig,
 };
 use units::{Command, ContainerName, LABEL_COMMAND, Refusal};
 
+use crate::given::{Source, leave_out};
 use crate::guard::{Refused, labels_of, name_of};
 use crate::replica::{NETWORKS_WITHOUT_ALIASES, Replica, as_asked_for, is_own_id};
 
@@ -20,21 +21,13 @@ const VOLUME: &str = "volume";
 const MODES: [&str; 2] = ["host", "none"];
 const SHARED: &str = "container:";
 
-/// What the new container is made from.
-pub(crate) struct Source<'a> {
-    /// The image, as the engine is to be asked for it.
-    pub(crate) image: String,
-    /// What the image before gave by itself, where the new one gives its own; absent for the same image.
-    pub(crate) given: Option<&'a ImageConfig>,
-}
-
 /// The container once more.
 ///
 /// # Errors
 /// [`Refusal::Unsafe`] with every obstacle there is.
 pub(crate) fn anew(
     before: &ContainerInspectResponse,
-    source: Source<'_>,
+    source: Source,
     name: &ContainerName,
     command: &Command,
 ) -> Result<Replica, Refused> {
@@ -47,8 +40,8 @@ pub(crate) fn anew(
     let mode = host.network_mode.clone().unwrap_or_default();
     let (first, further_networks) = networks(before, &mode);
     let mut config = before.config.clone().unwrap_or_default();
-    let mut labels: HashMap<String, String> = labels_of(before).into_iter().collect();
-    if let Some(given) = source.given {
+    let mut labels = labels_of(before);
+    if let Some(given) = &source.given {
         leave_out(given, &mut config, &mut labels);
     }
     labels.insert(LABEL_COMMAND.to_owned(), command.id.to_string());
@@ -79,7 +72,7 @@ pub(crate) fn anew(
         working_dir: config.working_dir,
         entrypoint: config.entrypoint,
         network_disabled: config.network_disabled,
-        labels: Some(labels),
+        labels: Some(labels.into_iter().collect()),
         stop_signal: config.stop_signal,
         stop_timeout: config.stop_timeout,
         shell: config.shell,
@@ -129,53 +122,6 @@ fn obstacles(before: &ContainerInspectResponse) -> Vec<String> {
 
 fn is_volume(mount: &MountPoint) -> bool {
     mount.typ.as_deref() == Some(VOLUME)
-}
-
-/// Takes out what the image gave, so that another image can give its own in its place.
-fn leave_out(
-    given: &ImageConfig,
-    config: &mut ContainerConfig,
-    labels: &mut HashMap<String, String>,
-) {
-    let without = |all: &mut Option<Vec<String>>, given: &Option<Vec<String>>| {
-        let given: BTreeSet<&String> = given.iter().flatten().collect();
-        if let Some(all) = all {
-            all.retain(|it| !given.contains(it));
-        }
-    };
-    without(&mut config.env, &given.env);
-    without(&mut config.exposed_ports, &given.exposed_ports);
-    without(&mut config.volumes, &given.volumes);
-    if let Some(from_image) = &given.labels {
-        labels.retain(|key, value| from_image.get(key) != Some(value));
-    }
-    // An entrypoint that somebody set puts the image's arguments out of force, so those it has are somebody's too.
-    if same(&config.entrypoint, &given.entrypoint) {
-        config.entrypoint = None;
-        if same(&config.cmd, &given.cmd) {
-            config.cmd = None;
-        }
-    }
-    if config.healthcheck == given.healthcheck {
-        config.healthcheck = None;
-    }
-    for (text, given) in [
-        (&mut config.user, &given.user),
-        (&mut config.working_dir, &given.working_dir),
-        (&mut config.stop_signal, &given.stop_signal),
-    ] {
-        if same(text, given) {
-            *text = None;
-        }
-    }
-    if same(&config.shell, &given.shell) {
-        config.shell = None;
-    }
-}
-
-/// The engine writes nothing now as absent, now as empty.
-fn same<T: Clone + Default + PartialEq>(a: &Option<T>, b: &Option<T>) -> bool {
-    a.clone().unwrap_or_default() == b.clone().unwrap_or_default()
 }
 
 /// As it was asked for, with each anonymous volume asked for by its name: the new container gets it, and no other is made.

@@ -30,6 +30,9 @@ pub struct Config {
     pub max_mode: Mode,
     /// Commands carried out at once, 1 to 32; those for the same container always wait for each other.
     pub parallel: usize,
+    /// Credentials for the registries that images of updates are pulled from: a `config.json` as `docker login` writes it, with
+    /// `auths`; credential helpers are not run. Read at each pull. Absent: what everybody may pull.
+    pub registry_auth_file: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -40,6 +43,7 @@ impl Default for Config {
             state_dir: None,
             max_mode: Mode::Observe,
             parallel: PARALLEL_DEFAULT,
+            registry_auth_file: None,
         }
     }
 }
@@ -104,6 +108,14 @@ impl Validate for Config {
                 "write unix:///var/run/docker.sock",
             );
         }
+        let auth_file = self.registry_auth_file.as_deref();
+        if auth_file.is_some_and(|path| !path.is_absolute()) {
+            problem(
+                "registry_auth_file",
+                "the file of credentials is not named from the root".to_owned(),
+                "write /root/.docker/config.json",
+            );
+        }
         if !(1..=PARALLEL_MAX).contains(&self.parallel) {
             problem(
                 "parallel",
@@ -133,9 +145,10 @@ mod tests {
             node: Some(" ".to_owned()),
             docker: Some("/var/run/docker.sock".to_owned()),
             parallel: 0,
+            registry_auth_file: Some("config.json".into()),
             ..Config::default()
         };
         let keys: Vec<_> = config.problems().into_iter().map(|it| it.key).collect();
-        assert_eq!(keys, ["node", "docker", "parallel"]);
+        assert_eq!(keys, ["node", "docker", "registry_auth_file", "parallel"]);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::Docker;
+use bollard::auth::DockerCredentials;
 use bollard::errors::Error as ClientError;
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, ContainerUpdateBody, EndpointSettings,
@@ -43,6 +44,9 @@ pub(crate) enum EngineError {
     /// It refused, and said why.
     #[error("the engine answered {status}: {message}")]
     Said { status: u16, message: String },
+    /// It began, and then said why it could not go on.
+    #[error("{0}")]
+    GaveUp(String),
     /// It said something this client cannot read.
     #[error("cannot understand the engine: {0}")]
     Unreadable(String),
@@ -65,9 +69,22 @@ impl EngineError {
             EngineError::Away { .. } | EngineError::Slow { .. } | EngineError::Unreadable(_) => {
                 true
             }
-            EngineError::Said { .. } => false,
+            EngineError::Said { .. } | EngineError::GaveUp(_) => false,
         }
     }
+}
+
+/// What programs are built for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Platform {
+    pub(crate) os: String,
+    pub(crate) architecture: String,
+}
+
+/// How much of an image came.
+enum Pulled {
+    Whole,
+    InPart,
 }
 
 /// A connection that is made when first needed, and made anew, with its API version negotiated again, after it broke: the
@@ -206,19 +223,49 @@ impl Engine {
     }
 
     /// Pulls an image from its registry. What was pulled in part stays with the engine, which goes on there the next time.
-    pub(crate) async fn pull(&self, reference: &str) -> Result<(), EngineError> {
+    ///
+    /// # Errors
+    /// [`EngineError::Said`] when the registry has not begun to give it, [`EngineError::GaveUp`] when that ended in the middle.
+    pub(crate) async fn pull(
+        &self,
+        reference: &str,
+        credentials: Option<DockerCredentials>,
+    ) -> Result<(), EngineError> {
         let options = CreateImageOptions {
             from_image: Some(reference.to_owned()),
             ..CreateImageOptions::default()
         };
-        self.call(PULL_WITHIN, |docker| async move {
-            let mut progress = Box::pin(docker.create_image(Some(options), None, None));
-            while let Some(step) = progress.next().await {
-                step?;
+        let pulled = self.call(PULL_WITHIN + READ_WITHIN, |docker| async move {
+            let mut progress = Box::pin(docker.create_image(Some(options), None, credentials));
+            let pulled = async {
+                while let Some(step) = progress.next().await {
+                    step?;
+                }
+                Ok(())
+            };
+            // A slow registry is no fault of the engine's.
+            match tokio::time::timeout(PULL_WITHIN, pulled).await {
+                Ok(pulled) => pulled.map(|()| Pulled::Whole),
+                Err(_) => Ok(Pulled::InPart),
             }
-            Ok(())
+        });
+        match pulled.await? {
+            Pulled::Whole => Ok(()),
+            Pulled::InPart => Err(EngineError::GaveUp(format!(
+                "it took longer than {} s; what has come is kept, and the next try goes on there",
+                PULL_WITHIN.as_secs()
+            ))),
+        }
+    }
+
+    /// Operating system and architecture of the engine, in the words that images use.
+    pub(crate) async fn platform(&self) -> Result<Platform, EngineError> {
+        let version = self.call(READ_WITHIN, |docker| async move { docker.version().await });
+        let version = version.await?;
+        Ok(Platform {
+            os: version.os.unwrap_or_default(),
+            architecture: version.arch.unwrap_or_default(),
         })
-        .await
     }
 
     pub(crate) async fn stop(
@@ -364,7 +411,11 @@ impl Engine {
             }),
         };
         match &result {
-            Ok(_) | Err(EngineError::Said { .. } | EngineError::Unreadable(_)) => self.health.up(),
+            Ok(_)
+            | Err(EngineError::Said { .. } | EngineError::GaveUp(_) | EngineError::Unreadable(_)) =>
+            {
+                self.health.up();
+            }
             Err(error @ (EngineError::Away { .. } | EngineError::Slow { .. })) => {
                 self.health.down(error);
                 *self.client.lock().await = None;
@@ -393,6 +444,7 @@ impl Engine {
                 status_code: status,
                 message,
             } => EngineError::Said { status, message },
+            ClientError::DockerStreamError { error } => EngineError::GaveUp(error),
             ClientError::RequestTimeoutError => EngineError::Slow { address, within },
             ClientError::JsonDataError { .. }
             | ClientError::JsonSerdeError { .. }

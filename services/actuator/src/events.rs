@@ -79,6 +79,23 @@ impl CommandUnreadable<'_> {
     }
 }
 
+/// A registry did not give an image, and one of that name was there.
+pub(crate) struct PullRefused<'a> {
+    pub(crate) reference: &'a str,
+    pub(crate) reason: &'a str,
+}
+
+impl PullRefused<'_> {
+    pub(crate) fn emit(self) {
+        let PullRefused { reference, reason } = self;
+        tracing::warn!(
+            reference,
+            reason,
+            "not pulled; the image of that name that is here is used"
+        );
+    }
+}
+
 /// The engine is asked now.
 pub(crate) struct CommandBegun<'a> {
     pub(crate) command: &'a Command,

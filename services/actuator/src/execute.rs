@@ -6,7 +6,7 @@ use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, Contai
 use units::{CommandId, ContainerId, Limits, OutcomeResult, Timestamp};
 
 use crate::engine::{Engine, EngineError, WRITE_WITHIN};
-use crate::pull;
+use crate::pull::{self, Pull};
 use crate::recreate::{self, Recreation};
 use crate::replica::Replica;
 
@@ -33,9 +33,7 @@ pub(crate) enum Work {
         container: ContainerId,
         grace: Duration,
     },
-    Pull {
-        reference: String,
-    },
+    Pull(Pull),
     Stop {
         container: ContainerId,
         grace: Duration,
@@ -74,7 +72,7 @@ pub(crate) async fn carry_out(engine: &Engine, work: &Work, deadline: Timestamp)
         Work::Create(replica) => create(engine, replica, deadline).await,
         Work::Recreate(recreation) => recreate::carry_out(engine, recreation, deadline).await,
         Work::Remove { container, grace } => remove(engine, container, *grace).await,
-        Work::Pull { reference } => pull::carry_out(engine, reference).await,
+        Work::Pull(pull) => pull::carry_out(engine, pull).await,
         Work::Stop { container, grace } => {
             let answer = engine.stop(container, *grace).await;
             judge(engine, container, answer, succeeded()).await

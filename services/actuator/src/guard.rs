@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bollard::models::ContainerInspectResponse;
 use units::{
     Action, Command, ContainerName, LABEL_REPLICA_OF, Limits, LimitsPolicy, Mode, Policy, Refusal,
+    Update,
 };
 
 /// A command that will not be carried out, and why.
@@ -31,15 +32,32 @@ pub(crate) enum Consent {
     Standing,
     /// By a person who approved this very plan a short time before it was made.
     Approved,
+    /// By a person who ordered the update that this is a step of.
+    Ordered,
 }
 
 impl Consent {
     /// The one a command comes with.
     pub(crate) fn of(command: &Command) -> Self {
+        let at = command.issued_at;
+        // An order is given up after its time, and then what it changed is taken back, for as long again.
+        let holds = |update: &Update| update.at + Update::VALID * 2 > at;
+        if is_of_an_update(&command.action) && command.update.as_ref().is_some_and(holds) {
+            return Consent::Ordered;
+        }
         match &command.approval {
-            Some(approval) if approval.holds_at(command.issued_at) => Consent::Approved,
+            Some(approval) if approval.holds_at(at) => Consent::Approved,
             Some(_) | None => Consent::Standing,
         }
+    }
+}
+
+/// What an order lets be done; nothing else rides on one.
+fn is_of_an_update(action: &Action) -> bool {
+    match action {
+        Action::PullImage { .. } | Action::RemoveReplica { .. } => true,
+        Action::CreateReplica { image, .. } | Action::Recreate { image, .. } => image.is_some(),
+        Action::Restart { .. } | Action::UpdateLimits { .. } | Action::Stop { .. } => false,
     }
 }
 
@@ -77,7 +95,7 @@ pub(crate) fn check(
     let not_opted_in = |reason: String| Err(Refused::new(Refusal::NotOptedIn, reason));
     let needed = match consent {
         Consent::Standing => Mode::Act,
-        Consent::Approved => Mode::Suggest,
+        Consent::Approved | Consent::Ordered => Mode::Suggest,
     };
     if policy.mode < needed {
         return not_opted_in(format!(
@@ -90,18 +108,7 @@ pub(crate) fn check(
             "this node allows {ceiling} only; raise its max_mode to act"
         ));
     }
-    let (allowed, label) = match action {
-        Action::Restart { .. } => (policy.heal, "io.homeostat.heal=true"),
-        Action::Recreate { .. } => (policy.recreate, "io.homeostat.heal=recreate"),
-        Action::UpdateLimits { limits, .. } => (
-            within(policy.limits, limits),
-            "io.homeostat.limits=cpu=100m..2000m,memory=64Mi..1Gi, with ranges that hold the new limits",
-        ),
-        Action::PullImage { .. } => (policy.update, "io.homeostat.update=true"),
-        Action::CreateReplica { .. } | Action::RemoveReplica { .. } | Action::Stop { .. } => {
-            (policy.scale.is_some(), "io.homeostat.scale=1..4")
-        }
-    };
+    let (allowed, label) = allowed(action, &policy, consent);
     if !allowed {
         return not_opted_in(format!("{name} does not allow it; label it {label}"));
     }
@@ -111,6 +118,32 @@ pub(crate) fn check(
         return not_opted_in(format!("{name} is paused, by a person: left alone"));
     }
     Ok(())
+}
+
+/// Whether the labels allow this kind of action, and the label that would.
+fn allowed(action: &Action, policy: &Policy, consent: Consent) -> (bool, &'static str) {
+    const UPDATE: &str = "io.homeostat.update=true";
+    const ORDERED: &str = "io.homeostat.update=true, and order the update with `homeostat update SERVICE --image IMAGE`";
+    const SCALE: &str = "io.homeostat.scale=1..4";
+    let is_ordered = consent == Consent::Ordered;
+    match action {
+        Action::Restart { .. } => (policy.heal, "io.homeostat.heal=true"),
+        Action::Recreate { image: Some(_), .. } if is_ordered => (policy.update, UPDATE),
+        Action::Recreate { .. } => (policy.recreate, "io.homeostat.heal=recreate"),
+        Action::UpdateLimits { limits, .. } => (
+            within(policy.limits, limits),
+            "io.homeostat.limits=cpu=100m..2000m,memory=64Mi..1Gi, with ranges that hold the new limits",
+        ),
+        Action::PullImage { .. } | Action::CreateReplica { image: Some(_), .. } => {
+            (policy.update && is_ordered, ORDERED)
+        }
+        Action::RemoveReplica { .. } if is_ordered => {
+            (policy.update || policy.scale.is_some(), UPDATE)
+        }
+        Action::CreateReplica { image: None, .. }
+        | Action::RemoveReplica { .. }
+        | Action::Stop { .. } => (policy.scale.is_some(), SCALE),
+    }
 }
 
 /// Whether the ranges of the label hold every limit that is to be set.
@@ -128,7 +161,10 @@ mod tests {
     use std::time::Duration;
 
     use bollard::models::{ContainerConfig, ContainerState};
-    use units::{Bytes, ContainerId, Millicores};
+    use units::{
+        Bytes, CommandId, ContainerId, Generation, Image, ImageChange, Millicores, NodeId, PlanId,
+        ServiceId, Timestamp, UpdateId,
+    };
 
     use super::*;
 
@@ -190,6 +226,7 @@ mod tests {
     const RECREATE: (&str, &str) = ("io.homeostat.heal", "recreate");
     const SCALE: (&str, &str) = ("io.homeostat.scale", "1..3");
     const LIMITS: (&str, &str) = ("io.homeostat.limits", "cpu=100m..1");
+    const UPDATE: (&str, &str) = ("io.homeostat.update", "true");
     const MADE: (&str, &str) = (LABEL_REPLICA_OF, "c0");
 
     #[test]
@@ -282,6 +319,118 @@ mod tests {
             assert!(approved(&unwilling, Mode::Act).is_err());
             assert!(approved(&container(&[suggest]), Mode::Act).is_err());
         }
+    }
+
+    /// The steps of an update, and the same kinds of action outside one.
+    fn of_an_update() -> [Action; 4] {
+        let image = |id: &str| Image {
+            reference: "web:1".to_owned(),
+            id: id.to_owned(),
+        };
+        let change = Some(ImageChange {
+            from: image("sha256:1"),
+            to: image("sha256:2"),
+        });
+        let [_, _, _, remove, _] = actions();
+        let name = ContainerName::from("web");
+        [
+            Action::PullImage {
+                container: id(),
+                name: name.clone(),
+                reference: "web:2".to_owned(),
+            },
+            Action::CreateReplica {
+                template: id(),
+                name: name.clone(),
+                image: change.clone(),
+            },
+            Action::Recreate {
+                container: id(),
+                name,
+                grace: Duration::from_secs(1),
+                image: change,
+            },
+            remove,
+        ]
+    }
+
+    fn command(action: Action, update: Option<Update>, issued_at: Timestamp) -> Command {
+        let plan = PlanId::from("web-1");
+        Command {
+            id: CommandId::of(&plan, 0),
+            plan,
+            generation: Generation(1),
+            service: ServiceId::from("web"),
+            node: NodeId::from("a"),
+            issued_at,
+            deadline: issued_at + Duration::from_secs(30),
+            action,
+            approval: None,
+            update,
+            traceparent: None,
+        }
+    }
+
+    #[test]
+    fn an_order_is_consent_to_the_steps_of_its_update_alone_and_for_its_time() {
+        let (now, service) = (Timestamp::from_millis(1), ServiceId::from("web"));
+        let update = Update {
+            id: UpdateId::of(&service, now),
+            service,
+            image: "web:2".to_owned(),
+            at: now,
+            by: None,
+        };
+        let consent = |action, at| Consent::of(&command(action, Some(update.clone()), at));
+        for action in of_an_update() {
+            let taken_back = now + Update::VALID + Duration::from_secs(60);
+            assert_eq!(consent(action.clone(), taken_back), Consent::Ordered);
+            assert_eq!(
+                consent(action.clone(), now + Update::VALID * 2),
+                Consent::Standing
+            );
+            assert_eq!(Consent::of(&command(action, None, now)), Consent::Standing);
+        }
+        let [restart, limits, create, _, recreate] = actions();
+        for action in [restart, limits, create, recreate] {
+            assert_eq!(consent(action, now), Consent::Standing);
+        }
+    }
+
+    #[test]
+    fn an_update_takes_its_label_a_persons_order_and_no_more_than_suggest() {
+        let (suggest, observe) = (
+            ("io.homeostat.mode", "suggest"),
+            ("io.homeostat.mode", "observe"),
+        );
+        let willing = container(&[suggest, UPDATE, MADE]);
+        for action in of_an_update() {
+            let ordered = |container: &ContainerInspectResponse, ceiling| {
+                check(&action, container, ceiling, Consent::Ordered)
+            };
+            assert_eq!(ordered(&willing, Mode::Suggest), Ok(()), "{action}");
+            assert!(ordered(&willing, Mode::Observe).is_err());
+            assert!(ordered(&container(&[observe, UPDATE, MADE]), Mode::Act).is_err());
+            let refused = ordered(&container(&[ACT, RECREATE, MADE]), Mode::Act).unwrap_err();
+            assert!(
+                refused.reason.contains("io.homeostat.update=true"),
+                "{}",
+                refused.reason
+            );
+            let labelled = container(&[ACT, UPDATE, MADE]);
+            assert!(check(&action, &labelled, Mode::Act, Consent::Standing).is_err());
+        }
+        let [pull, create, _, remove] = of_an_update();
+        let all = container(&[ACT, UPDATE, RECREATE, SCALE, MADE]);
+        for action in [pull, create] {
+            assert!(
+                check(&action, &all, Mode::Act, Consent::Standing).is_err(),
+                "{action}"
+            );
+        }
+        let theirs = container(&[ACT, UPDATE]);
+        let refused = check(&remove, &theirs, Mode::Act, Consent::Ordered).unwrap_err();
+        assert_eq!(refused.refusal, Refusal::NotOurs);
     }
 
     #[test]

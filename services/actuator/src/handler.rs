@@ -3,6 +3,7 @@
 //! The order is what makes it safe: begun in the ledger, then the engine, then done in the ledger, then the outcome in the
 //! log; the caller commits the command's position last. Whatever is cut off in between is found again by the next start.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use units::{
-    Command, Generation, Limits, Mode, NodeId, Outcome, OutcomeResult, Refusal, Timestamp,
+    Action, Command, Generation, Limits, Mode, NodeId, Outcome, OutcomeResult, Refusal, Timestamp,
 };
 
 use crate::engine::Engine;
@@ -48,6 +49,10 @@ pub(crate) struct Handler {
     pub(crate) locks: Locks,
     /// So many at a time for the engine.
     pub(crate) slots: Semaphore,
+    /// Images come one at a time, beside the commands above: a slow registry holds up no repair.
+    pub(crate) pulls: Semaphore,
+    /// Where the credentials for registries are.
+    pub(crate) auth_file: Option<PathBuf>,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -193,26 +198,22 @@ impl Handler {
     /// Waits for the command's turn, checks it, writes it down, and carries it out.
     async fn run(&self, command: &Command) -> Result<Outcome, Halt> {
         let turn = async {
+            if matches!(command.action, Action::PullImage { .. }) {
+                // Its container is not touched.
+                return (None, self.pulls.acquire().await);
+            }
             let lock = self.locks.acquire(command.action.target()).await;
-            let slot = self.slots.acquire().await;
-            (lock, slot)
+            (Some(lock), self.slots.acquire().await)
         };
         let _turn = self.before_deadline(command, turn).await?;
         let work = self.prepared(command).await?;
         let began_at = kit::now();
-        let previous = match &work {
-            Work::Update { previous, .. } => Some(*previous),
-            Work::Restart { .. }
-            | Work::Create(_)
-            | Work::Recreate(_)
-            | Work::Remove { .. }
-            | Work::Pull { .. }
-            | Work::Stop { .. } => None,
-        };
         let entry = Entry {
             command: command.clone(),
             began_at,
-            stage: Stage::Begun { previous },
+            stage: Stage::Begun {
+                previous: previous_of(&work),
+            },
         };
         let begun = self.in_ledger(|| self.ledger.begin(entry.clone())).await;
         match begun.ok_or(Halt::Shutdown)? {
@@ -225,25 +226,48 @@ impl Handler {
         // Waiting for the disk may have taken long.
         self.unexpired(command)?;
         CommandBegun { command }.emit();
-        let result = match execute::carry_out(&self.engine, &work, command.deadline).await {
-            Done::Certain(result) => result,
-            Done::Doubtful(error) => {
-                AnswerLost {
-                    command,
-                    error: &error,
-                }
-                .emit();
-                if settle::is_put_right(&command.action) {
-                    // It must not stay as it is: put right as after a restart of this process, or by the next one.
-                    let found = self.found_out(command, began_at, previous);
-                    let found = self.shutdown.run_until_cancelled(found).await;
-                    found.ok_or(Halt::Shutdown)?
-                } else {
-                    settle::watch(&self.engine, command, began_at, previous).await
-                }
-            }
-        };
+        let result = self.carried_out(command, &work, began_at).await?;
         Ok(self.outcome(command, began_at, result))
+    }
+
+    /// What came of it, found out where the answer was lost.
+    async fn carried_out(
+        &self,
+        command: &Command,
+        work: &Work,
+        began_at: Timestamp,
+    ) -> Result<OutcomeResult, Halt> {
+        let previous = previous_of(work);
+        let carried = execute::carry_out(&self.engine, work, command.deadline);
+        let done = match work {
+            // It may take minutes, and can be left at any moment.
+            Work::Pull(_) => {
+                let carried = self.shutdown.run_until_cancelled(carried).await;
+                carried.ok_or(Halt::Shutdown)?
+            }
+            Work::Restart { .. }
+            | Work::Update { .. }
+            | Work::Create(_)
+            | Work::Recreate(_)
+            | Work::Remove { .. }
+            | Work::Stop { .. } => carried.await,
+        };
+        let error = match done {
+            Done::Certain(result) => return Ok(result),
+            Done::Doubtful(error) => error,
+        };
+        AnswerLost {
+            command,
+            error: &error,
+        }
+        .emit();
+        if settle::is_put_right(&command.action) {
+            // It must not stay as it is: put right as after a restart of this process, or by the next one.
+            let found = self.found_out(command, began_at, previous);
+            let found = self.shutdown.run_until_cancelled(found).await;
+            return found.ok_or(Halt::Shutdown);
+        }
+        Ok(settle::watch(&self.engine, command, began_at, previous).await)
     }
 
     /// The work, as soon as the engine can be asked what it would be done to.
@@ -251,7 +275,8 @@ impl Handler {
         let mut waits = self.waits(command);
         loop {
             self.unexpired(command)?;
-            match prepare(&self.engine, self.ceiling, command).await {
+            let auth_file = self.auth_file.as_deref();
+            match prepare(&self.engine, self.ceiling, auth_file, command).await {
                 Ok(work) => {
                     self.unexpired(command)?;
                     return Ok(work);
@@ -379,6 +404,19 @@ impl Handler {
         let wait = waits.next().unwrap_or(RETRY_CAP);
         let slept = self.shutdown.run_until_cancelled(tokio::time::sleep(wait));
         slept.await.ok_or(Halt::Shutdown)
+    }
+}
+
+/// The limits before, where those are changed.
+fn previous_of(work: &Work) -> Option<Limits> {
+    match work {
+        Work::Update { previous, .. } => Some(*previous),
+        Work::Restart { .. }
+        | Work::Create(_)
+        | Work::Recreate(_)
+        | Work::Remove { .. }
+        | Work::Pull(_)
+        | Work::Stop { .. } => None,
     }
 }
 

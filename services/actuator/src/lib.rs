@@ -1,7 +1,7 @@
 //! The actuator: carries commands out on its node's Docker Engine, and says what became of each.
 //!
-//! It restarts containers, puts new ones in their place, changes their limits in place, makes replicas of a template and removes those
-//! again. Every
+//! It restarts and stops containers, puts new ones in their place, changes their limits in place, makes replicas of a template, removes
+//! those again, and pulls the image of an update that a person ordered. Every
 //! command runs at most once, never after its deadline, and never when a newer leader has spoken: a ledger on disk knows
 //! what was begun, and what was begun when the process ended is looked into, not repeated.
 //!
@@ -9,7 +9,7 @@
 //! is not opted in, what a person paused, what it did not make (when asked to remove it), and templates whose copy would be
 //! privileged, share namespaces, bind-mount host paths or write to a volume (`safety` has the whole list).
 //!
-//! It does not pull images, does not touch containers by name, and does not wait until a replica is healthy: that is
+//! It does not touch containers by name, runs no credential helper, and does not wait until a replica is healthy: that is
 //! for the controller to judge from samples.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -18,6 +18,7 @@ mod config;
 mod engine;
 mod events;
 mod execute;
+mod given;
 mod guard;
 mod handler;
 mod ledger;
@@ -26,6 +27,7 @@ mod locks;
 mod prepare;
 mod pull;
 mod recreate;
+mod registry;
 mod replica;
 mod run;
 mod safety;
@@ -39,6 +41,9 @@ use tokio::sync::Semaphore;
 
 pub use config::Config;
 pub use ledger::LedgerError;
+
+/// Two would only share the line; further ones wait for their turn, until their deadline.
+const PULLS_AT_ONCE: usize = 1;
 
 /// Why an actuator cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +82,8 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
         meters: events::Meters::new(&context.metrics),
         locks: locks::Locks::default(),
         slots: Semaphore::new(config.parallel()),
+        pulls: Semaphore::new(PULLS_AT_ONCE),
+        auth_file: config.registry_auth_file,
         shutdown: context.shutdown.clone(),
     });
     // Ends with the loop, however that ends.

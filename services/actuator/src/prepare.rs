@@ -1,12 +1,18 @@
 //! From a command to what the engine will be told, with every check on the way. Only reads.
 
-use bollard::models::{ContainerInspectResponse, ImageInspect};
-use units::{Action, Bytes, Command, ContainerId, ContainerName, ImageChange, Mode, Refusal};
+use std::path::Path;
 
-use crate::anew::{Source, anew, same_repository};
+use bollard::models::{ContainerInspectResponse, ImageInspect};
+use units::{
+    Action, Bytes, Command, ContainerId, ContainerName, Image, ImageChange, Mode, Refusal, Update,
+};
+
+use crate::anew::{anew, same_repository};
 use crate::engine::{Engine, EngineError};
 use crate::execute::Work;
+use crate::given::Source;
 use crate::guard::{self, Consent, Refused};
+use crate::pull::Pull;
 use crate::recreate::Recreation;
 use crate::replica::Replica;
 use crate::{limits, replica};
@@ -38,6 +44,7 @@ impl From<EngineError> for Unprepared {
 pub(crate) async fn prepare(
     engine: &Engine,
     ceiling: Mode,
+    auth_file: Option<&Path>,
     command: &Command,
 ) -> Result<Work, Unprepared> {
     let found = engine.inspect(command.action.target()).await?;
@@ -82,18 +89,19 @@ pub(crate) async fn prepare(
                 new,
             }))
         }
-        Action::PullImage { reference, .. } => Work::Pull {
+        Action::PullImage { reference, .. } => Work::Pull(Pull {
             reference: reference.clone(),
-        },
+            auth_file: auth_file.map(ToOwned::to_owned),
+        }),
         Action::Stop {
             container, grace, ..
         } => Work::Stop {
             container: container.clone(),
             grace: *grace,
         },
-        Action::CreateReplica { name, .. } => {
-            let image = image(engine, &found).await?;
-            let replica = replica::replica(&found, image, name, command)?;
+        Action::CreateReplica { name, image, .. } => {
+            let source = source(engine, &found, command, image.as_ref()).await?;
+            let replica = replica::replica(&found, source, name, command)?;
             Work::Create(Box::new(replica))
         }
     })
@@ -120,25 +128,53 @@ async fn recreated(
         )));
     }
     let runs = found.image.as_deref().unwrap_or_default();
-    let own = image_by_id(engine, name, runs).await?;
-    let Some(ImageChange { from, to }) = change else {
+    // To put it back takes its image.
+    image_by_id(engine, name, runs).await?;
+    let source = source(engine, found, command, change).await?;
+    Ok(anew(found, source, name, command)?)
+}
+
+/// What the new container is made from: the image of the one before, or another that the command names.
+async fn source(
+    engine: &Engine,
+    found: &ContainerInspectResponse,
+    command: &Command,
+    change: Option<&ImageChange>,
+) -> Result<Source, Unprepared> {
+    let Some(change) = change else {
         let image = image(engine, found).await?;
-        let source = Source { image, given: None };
-        return Ok(anew(found, source, name, command)?);
+        return Ok(Source { image, given: None });
     };
+    let name = guard::name_of(found);
+    let runs = found.image.as_deref().unwrap_or_default();
+    let ImageChange { from, to } = change;
     if runs != from.id {
-        return Err(refused(format!(
+        let reason = format!(
             "{name} runs {runs} by now, not {}: somebody else was there first",
             from.id
-        )));
+        );
+        return Err(Refused::new(Refusal::Unsafe, reason).into());
     }
-    let other = image_by_id(engine, name, &to.id).await?;
-    same_repository(found, &other)?;
-    let source = Source {
+    let own = image_by_id(engine, &name, runs).await?;
+    let other = image_by_id(engine, &name, &to.id).await?;
+    // A person's order names the image outright; nobody else may put another program in a container's place.
+    if !command
+        .update
+        .as_ref()
+        .is_some_and(|it| is_ordered(it, change))
+    {
+        same_repository(found, &other)?;
+    }
+    Ok(Source {
         image: named(engine, &to.reference, &to.id).await?,
-        given: own.config.as_ref(),
-    };
-    Ok(anew(found, source, name, command)?)
+        given: Some(own.config.unwrap_or_default()),
+    })
+}
+
+/// Whether this is a step to the image that was ordered, or one back from it.
+fn is_ordered(update: &Update, change: &ImageChange) -> bool {
+    let is_it = |image: &Image| [&image.reference, &image.id].contains(&&update.image);
+    is_it(&change.to) || is_it(&change.from)
 }
 
 async fn image_by_id(
@@ -148,7 +184,7 @@ async fn image_by_id(
 ) -> Result<ImageInspect, Unprepared> {
     match engine.image(id).await {
         Err(error) if error.is_missing() => {
-            let reason = format!("{name} cannot be recreated: its node has no image {id} any more");
+            let reason = format!("{name} cannot be made anew: its node has no image {id} any more");
             Err(Refused::new(Refusal::Unsafe, reason).into())
         }
         answer => Ok(answer?),
@@ -191,5 +227,38 @@ async fn named(engine: &Engine, reference: &str, id: &str) -> Result<String, Eng
         Ok(_) => Ok(id.to_owned()),
         Err(error) if error.is_missing() => Ok(id.to_owned()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use units::{ServiceId, Timestamp, UpdateId};
+
+    use super::*;
+
+    #[test]
+    fn an_order_covers_the_steps_to_its_image_and_back_and_no_others() {
+        let image = |reference: &str, id: &str| Image {
+            reference: reference.to_owned(),
+            id: id.to_owned(),
+        };
+        let update = |image: &str| Update {
+            id: UpdateId::from("web-1"),
+            service: ServiceId::from("web"),
+            image: image.to_owned(),
+            at: Timestamp::EPOCH,
+            by: None,
+        };
+        let (old, new) = (image("web:1", "sha256:1"), image("shop:2", "sha256:2"));
+        let there = ImageChange {
+            from: old.clone(),
+            to: new.clone(),
+        };
+        let back = ImageChange { from: new, to: old };
+        for change in [&there, &back] {
+            assert!(is_ordered(&update("shop:2"), change));
+            assert!(is_ordered(&update("sha256:2"), change));
+            assert!(!is_ordered(&update("shop:3"), change));
+        }
     }
 }

@@ -1,46 +1,148 @@
 //! Having an image at hand.
 
+use std::path::Path;
+
+use bollard::models::ImageInspect;
 use units::{Image, OutcomeResult};
 
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, Platform};
+use crate::events::PullRefused;
 use crate::execute::{Done, failed};
+use crate::registry;
+
+/// What is pulled, and with what.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Pull {
+    /// The reference, as it was ordered.
+    pub(crate) reference: String,
+    /// Where the credentials for registries are.
+    pub(crate) auth_file: Option<std::path::PathBuf>,
+}
 
 /// Pulls it, and says what the reference means now. Where the registry does not give it, an image of that name that is here already
-/// will do: one that was built or loaded here has no registry.
-pub(crate) async fn carry_out(engine: &Engine, reference: &str) -> Done {
-    let full = tagged(reference);
-    let refused = match is_id(reference) {
-        true => None,
-        false => match engine.pull(&full).await {
-            Ok(()) => None,
-            Err(error) if error.leaves_doubt() => return Done::Doubtful(error),
-            Err(error) => Some(error),
-        },
+/// will do: one that was built or loaded here has no registry. One that came in part will not: the registry has another by now.
+pub(crate) async fn carry_out(engine: &Engine, pull: &Pull) -> Done {
+    let reference = pull.reference.as_str();
+    let refused = match obtain(engine, reference, pull.auth_file.as_deref()).await {
+        Ok(()) => None,
+        Err(NotPulled::Doubtful(error)) => return Done::Doubtful(error),
+        Err(NotPulled::GaveUp(reason)) => {
+            return Done::Certain(failed(format_args!("cannot pull {reference}: {reason}")));
+        }
+        Err(NotPulled::Refused(reason)) => Some(reason),
     };
-    match found(engine, reference).await {
-        Ok(Some(image)) => Done::Certain(OutcomeResult::Succeeded {
-            created: None,
-            previous: None,
-            image: Some(image),
-        }),
-        Ok(None) => Done::Certain(match refused {
-            Some(error) => failed(format_args!("cannot pull {full}: {error}")),
-            None => failed(format_args!("the engine has no image {reference}")),
-        }),
-        Err(error) => Done::Doubtful(error),
+    match (at_hand(engine, reference).await, refused) {
+        (Ok(Some(result)), None) => Done::Certain(result),
+        (Ok(Some(result)), Some(reason)) => {
+            PullRefused {
+                reference,
+                reason: &reason,
+            }
+            .emit();
+            Done::Certain(result)
+        }
+        (Ok(None), Some(reason)) => Done::Certain(failed(format_args!(
+            "cannot pull {reference}, and the engine has no image of that name: {reason}"
+        ))),
+        (Ok(None), None) => {
+            Done::Certain(failed(format_args!("the engine has no image {reference}")))
+        }
+        (Err(error), _) => Done::Doubtful(error),
     }
 }
 
-/// What a reference means on this engine, if anything.
-pub(crate) async fn found(engine: &Engine, reference: &str) -> Result<Option<Image>, EngineError> {
-    match engine.image(reference).await {
-        Ok(image) => Ok(image.id.map(|id| Image {
-            reference: reference.to_owned(),
-            id,
-        })),
-        Err(error) if error.is_missing() => Ok(None),
-        Err(error) => Err(error),
+/// Whether a reference can never mean another image: what it means is as good as pulled.
+pub(crate) fn is_pinned(reference: &str) -> bool {
+    is_id(reference) || reference.contains("@sha256:")
+}
+
+/// What a reference means on this engine, if anything: success, or why that image cannot run here.
+///
+/// # Errors
+/// When the engine does not answer.
+pub(crate) async fn at_hand(
+    engine: &Engine,
+    reference: &str,
+) -> Result<Option<OutcomeResult>, EngineError> {
+    let image = match engine.image(reference).await {
+        Ok(image) => image,
+        Err(error) if error.is_missing() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let node = engine.platform().await?;
+    if let Some(obstacle) = obstacle(&image, &node) {
+        return Ok(Some(failed(format_args!("{reference} {obstacle}"))));
     }
+    let named = called(reference, &image);
+    Ok(image.id.map(|id| OutcomeResult::Succeeded {
+        created: None,
+        previous: None,
+        image: Some(Image {
+            reference: named,
+            id,
+        }),
+    }))
+}
+
+/// The name people know an image by: the reference, or one that means what an id does.
+fn called(reference: &str, image: &ImageInspect) -> String {
+    let mut names = image.repo_tags.iter().flatten();
+    match (is_id(reference), names.next()) {
+        (true, Some(name)) => name.clone(),
+        (true, None) | (false, _) => reference.to_owned(),
+    }
+}
+
+/// Why an image is not here.
+enum NotPulled {
+    /// Nobody was able to give it.
+    Refused(String),
+    /// It was given, and did not come in full.
+    GaveUp(String),
+    Doubtful(EngineError),
+}
+
+async fn obtain(
+    engine: &Engine,
+    reference: &str,
+    auth_file: Option<&Path>,
+) -> Result<(), NotPulled> {
+    if is_id(reference) {
+        return Ok(());
+    }
+    let full = tagged(reference);
+    let credentials = match auth_file {
+        Some(file) => registry::credentials(file, &full)
+            .map_err(|error| NotPulled::Refused(error.to_string()))?,
+        None => None,
+    };
+    match engine.pull(&full, credentials).await {
+        Ok(()) => Ok(()),
+        Err(error) if error.leaves_doubt() => Err(NotPulled::Doubtful(error)),
+        Err(error @ EngineError::GaveUp(_)) => Err(NotPulled::GaveUp(error.to_string())),
+        Err(error) => Err(NotPulled::Refused(error.to_string())),
+    }
+}
+
+/// Why an image does not run here: what it is built for. An image that does not say is taken at its word.
+fn obstacle(image: &ImageInspect, node: &Platform) -> Option<String> {
+    let said = |text: &Option<String>| text.clone().unwrap_or_default();
+    let built_for = Platform {
+        os: said(&image.os),
+        architecture: said(&image.architecture),
+    };
+    let fits = |has: &str, wants: &str| wants.is_empty() || has.is_empty() || has == wants;
+    // Processors that run the 32-bit programs of their kind too.
+    let narrower = [("amd64", "386"), ("arm64", "arm")];
+    let runs = fits(&node.architecture, &built_for.architecture)
+        || narrower.contains(&(&node.architecture, &built_for.architecture));
+    let is_obstacle = !fits(&node.os, &built_for.os) || !runs;
+    is_obstacle.then(|| {
+        format!(
+            "is built for {}/{}, and this node runs {}/{}; build it for that too",
+            built_for.os, built_for.architecture, node.os, node.architecture
+        )
+    })
 }
 
 fn is_id(reference: &str) -> bool {
@@ -66,5 +168,48 @@ mod tests {
         assert_eq!(tagged("localhost:5000/web:4"), "localhost:5000/web:4");
         assert_eq!(tagged("web@sha256:ab"), "web@sha256:ab");
         assert_eq!(tagged("web"), "web:latest");
+    }
+
+    #[test]
+    fn an_image_is_called_by_a_name_where_it_has_one() {
+        let named = ImageInspect {
+            repo_tags: Some(vec!["shop/web:3".to_owned()]),
+            ..ImageInspect::default()
+        };
+        assert_eq!(called("sha256:ab", &named), "shop/web:3");
+        assert_eq!(called("sha256:ab", &ImageInspect::default()), "sha256:ab");
+        assert_eq!(called("web:latest", &named), "web:latest");
+    }
+
+    #[test]
+    fn only_digests_and_ids_mean_one_image_for_ever() {
+        assert!(is_pinned("sha256:ab") && is_pinned("shop/web@sha256:ab"));
+        assert!(!is_pinned("shop/web:4") && !is_pinned("web"));
+    }
+
+    #[test]
+    fn what_is_built_for_another_machine_is_told_apart() {
+        let node = Platform {
+            os: "linux".to_owned(),
+            architecture: "amd64".to_owned(),
+        };
+        let built_for = |os: &str, architecture: &str| ImageInspect {
+            os: Some(os.to_owned()),
+            architecture: Some(architecture.to_owned()),
+            ..ImageInspect::default()
+        };
+        for fits in [("linux", "amd64"), ("linux", "386"), ("", "")] {
+            assert_eq!(
+                obstacle(&built_for(fits.0, fits.1), &node),
+                None,
+                "{fits:?}"
+            );
+        }
+        assert_eq!(obstacle(&ImageInspect::default(), &node), None);
+        assert_eq!(
+            obstacle(&built_for("linux", "arm64"), &node).unwrap(),
+            "is built for linux/arm64, and this node runs linux/amd64; build it for that too"
+        );
+        assert!(obstacle(&built_for("windows", "amd64"), &node).is_some());
     }
 }

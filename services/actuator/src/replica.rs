@@ -11,6 +11,7 @@ use units::{
     ServiceId,
 };
 
+use crate::given::{Source, leave_out};
 use crate::guard::{Refused, labels_of, name_of};
 use crate::safety;
 
@@ -50,13 +51,13 @@ pub(crate) fn image_of(template: &ContainerInspectResponse) -> Option<Image> {
     })
 }
 
-/// The replica `name` of a template, made from `image` for `command`.
+/// The replica `name` of a template, made from `source` for `command`.
 ///
 /// # Errors
 /// [`Refusal::Unsafe`] with every obstacle there is.
 pub(crate) fn replica(
     template: &ContainerInspectResponse,
-    image: String,
+    source: Source,
     name: &ContainerName,
     command: &Command,
 ) -> Result<Replica, Refused> {
@@ -71,7 +72,12 @@ pub(crate) fn replica(
     }
     let host = template.host_config.clone().unwrap_or_default();
     let (first, further_networks) = networks(template, &host);
-    let config = template.config.clone().unwrap_or_default();
+    let mut config = template.config.clone().unwrap_or_default();
+    let mut own_labels = labels_of(template);
+    if let Some(given) = &source.given {
+        leave_out(given, &mut config, &mut own_labels);
+    }
+    let labels = labels(template, own_labels, name, command);
     let own_hostname = config.hostname.filter(|it| !is_own_id(template, it));
     let body = ContainerCreateBody {
         hostname: own_hostname,
@@ -84,11 +90,11 @@ pub(crate) fn replica(
         cmd: config.cmd,
         healthcheck: config.healthcheck,
         args_escaped: config.args_escaped,
-        image: Some(image),
+        image: Some(source.image),
         working_dir: config.working_dir,
         entrypoint: config.entrypoint,
         network_disabled: config.network_disabled,
-        labels: Some(labels(template, name, command).into_iter().collect()),
+        labels: Some(labels.into_iter().collect()),
         stop_signal: config.stop_signal,
         stop_timeout: config.stop_timeout,
         shell: config.shell,
@@ -111,14 +117,14 @@ pub(crate) fn replica(
     })
 }
 
-/// The template's labels with ours on top. The service is said outright where the new name would make it another one.
+/// The labels it has of its template with ours on top. The service is said outright where the new name would make it another one.
 fn labels(
     template: &ContainerInspectResponse,
+    mut labels: BTreeMap<String, String>,
     name: &ContainerName,
     command: &Command,
 ) -> BTreeMap<String, String> {
-    let mut labels = labels_of(template);
-    let service = ServiceId::from_labels(&labels, &name_of(template));
+    let service = ServiceId::from_labels(&labels_of(template), &name_of(template));
     let id = template.id.clone().unwrap_or_default();
     labels.insert(LABEL_REPLICA_OF.to_owned(), id);
     labels.insert(LABEL_PLAN.to_owned(), command.plan.to_string());
@@ -254,7 +260,7 @@ pub(crate) fn is_own_id(template: &ContainerInspectResponse, text: &str) -> bool
 mod tests {
     use std::time::Duration;
 
-    use bollard::models::{ContainerConfig, NetworkSettings};
+    use bollard::models::{ContainerConfig, ImageConfig, NetworkSettings};
     use units::{Action, CommandId, Generation, NodeId, PlanId, Timestamp};
 
     use super::*;
@@ -306,14 +312,15 @@ mod tests {
         }
     }
 
+    fn same_image() -> Source {
+        Source {
+            image: "web:1".to_owned(),
+            given: None,
+        }
+    }
+
     fn made(template: &ContainerInspectResponse) -> Replica {
-        replica(
-            template,
-            "web:1".to_owned(),
-            &"shop-web-1-r3".into(),
-            &command(),
-        )
-        .unwrap()
+        replica(template, same_image(), &"shop-web-1-r3".into(), &command()).unwrap()
     }
 
     #[test]
@@ -330,6 +337,35 @@ mod tests {
             labels[LABEL_SERVICE], "shop-web-1",
             "the name was the service"
         );
+    }
+
+    #[test]
+    fn of_another_image_it_has_that_images_defaults_and_what_somebody_asked_for() {
+        let mut template = template(&[("a", "b"), ("version", "1")], HostConfig::default());
+        let config = template.config.as_mut().unwrap();
+        let words = |words: &[&str]| Some(words.iter().map(|it| (*it).to_owned()).collect());
+        config.env = words(&["A=1", "VERSION=1"]);
+        config.cmd = words(&["serve"]);
+        let given = ImageConfig {
+            env: words(&["VERSION=1"]),
+            cmd: words(&["serve"]),
+            labels: Some(HashMap::from([("version".to_owned(), "1".to_owned())])),
+            ..ImageConfig::default()
+        };
+        let source = Source {
+            image: "web:2".to_owned(),
+            given: Some(given),
+        };
+        let body = replica(&template, source, &"web-r2".into(), &command())
+            .unwrap()
+            .body;
+        assert_eq!(body.image, text("web:2"));
+        assert_eq!(body.env, words(&["A=1"]));
+        assert_eq!(body.cmd, None);
+        let labels = body.labels.unwrap();
+        assert_eq!(labels["a"], "b");
+        assert!(!labels.contains_key("version"), "{labels:?}");
+        assert_eq!(labels[LABEL_SERVICE], "shop-web-1");
     }
 
     #[test]
@@ -419,8 +455,7 @@ mod tests {
             ..HostConfig::default()
         };
         let name = ContainerName::from("r");
-        let refused =
-            replica(&template(&[], host), "web:1".to_owned(), &name, &command()).unwrap_err();
+        let refused = replica(&template(&[], host), same_image(), &name, &command()).unwrap_err();
         assert_eq!(refused.refusal, Refusal::Unsafe);
         assert_eq!(
             refused.reason,

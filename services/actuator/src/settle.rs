@@ -8,7 +8,7 @@ use units::{Action, Command, ContainerId, Limits, OutcomeResult, Timestamp};
 
 use crate::engine::{Engine, EngineError, GRACE_MAX, WRITE_WITHIN};
 use crate::execute::{Presence, abandon, presence, succeeded};
-use crate::{limits, recreate};
+use crate::{limits, pull, recreate};
 
 /// How often the engine is asked while it may still be at work.
 const POLL: Duration = Duration::from_millis(500);
@@ -105,7 +105,10 @@ async fn look(
             let gone = matches!(presence(engine, container).await?, Presence::Gone);
             Ok(gone.then(succeeded))
         }
-        // Nothing stands in the way of pulling it again, and what is there may be what was there before.
+        Action::PullImage { reference, .. } if pull::is_pinned(reference) => {
+            pull::at_hand(engine, reference).await
+        }
+        // What a tag means here may be what it meant before, and nothing stands in the way of pulling it again.
         Action::PullImage { .. } => Ok(None),
         Action::Stop { container, .. } => stopped(engine, container).await,
     }

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use bollard::models::{
-    ContainerState, EndpointIpamConfig, HealthConfig, ImageInspect, NetworkSettings,
+    ContainerConfig, ContainerState, EndpointIpamConfig, HealthConfig, ImageConfig, ImageInspect,
+    NetworkSettings,
 };
 use units::{
     Action, CommandId, ContainerId, Generation, LABEL_PLAN, LABEL_REPLICA_OF, NodeId, PlanId,
@@ -75,7 +76,7 @@ fn before(host: HostConfig) -> ContainerInspectResponse {
     }
 }
 
-fn made(before: &ContainerInspectResponse, given: Option<&ImageConfig>) -> Replica {
+fn made(before: &ContainerInspectResponse, given: Option<ImageConfig>) -> Replica {
     let source = Source {
         image: "shop/web:2".to_owned(),
         given,
@@ -225,7 +226,7 @@ fn what_its_image_gave_is_left_to_the_other_image() {
         working_dir: text("/"),
         ..ImageConfig::default()
     };
-    let body = made(&before, Some(&given)).body;
+    let body = made(&before, Some(given.clone())).body;
     assert_eq!(body.env, list(&["A=1"]));
     assert_eq!((body.entrypoint, body.cmd), (None, None));
     assert_eq!((body.user, body.healthcheck), (None, None));
@@ -237,7 +238,7 @@ fn what_its_image_gave_is_left_to_the_other_image() {
         entrypoint: list(&["/other"]),
         ..given
     };
-    let body = made(&before, Some(&other)).body;
+    let body = made(&before, Some(other)).body;
     assert_eq!(body.entrypoint, list(&["/web"]));
     assert_eq!(body.cmd, list(&["serve"]));
 }
