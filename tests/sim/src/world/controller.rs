@@ -27,6 +27,9 @@ const HOUR: Duration = Duration::from_secs(3_600);
 pub(super) struct Controller {
     core: Core,
     auditor: Auditor,
+    /// What the offset of its claim gives, by which it knows a newer one.
+    claim: Generation,
+    /// What it leads by: another one where the journal knows a newer one than its claim, and the election no newer claim.
     pub(super) generation: Generation,
     pub(super) alive: bool,
     pub(super) frozen_until: Timestamp,
@@ -114,6 +117,7 @@ impl World {
         self.controllers.push(Controller {
             core: Core::new(config.clone()),
             auditor: Auditor::new(bounds(&self.options.promised)),
+            claim: Generation(place as u64 + 1),
             generation: Generation(place as u64 + 1),
             alive: true,
             frozen_until: Timestamp::EPOCH,
@@ -192,7 +196,7 @@ impl World {
                 continue;
             }
             match decode(topic, kept) {
-                Ok(Input::Claim(claim)) if claim > controller.generation => {
+                Ok(Input::Claim(claim)) if claim > controller.claim => {
                     controller.alive = false;
                     self.land(of);
                 }
@@ -213,7 +217,11 @@ impl World {
         }
         let newest = controller.auditor.newest_generation();
         if newest >= controller.generation {
+            // Whoever wrote that may have claimed since: then it is read of in the election, which is read to its end of now first.
             controller.generation = Generation(newest.0 + 1);
+            controller.ends[Topic::Election as usize] = self.log.end(Topic::Election);
+            controller.behind.insert(Topic::Election);
+            return self.wake(of, self.now + SOONEST);
         }
         let generation = controller.generation;
         controller.view.leads_since = Some(self.now);
