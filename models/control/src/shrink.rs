@@ -13,6 +13,7 @@ use crate::fleet::Replica;
 use crate::grow::kept;
 use crate::loads::Load;
 use crate::scale::{Group, is_blocked, is_capped, overloads};
+use crate::spread;
 use crate::state::State;
 
 /// So far is looked back where a number was found for a promise …
@@ -176,7 +177,7 @@ pub(crate) fn last_worse(state: &State, service: &ServiceId) -> Option<Timestamp
         .max()
 }
 
-/// The newest container of ours that can go without falling below the promise.
+/// The container of ours that can go without falling below the promise: of the most crowded node, and there the newest.
 pub(crate) fn removable<'a>(
     state: &State,
     group: &'a Group<'_>,
@@ -194,8 +195,16 @@ pub(crate) fn removable<'a>(
             && replica.record.state != ContainerState::Paused
             && state.is_fresh(replica, now)
     });
-    ours.into_iter().find(|replica| {
+    let mut able = ours.filter(|replica| {
         let others = serving - usize::from(replica.record.is_serving());
         others >= group.policy.min as usize
-    })
+    });
+    let newest = able.next()?;
+    let crowds = spread::crowds(state, &group.replicas);
+    let crowd = |it: &Replica<'_>| crowds.get(it.node).copied().unwrap_or_default();
+    // Of equal ones the newest stays the choice.
+    Some(able.fold(
+        newest,
+        |best, it| if crowd(it) > crowd(best) { it } else { best },
+    ))
 }

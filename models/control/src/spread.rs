@@ -1,6 +1,6 @@
 //! On which node a new replica is made, where a service runs on several: it is made from a container beside it, so those nodes are the
 //! choice. In this order: not on a node that is short of something, on the one with the fewest replicas of the service, so that the
-//! loss of one takes the fewest away, and on the one with the most room.
+//! loss of one takes the fewest away, and on the one with the most room. One that is removed goes from where the next would go last.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,13 +14,12 @@ use crate::state::State;
 /// A node's room is told apart in so many parts of it: less is no reason to prefer one.
 const PARTS: f64 = 20.0;
 
-/// Where the next replica goes, from what it is copied, and how many replicas that node has.
+/// A node on which a replica can be made, and from what.
 struct Site<'a> {
     template: &'a Replica<'a>,
-    replicas: u32,
-    /// Parts of it that are free; the least where it is not known.
+    crowd: Crowd,
+    /// Parts of the node that are free; none where that is not known.
     free: u32,
-    is_short: bool,
 }
 
 /// The templates for `count` new replicas, one for each. `able` are those that can be copied, in the order of age, and `all` the
@@ -35,17 +34,14 @@ pub(crate) fn templates<'a>(
     for template in able {
         sites.entry(template.node).or_insert_with(|| Site {
             template,
-            replicas: 0,
+            crowd: Crowd::default(),
             free: 0,
-            is_short: false,
         });
     }
     if sites.len() > 1 {
-        let short = short(state);
+        let crowds = crowds(state, all);
         for (node, site) in &mut sites {
-            let here = all.iter().filter(|it| it.node == *node && it.counts());
-            site.replicas = u32::try_from(here.count()).unwrap_or(u32::MAX);
-            site.is_short = short.contains(node);
+            site.crowd = crowds.get(node).copied().unwrap_or_default();
             let free = capacity::free_share(state, node).unwrap_or(0.0);
             site.free = (free * PARTS) as u32;
         }
@@ -55,12 +51,34 @@ pub(crate) fn templates<'a>(
         // Equal ones are told apart by name.
         let best = sites
             .values_mut()
-            .min_by_key(|site| (site.is_short, site.replicas, Reverse(site.free)));
+            .min_by_key(|site| (site.crowd, Reverse(site.free)));
         let Some(site) = best else { break };
-        site.replicas = site.replicas.saturating_add(1);
+        site.crowd.replicas += 1;
         chosen.push(site.template);
     }
     chosen
+}
+
+/// How crowded a node is: by what it is short of first, then by replicas of the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Crowd {
+    is_short: bool,
+    replicas: u32,
+}
+
+/// How crowded the nodes of a service are; `all` are its replicas that serve or will.
+pub(crate) fn crowds<'a>(state: &State, all: &[Replica<'a>]) -> BTreeMap<&'a NodeId, Crowd> {
+    let mut crowds: BTreeMap<&NodeId, Crowd> = BTreeMap::new();
+    for replica in all.iter().filter(|it| it.counts()) {
+        crowds.entry(replica.node).or_default().replicas += 1;
+    }
+    if crowds.len() > 1 {
+        let short = short(state);
+        for (node, crowd) in &mut crowds {
+            crowd.is_short = short.contains(node);
+        }
+    }
+    crowds
 }
 
 fn short(state: &State) -> BTreeSet<&NodeId> {

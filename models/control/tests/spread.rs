@@ -97,3 +97,18 @@ fn several_at_once_are_spread() {
     added.sort();
     assert_eq!(added, ["web-1-r1 on a", "web-2-r1 on b"]);
 }
+
+#[test]
+fn one_that_goes_leaves_the_most_crowded_node() {
+    for (crowded, gone) in [("a", "web-1-r1"), ("b", "web-2-r1")] {
+        let mut world = fleet(&["a", "b"], 100);
+        world.carry("web", 900.0, 0.0, 3);
+        world.actuate();
+        assert_eq!(world.replicas("web"), 4, "{:?}", world.sent());
+        world = world.with(crowded, "web-9", "web", policy(Some((1, 8))));
+        world.tell_inventory();
+        world.carry("web", 60.0, 0.0, 900);
+        let first = world.sent().into_iter().find(|it| it.starts_with("remove"));
+        assert_eq!(first.unwrap(), format!("remove replica {gone}"));
+    }
+}
