@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::Router;
 use bus::{Bus, From, Record, Tailed};
 use incidents::Event;
 use kit::Context;
@@ -13,6 +14,7 @@ use units::{
 };
 use wire::{DecodeError, DecodeProblem, topic};
 
+use crate::capacity::Capacity;
 use crate::http::{self, Shared};
 use crate::say::Desk;
 use crate::trust::Listens;
@@ -69,7 +71,12 @@ pub async fn run(config: Config, policy: control::Config, context: Context) -> R
         ));
     }
     let desk = Desk::new(&context, view.clone(), Listens::at(config.listen));
-    tasks.spawn(serve(listener, view, desk, context.shutdown.clone()));
+    let capacity = Capacity::new(view.clone(), &context.metrics);
+    tasks.spawn(capacity.clone().gauge(context.shutdown.clone()));
+    let app = http::router(view)
+        .merge(desk.router())
+        .merge(capacity.router());
+    tasks.spawn(serve(listener, app, context.shutdown.clone()));
     tracing::info!(address = %config.listen, "console listens");
     let mut result = Ok(());
     while let Some(ended) = tasks.join_next().await {
@@ -84,11 +91,10 @@ pub async fn run(config: Config, policy: control::Config, context: Context) -> R
 
 async fn serve(
     listener: TcpListener,
-    view: Shared,
-    desk: Desk,
+    app: Router,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    axum::serve(listener, http::router(view).merge(desk.router()))
+    axum::serve(listener, app)
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await
         .map_err(Error::Serve)

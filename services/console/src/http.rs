@@ -64,7 +64,7 @@ impl Shared {
         core.handle(kit::now(), event);
     }
 
-    fn core(&self) -> RwLockReadGuard<'_, Core> {
+    pub(crate) fn core(&self) -> RwLockReadGuard<'_, Core> {
         self.core.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -176,7 +176,7 @@ async fn incident(State(view): State<Shared>, Path(id): Path<String>) -> Respons
 }
 
 async fn unknown() -> Response {
-    let error = "no such address; the page is on /, the API under /api/v1: status, services, services/NAME/why-not, signals, incidents, actions, approvals, feedback";
+    let error = "no such address; the page is on /, the API under /api/v1: status, nodes, services, services/NAME/why-not, signals, incidents, actions, approvals, feedback";
     problem(StatusCode::NOT_FOUND, error.to_owned())
 }
 

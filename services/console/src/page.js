@@ -6,6 +6,10 @@ const PERIOD_MS = 2000;
 const ACTIONS_SHOWN = 50;
 const INCIDENTS_SHOWN = 10;
 const SUBJECTS_SHOWN = 3;
+const STRANDED_SHOWN = 3;
+const MOVES_SHOWN = 10;
+// A look at all nodes is asked for once in so many rounds.
+const NODES_ROUNDS = 5;
 
 function cell(text, className) {
   const td = document.createElement("td");
@@ -90,6 +94,43 @@ function serviceRow(service) {
     cell(scale, "number"), cell(load, "number"), cell(notes.join("; "))];
 }
 
+function cores(millicores) {
+  return (millicores / 1000).toFixed(1);
+}
+
+function gib(bytes) {
+  return (bytes / 2 ** 30).toFixed(1) + " GiB";
+}
+
+function some(items, shown, text) {
+  const more = items.length - shown;
+  return items.slice(0, shown).map(text).join("; ") + (more > 0 ? "; and " + more + " more" : "");
+}
+
+function nodeRow(node) {
+  const known = node.needed.known;
+  const whole = node.capacity;
+  const why = (it) => it.container + ": " + it.why.map((w) => w.text).join(", ");
+  const notes = some(node.examples, STRANDED_SHOWN, why) || (node.needed.unknown > 0 ? "what " + node.needed.unknown + " containers need is not known" : "");
+  return [cell(node.node + (node.hearing === "silent" ? ", silent" : "")), cell(node.zone || ""),
+    cell(cores(known.cpu) + (whole ? " of " + cores(whole.cpu) : ""), "number"), cell(gib(known.memory) + (whole ? " of " + gib(whole.memory) : ""), "number"),
+    cell(node.containers, "number"), cell(node.survives), cell(notes)];
+}
+
+function adviceRow(advice) {
+  const move = (it) => it.container + " to " + it.to + (it.caution ? " (" + it.caution + ")" : "");
+  return [cell(advice.node), cell(advice.benefit), cell(some(advice.moves, MOVES_SHOWN, move))];
+}
+
+let round = 0;
+
+async function refreshNodes() {
+  if (round++ % NODES_ROUNDS !== 0) return;
+  const fleet = await ask("nodes");
+  fill("room", fleet.nodes.map(nodeRow), "No node has been heard of.", 7);
+  fill("advice", fleet.advice.map(adviceRow), "None" + (fleet.remarks.length > 0 ? ": " + fleet.remarks.join("; ") : "") + ".", 3);
+}
+
 async function ask(what) {
   const answer = await fetch("/api/v1/" + what);
   if (!answer.ok) throw new Error(what + ": " + answer.status);
@@ -113,6 +154,7 @@ async function refresh() {
     fill("signals", signals.map(signalRow), "Nothing is out of the ordinary.", 5);
     fill("actions", actions.slice(0, ACTIONS_SHOWN).map(actionRow), "Nothing has been done.", 6);
     fill("services", services.map(serviceRow), "No container seen yet.", 6);
+    await refreshNodes();
     document.getElementById("updated").textContent = "as of " + time(status.at);
     banner(status.breaker ? "Acting is stopped until " + time(status.breaker.open_until) + ": " + status.breaker.reason : "");
   } catch (error) {

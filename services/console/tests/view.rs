@@ -148,13 +148,10 @@ async fn the_api_answers_from_the_topics() {
     let bus = Bus::memory();
     bus.ensure_topics(&wire::topic::all(1)).await.unwrap();
     let meta = wire::Meta::new("test/1@node-a");
-    bus.produce(wire::encode(
-        &inventory("web", ContainerState::Running),
-        &meta,
-    ))
-    .await
-    .unwrap();
     let opened = kit::now();
+    let mut held = inventory("web", ContainerState::Running);
+    held.at = opened;
+    bus.produce(wire::encode(&held, &meta)).await.unwrap();
     let mut open = signal("web", 0, SignalPhase::Open, 0);
     open.opened_at = opened;
     open.at = opened;
@@ -234,6 +231,16 @@ async fn the_api_answers_from_the_topics() {
         .await
         .unwrap();
     assert_eq!(missing.status(), 404);
+
+    let nodes = reqwest::get(format!("{base}/api/v1/nodes")).await.unwrap();
+    let nodes: control::FleetCapacity = nodes.json().await.unwrap();
+    assert_eq!(nodes.nodes[0].node, NodeId::from("node-a"));
+    assert_eq!(
+        (nodes.nodes[0].capacity, nodes.nodes[0].needed.unknown),
+        (None, 1)
+    );
+    assert_eq!(nodes.nodes[0].survives, control::Survives::No);
+    assert!(nodes.kept[0].why.contains("io.homeostat.move"));
 
     let page = reqwest::get(&base).await.unwrap().text().await.unwrap();
     assert!(page.contains("<title>Homeostat</title>"));

@@ -10,7 +10,7 @@ use crate::feedback::FeedbackVerb;
 use crate::process::Role;
 use crate::table::{Output, print};
 use crate::{
-    approve, ask, ask_incidents, config, demo, evaluate, explain, feedback, models, process,
+    approve, ask, ask_incidents, config, demo, evaluate, explain, feedback, models, nodes, process,
     record, replay, score, simulate, templates, train, why_not,
 };
 
@@ -59,6 +59,8 @@ enum Verb {
     Console,
     /// The fleet at a glance.
     Status(Ask),
+    /// Every node: what room it has, whether it may be lost, and which moves would be worth it. Nothing is moved.
+    Nodes(Ask),
     /// Every service: what is allowed, what runs, its load.
     Services(Ask),
     /// What is out of the ordinary now; and what you say of it.
@@ -252,6 +254,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Notifier => process::run(Role::Notifier, config::load(sources)?),
         Verb::Console => process::run(Role::Console, config::load(sources)?),
         Verb::Status(asked) => ask::status(&asked),
+        Verb::Nodes(asked) => nodes::nodes(&asked),
         Verb::Services(asked) => ask::services(&asked),
         Verb::Signals(asked) => signals(asked),
         Verb::Incidents(asked) => asked.run(),

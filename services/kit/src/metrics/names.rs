@@ -160,6 +160,7 @@ metric_names! {
     // The fleet.
     Nodes: Gauge, "homeostat_nodes" [state] None, "Nodes known, by state";
     Containers: Gauge, "homeostat_containers" [state] None, "Containers known on all nodes, by state";
+    NodesWithoutSpare: Gauge, "homeostat_nodes_without_spare" [survives] None, "Nodes whose loss the others could not absorb, survives=no, or of which that is not known";
     NodeLastSeenTimestamp: Gauge, "homeostat_node_last_seen_timestamp_seconds" [node] Seconds, "When a node was last heard of";
 
     // The process.
