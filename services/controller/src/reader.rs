@@ -42,8 +42,20 @@ pub(crate) struct Readers {
     pub(crate) inputs: mpsc::Receiver<Input>,
     /// Topics that have yet to be caught up with.
     pub(crate) behind: usize,
+    context: Context,
+    meters: Meters,
+    send: mpsc::Sender<Input>,
     /// Ends the tasks when dropped.
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
+}
+
+/// How long a topic is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// As long as somebody listens.
+    Dropped,
+    /// To the end it had when reading began.
+    CaughtUp,
 }
 
 impl Readers {
@@ -54,18 +66,37 @@ impl Readers {
         let sources = sources(config);
         let behind = sources.len();
         for source in sources {
-            tasks.spawn(read(source, context.clone(), meters.clone(), send.clone()));
+            let (context, meters) = (context.clone(), meters.clone());
+            tasks.spawn(read(source, Until::Dropped, context, meters, send.clone()));
         }
         Readers {
             inputs,
             behind,
-            _tasks: tasks,
+            context: context.clone(),
+            meters: meters.clone(),
+            send,
+            tasks,
         }
+    }
+
+    /// Reads a topic once more, to the end it has now, which is one more to catch up with.
+    pub(crate) fn again(&mut self, source: Source) {
+        self.behind = self.behind.saturating_add(1);
+        let (context, meters) = (self.context.clone(), self.meters.clone());
+        let send = self.send.clone();
+        self.tasks
+            .spawn(read(source, Until::CaughtUp, context, meters, send));
     }
 }
 
-/// Reads until the receiver is gone or the topic cannot be read any more.
-async fn read(source: Source, context: Context, meters: Meters, send: mpsc::Sender<Input>) {
+/// Reads until the receiver is gone, the topic cannot be read any more, or as far as it is to be read.
+async fn read(
+    source: Source,
+    until: Until,
+    context: Context,
+    meters: Meters,
+    send: mpsc::Sender<Input>,
+) {
     let topic = source.topic;
     let mut tail = open(&source, &context).await;
     let mut said = BTreeSet::new();
@@ -97,9 +128,13 @@ async fn read(source: Source, context: Context, meters: Meters, send: mpsc::Send
                 return;
             }
         };
+        let is_over = until == Until::CaughtUp && matches!(input, Some(Input::CaughtUp));
         if let Some(input) = input
             && send.send(input).await.is_err()
         {
+            return;
+        }
+        if is_over {
             return;
         }
     }

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::events::{CommandRefused, ElectionRestarted, Leading, Meters, PlanRefused, SignalHeard};
 use crate::policy::{Policy, Ruling};
 use crate::reader::{Input, Readers};
+use crate::sources::{Back, claims};
 use crate::writer::Writer;
 
 /// Time is told to the core at least this often, and gauges are set.
@@ -34,6 +35,8 @@ pub(crate) struct Session {
     meters: Meters,
     /// What the claim's offset gives.
     claim: Generation,
+    /// What it leads by: the claim's, unless the journal knows a newer one and the election no newer claim.
+    generation: Generation,
     tick: tokio::time::Interval,
     /// What is silent, late or over is so by this clock, which a step of the host's does not move.
     clock: EvenClock,
@@ -55,6 +58,7 @@ impl Session {
             writer: Writer::new(context.clone(), meters.clone()),
             meters: meters.clone(),
             claim,
+            generation: claim,
             tick,
             clock: EvenClock::new(),
         }
@@ -116,27 +120,35 @@ impl Session {
         if self.readers.behind > 0 {
             return;
         }
+        if self.is_outdone() {
+            return;
+        }
         let now = self.clock.now();
-        let generation = self.generation();
+        let generation = self.generation;
         Leading { generation }.emit(&self.meters);
         self.handle(now, Event::Recovered);
         self.handle(now, Event::Leading(generation));
     }
 
-    /// The claim's, unless the journal knows a newer one: where the election topic was made anew its offsets began anew too, and
-    /// actuators would refuse whatever is not newer than what they heard.
-    fn generation(&self) -> Generation {
+    /// Whether the journal knows a newer generation, and it is yet to be seen whose. Either it is that of a leader that claimed while
+    /// this one stood still: its claim is in the log before anything it wrote, so it is met when the claims are read to their end of
+    /// now. Or the election topic was made anew, and its offsets began anew too: actuators would refuse whatever is not newer than what
+    /// they heard, so this one goes on from there.
+    fn is_outdone(&mut self) -> bool {
         let newest = self.policy.newest_generation();
-        if newest < self.claim {
-            return self.claim;
+        if newest >= self.generation {
+            self.generation = Generation(newest.0.saturating_add(1));
+            self.readers.again(claims(Back::Everything));
+            return true;
         }
-        let generation = Generation(newest.0.saturating_add(1));
-        ElectionRestarted {
-            claim: self.claim,
-            generation,
+        if self.generation != self.claim {
+            ElectionRestarted {
+                claim: self.claim,
+                generation: self.generation,
+            }
+            .emit();
         }
-        .emit();
-        generation
+        false
     }
 
     fn event(&mut self, event: Event) {
@@ -249,6 +261,45 @@ mod tests {
             update: None,
             traceparent: None,
         }
+    }
+
+    #[tokio::test]
+    async fn a_leader_that_read_of_its_successor_first_does_not_lead() {
+        let bus = Bus::memory();
+        bus.ensure_topics(&wire::topic::all(1)).await.unwrap();
+        let context = Context::new(bus.clone(), "controller", "a");
+        let meta = wire::Meta::new(std::sync::Arc::clone(&context.producer));
+        for _ in 0..2 {
+            let claim = wire::Claim {
+                candidate: "a".to_owned(),
+                at: kit::now(),
+            };
+            bus.produce(wire::encode(&claim, &meta)).await.unwrap();
+        }
+        let meters = Meters::new(&context.metrics);
+        let mut session = Session::new(&Config::default(), &context, &meters, Generation(1));
+        let now = kit::now();
+        let plan = Plan {
+            generation: Generation(2),
+            ..groundless(now)
+        };
+        let entry = PlanEntry {
+            at: now,
+            plan,
+            phase: Phase::Suggested,
+            outcomes: Vec::new(),
+            verdict: None,
+        };
+        // The journal is read to its end before the second claim is: all others have been.
+        session.event(Event::Journal(Box::new(JournalEntry::Plan(Box::new(
+            entry,
+        )))));
+        session.readers.behind = 1;
+        session.caught_up();
+        assert_eq!(session.policy.status().leading, None);
+        assert_eq!(session.readers.behind, 1, "the claims are read once more");
+        let end = session.work().await.unwrap();
+        assert_eq!(end, End::Superseded(Generation(2)));
     }
 
     #[tokio::test]

@@ -94,15 +94,20 @@ pub fn sources(config: &Config) -> [Source; 7] {
             back: Back::For(people),
             decode: |record| event(record, Event::Container),
         },
-        Source {
-            topic: topic::ELECTION,
-            back: Back::For(CLAIMS_BACK),
-            decode: |record| {
-                wire::decode::<wire::Claim>(record)
-                    .map(|_| Told::Claim(generation_of(&record.position)))
-            },
-        },
+        claims(Back::For(CLAIMS_BACK)),
     ]
+}
+
+/// The claims to lead.
+pub(crate) fn claims(back: Back) -> Source {
+    Source {
+        topic: topic::ELECTION,
+        back,
+        decode: |record| {
+            wire::decode::<wire::Claim>(record)
+                .map(|_| Told::Claim(generation_of(&record.position)))
+        },
+    }
 }
 
 /// The generation a claim gives: its offset and one, so that none is zero, the generation of nobody.
