@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use units::{
-    Approval, Command, CommandId, ContainerRecord, ContainerState, Generation, JournalEntry, Mode,
-    NodeId, NodeInventory, Phase, Plan, PlanEntry, PlanId, ServiceId, Timestamp,
+    ActionKind, Approval, Command, CommandId, ContainerRecord, ContainerState, Generation,
+    JournalEntry, Mode, NodeId, NodeInventory, Phase, Plan, PlanEntry, PlanId, ServiceId,
+    Timestamp,
 };
 
 use crate::steps;
+use crate::update::{self, Orders};
 use crate::violation::Violation;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -35,12 +37,13 @@ pub struct Bounds {
 pub struct Auditor {
     pub(crate) bounds: Bounds,
     nodes: BTreeMap<NodeId, NodeInventory>,
-    plans: BTreeMap<PlanId, PlanEntry>,
+    pub(crate) plans: BTreeMap<PlanId, PlanEntry>,
     sent: BTreeMap<CommandId, (Generation, Timestamp)>,
     newest: Generation,
     breaker_open: bool,
     breaker_at: Timestamp,
     approvals: BTreeMap<PlanId, Approval>,
+    pub(crate) orders: Orders,
 }
 
 impl Auditor {
@@ -55,6 +58,7 @@ impl Auditor {
             breaker_open: false,
             breaker_at: Timestamp::EPOCH,
             approvals: BTreeMap::new(),
+            orders: Orders::default(),
         }
     }
 
@@ -88,7 +92,7 @@ impl Auditor {
                 self.approvals
                     .insert(approval.plan.clone(), approval.clone());
             }
-            JournalEntry::Update(_) => {}
+            JournalEntry::Update(order) => self.orders.observe(order),
         }
     }
 
@@ -99,8 +103,14 @@ impl Auditor {
 
     /// Forgets what has been over for hours.
     pub fn forget(&mut self, now: Timestamp) {
-        self.plans
-            .retain(|_, entry| !entry.phase.is_final() || entry.at + REMEMBERED >= now);
+        self.plans.retain(|_, entry| {
+            let remembered = match entry.plan.update {
+                Some(_) => update::REMEMBERED,
+                None => REMEMBERED,
+            };
+            !entry.phase.is_final() || entry.at + remembered >= now
+        });
+        self.orders.forget(now);
         self.approvals
             .retain(|_, approval| approval.at + REMEMBERED >= now);
         self.sent
@@ -148,6 +158,7 @@ impl Auditor {
         }
         self.running(plan, &mut found);
         self.budgets(plan, now, &mut found);
+        update::ordered(self, plan, &mut found);
         steps::check(self, plan, &mut found);
         found
     }
@@ -163,6 +174,7 @@ impl Auditor {
                         && step.action == command.action
                         && step.deadline == command.deadline
                         && step.approval == command.approval
+                        && step.update == command.update
                 })
         });
         if !decided {
@@ -243,7 +255,11 @@ impl Auditor {
             .others(plan)
             .filter(|entry| entry.phase == Phase::Decided)
             .collect();
-        for other in &out {
+        // An image that is pulled touches nothing that runs.
+        let touching = out
+            .iter()
+            .filter(|other| other.plan.kind != ActionKind::PullImage);
+        for other in touching {
             if other.plan.service == plan.service {
                 found.push(Violation::InFlight {
                     service: plan.service.clone(),

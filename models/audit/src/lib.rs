@@ -10,6 +10,7 @@
 
 mod auditor;
 mod steps;
+mod update;
 mod violation;
 
 pub use auditor::{Auditor, Bounds};

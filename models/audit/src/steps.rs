@@ -8,6 +8,7 @@ use units::{
 };
 
 use crate::auditor::Auditor;
+use crate::update;
 use crate::violation::Violation;
 
 pub(crate) fn check(auditor: &Auditor, plan: &Plan, found: &mut Vec<Violation>) {
@@ -31,6 +32,9 @@ pub(crate) fn check(auditor: &Auditor, plan: &Plan, found: &mut Vec<Violation>) 
             continue;
         };
         opted_in(auditor, plan, &step.action, record, found);
+        if plan.update.is_some() {
+            update::step(auditor, plan, &step.action, record, found);
+        }
         match &step.action {
             Action::Restart { .. } => {
                 restarts += 1;
@@ -41,19 +45,26 @@ pub(crate) fn check(auditor: &Auditor, plan: &Plan, found: &mut Vec<Violation>) 
             }
             Action::Recreate { image, .. } => {
                 restarts += 1;
-                recreated(record, image.as_ref(), found);
-                caused(plan, record, found);
+                recreated(plan, record, image.as_ref(), found);
+                if plan.update.is_none() {
+                    caused(plan, record, found);
+                }
             }
             Action::UpdateLimits { limits, .. } => {
                 running(record, found);
                 bounds(record, limits, found);
             }
-            Action::CreateReplica { .. } => {
+            Action::CreateReplica { image, .. } => {
                 added += 1;
                 running(record, found);
+                other_image(record, image.as_ref(), found);
             }
-            // It touches nothing that runs.
-            Action::PullImage { .. } => {}
+            // It touches nothing that runs, and is done for an order alone.
+            Action::PullImage { .. } if plan.update.is_some() => {}
+            Action::PullImage { .. } => found.push(Violation::NoPartOfUpdate {
+                container: name.clone(),
+                kind: step.action.kind(),
+            }),
             Action::Stop { .. } => removed.push(record),
             Action::RemoveReplica { .. } => {
                 removed.push(record);
@@ -138,7 +149,13 @@ fn opted_in(
         }
         Action::PullImage { .. } => policy.update,
     };
-    let needed = match auditor.is_approved(plan) {
+    // A person's order is a consent to what its own label allows.
+    let is_ordered = auditor.is_ordered(plan);
+    let kind_allowed = match is_ordered {
+        true => policy.update,
+        false => kind_allowed,
+    };
+    let needed = match is_ordered || auditor.is_approved(plan) {
         true => Mode::Suggest,
         false => Mode::Act,
     };
@@ -186,10 +203,19 @@ fn running(record: &ContainerRecord, found: &mut Vec<Violation>) {
 
 /// One that keeps ending is replaced too, whichever way it is found; one that was stopped, paused or never started is not. Another
 /// image is only put in the place of the one that is named.
-fn recreated(record: &ContainerRecord, image: Option<&ImageChange>, found: &mut Vec<Violation>) {
-    if record.state != ContainerState::Restarting {
+fn recreated(
+    plan: &Plan,
+    record: &ContainerRecord,
+    image: Option<&ImageChange>,
+    found: &mut Vec<Violation>,
+) {
+    if record.state != ContainerState::Restarting && !update::is_taken_back(plan, record) {
         running(record, found);
     }
+    other_image(record, image, found);
+}
+
+fn other_image(record: &ContainerRecord, image: Option<&ImageChange>, found: &mut Vec<Violation>) {
     let runs = record.spec.as_ref().map(|spec| spec.image_digest.as_str());
     if let Some(image) = image
         && runs != Some(image.from.id.as_str())
@@ -217,7 +243,7 @@ fn range(
         && let Some(max) = scale.map(|scale| scale.max).max()
     {
         let replicas = count(auditor.replicas(&plan.service).count()).saturating_add(added);
-        if replicas > max {
+        if replicas > auditor.most(plan, max) {
             found.push(Violation::AboveMost {
                 service: plan.service.clone(),
                 replicas,

@@ -1,8 +1,8 @@
 //! What must never be.
 
 use units::{
-    CommandId, ContainerName, ContainerState, Generation, Mode, NodeId, PlanId, ServiceId,
-    Timestamp,
+    ActionKind, CommandId, ContainerName, ContainerState, Generation, Mode, NodeId, PlanId,
+    ServiceId, Timestamp, UpdateId,
 };
 
 /// One invariant a plan or command breaks.
@@ -63,6 +63,30 @@ pub enum Violation {
         named: String,
         /// What it runs.
         runs: String,
+    },
+    /// An update that nobody ordered, or that a newer order took the place of.
+    #[error("nobody ordered {update} of {service}, or somebody ordered another since")]
+    NotOrdered {
+        /// The service.
+        service: ServiceId,
+        /// The order it names.
+        update: UpdateId,
+    },
+    /// Something else done in the name of an order.
+    #[error("{kind} of {container} is no part of an update")]
+    NoPartOfUpdate {
+        /// The container.
+        container: ContainerName,
+        /// What would be done.
+        kind: ActionKind,
+    },
+    /// An image that was not ordered, or that was never run before what is taken back.
+    #[error("{container} would run {image}, which was neither ordered nor there before")]
+    NotItsImage {
+        /// The container.
+        container: ContainerName,
+        /// The image.
+        image: String,
     },
     /// Too late, or never in time.
     #[error("its deadline {deadline} is not after {not_before}")]
@@ -208,6 +232,9 @@ impl Violation {
             Violation::NoLimit { .. } => "no_limit",
             Violation::NotOurs { .. } => "not_ours",
             Violation::OtherImage { .. } => "other_image",
+            Violation::NotOrdered { .. } => "not_ordered",
+            Violation::NoPartOfUpdate { .. } => "no_part_of_update",
+            Violation::NotItsImage { .. } => "not_its_image",
             Violation::Twice { .. } => "twice",
             Violation::StaleGeneration { .. } => "stale_generation",
             Violation::NoPlan { .. } => "no_plan",

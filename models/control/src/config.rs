@@ -22,6 +22,8 @@ pub struct Config {
     pub scale: Scale,
     /// Limits in place.
     pub resize: Resize,
+    /// Other images, when people order them.
+    pub update: Update,
     /// How much may be done at all.
     pub budget: Budget,
     /// When everything is sick at once.
@@ -39,6 +41,7 @@ impl Default for Config {
             heal: Heal::default(),
             scale: Scale::default(),
             resize: Resize::default(),
+            update: Update::default(),
             budget: Budget::default(),
             breaker: Breaker::default(),
             ledger: Ledger::default(),
@@ -168,6 +171,36 @@ impl Default for Resize {
             memory_margin: 1.2,
             deadline: Duration::from_secs(30),
             verdict_within: MINUTE * 2,
+        }
+    }
+}
+
+/// Rolling an image out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Update {
+    /// The first container of a new image is watched for this long before the others follow.
+    pub bake: Duration,
+    /// Each of the others is watched for this long before the next.
+    pub soak: Duration,
+    /// How long a container may take to stop before it is killed.
+    pub grace: Duration,
+    /// A pull that has not begun, or ended, after this is given up.
+    pub pull_deadline: Duration,
+    /// Any other step that has not begun after this is given up.
+    pub deadline: Duration,
+    /// Wait before a step that came to nothing is tried again; it doubles with each one more.
+    pub retry: Duration,
+}
+
+impl Default for Update {
+    fn default() -> Self {
+        Update {
+            bake: MINUTE,
+            soak: Duration::from_secs(15),
+            grace: Duration::from_secs(10),
+            pull_deadline: MINUTE * 10,
+            deadline: MINUTE,
+            retry: Duration::from_secs(30),
         }
     }
 }

@@ -150,7 +150,7 @@ impl Core {
 
     /// How far the newest order of an update of a service has come. Nothing where none is remembered.
     pub fn update_status(&self, service: &ServiceId) -> Option<UpdateStatus> {
-        update::status(&self.state, service)
+        update::status(&self.state, service, self.now)
     }
 
     /// The same of every service with an order, by service.
@@ -208,6 +208,7 @@ impl Core {
             return;
         };
         self.dirty.extend(self.state.fleet.services().cloned());
+        self.dirty.extend(self.state.orders.services().cloned());
         for entry in self.state.plans.active() {
             self.dirty.insert(entry.plan.service.clone());
             if entry.phase != Phase::Decided || self.now >= entry.plan.deadline {
@@ -264,6 +265,7 @@ impl Core {
         self.state.breaker.apply(&entry);
         effects.push(Effect::Journal(Box::new(JournalEntry::Breaker(entry))));
         self.dirty.extend(self.state.fleet.services().cloned());
+        self.dirty.extend(self.state.orders.services().cloned());
     }
 
     /// Moves plans on by one phase: to executed or failed by their outcomes, to judged by what came of them. True when one moved.
@@ -308,6 +310,10 @@ impl Core {
     /// The verdict, with what follows of it for the kind of action.
     fn weighed(&self, entry: &PlanEntry, mut verdict: Verdict) -> Verdict {
         let plan = &entry.plan;
+        // Nothing of an order is tried twice, so there is nothing to leave alone.
+        if plan.update.is_some() {
+            return verdict;
+        }
         let judged = PlanEntry {
             at: verdict.at,
             phase: Phase::Judged,
@@ -327,7 +333,7 @@ impl Core {
         verdict
     }
 
-    /// Looks at one service: undo first, then heal, then what is cheapest: limits before replicas.
+    /// Looks at one service: undo first, then heal, then what people ordered, then what is cheapest: limits before replicas.
     fn look(&mut self, service: &ServiceId, generation: Generation, effects: &mut Vec<Effect>) {
         let now = self.now;
         let undo = undo::decide(&self.state, service, now);
@@ -335,6 +341,8 @@ impl Core {
         for decision in heal::decide(&self.state, service, now) {
             self.carry_out(service, decision, generation, effects);
         }
+        let update = update::decide(&self.state, service, now);
+        self.carry_out(service, update, generation, effects);
         let resize = resize::decide(&self.state, service, now);
         for decision in resize.decisions {
             self.carry_out(service, decision, generation, effects);

@@ -110,6 +110,11 @@ pub(crate) fn admit(state: &State, draft: Draft, allowed: Mode, now: Timestamp) 
     }
 }
 
+/// Budgets alone: a person's order is consent to what the mode lets be suggested, and nothing of it is tried twice.
+pub(crate) fn admit_ordered(state: &State, draft: Draft, now: Timestamp) -> Decision {
+    within_budget(state, draft, now)
+}
+
 /// Ledger, what may still go on, and budgets.
 fn within_bounds(state: &State, draft: Draft, now: Timestamp) -> Decision {
     let config = &state.config.ledger;
@@ -121,6 +126,10 @@ fn within_bounds(state: &State, draft: Draft, now: Timestamp) -> Decision {
         );
         return say(state, draft.held(&why), Some(until), now);
     }
+    within_budget(state, draft, now)
+}
+
+fn within_budget(state: &State, draft: Draft, now: Timestamp) -> Decision {
     if let Some(open) = unsettled::before(state, &draft.service, &draft.steps, now) {
         return Decision::Wait(open.until);
     }

@@ -133,6 +133,7 @@ fn tries<'a>(
         .plans
         .acted(service)
         .filter(heals)
+        .filter(|entry| entry.plan.update.is_none())
         .filter(|entry| entry.plan.created_at + window > now)
         .filter(|entry| {
             let mut steps = entry.plan.steps.iter();

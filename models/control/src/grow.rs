@@ -143,7 +143,7 @@ pub(crate) fn additions(
             node: template.node.clone(),
             action: Action::CreateReplica {
                 template: template.record.id.clone(),
-                name: free_name(state, group, template, &steps),
+                name: free_name(state, &group.replicas, template, &steps),
                 image: None,
             },
         };
@@ -153,9 +153,9 @@ pub(crate) fn additions(
 }
 
 /// `web-1-r1`, `web-1-r2` …: the first that neither a container, a running plan nor one of these steps has.
-fn free_name(
+pub(crate) fn free_name(
     state: &State,
-    group: &Group<'_>,
+    replicas: &[Replica<'_>],
     template: &Replica<'_>,
     steps: &[Step],
 ) -> ContainerName {
@@ -178,12 +178,7 @@ fn free_name(
                 .iter()
                 .map(|step| step.action.name().as_str())
         })
-        .chain(
-            group
-                .replicas
-                .iter()
-                .map(|replica| replica.record.name.as_str()),
-        )
+        .chain(replicas.iter().map(|replica| replica.record.name.as_str()))
         .chain(steps.iter().map(|step| step.action.name().as_str()))
         .collect();
     let is_taken =

@@ -21,6 +21,7 @@ use crate::fleet::{Certainty, Replica};
 use crate::ledger::doubled;
 use crate::reattach;
 use crate::state::State;
+use crate::update;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 /// What a blocked restart waits for is looked at this often.
@@ -95,6 +96,9 @@ fn about(
     let Some(replica) = state.fleet.find(service, container) else {
         return Decision::Nothing;
     };
+    if update::watches(state, service, &replica) {
+        return Decision::Nothing;
+    }
     let policy = replica.record.policy;
     if !policy.heal || policy.mode.min(state.config.max_mode) == Mode::Observe {
         return Decision::Nothing;
@@ -239,7 +243,7 @@ fn is_busy(state: &State, service: &ServiceId, replica: &Replica<'_>, replicas: 
         .active()
         .filter(|entry| entry.plan.service == *service);
     active.any(|entry| match entry.phase {
-        Phase::Decided => true,
+        Phase::Decided => entry.plan.kind != ActionKind::PullImage,
         Phase::Executed => {
             let mut steps = entry.plan.steps.iter();
             let same = steps.any(|step| step.action.target() == id);

@@ -14,6 +14,7 @@ use crate::resize;
 use crate::scale::{Group, wants_more};
 use crate::signals::Standing;
 use crate::state::State;
+use crate::update;
 
 /// A forecast may still hold samples from before the last step for this long.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -37,9 +38,8 @@ pub(crate) fn judge(state: &State, entry: &PlanEntry, now: Timestamp) -> Option<
         }
         units::Check::SignalsResolve { signals } => restarted(state, entry, signals, now),
         units::Check::UtilisationAtMost { ratio } => added(state, entry, *ratio, now),
-        units::Check::NoOverload | units::Check::LimitsHold | units::Check::ServesAsWell => {
-            removed(state, entry, now)
-        }
+        units::Check::NoOverload | units::Check::LimitsHold => removed(state, entry, now),
+        units::Check::ServesAsWell => update::judged(state, entry, now),
     };
     found.map(|found| verdict(found, now))
 }

@@ -72,6 +72,8 @@ pub(crate) fn streak(
     let mut finished: Vec<&PlanEntry> = plans
         .acted(service)
         .filter(|entry| entry.plan.kind == kind && entry.phase.is_final())
+        // What came of a person's order says nothing of what is done of itself.
+        .filter(|entry| entry.plan.update.is_none())
         .collect();
     finished.sort_by(|a, b| (a.at, &a.plan.id).cmp(&(b.at, &b.plan.id)));
     let mut streak = Streak::default();

@@ -11,6 +11,8 @@
 //! - resize: limits raised where they are too low, which comes before a replica more, and lowered patiently, within
 //!   `io.homeostat.limits` ([`config::Resize`]);
 //! - scale: replicas added quickly and removed patiently, within `io.homeostat.scale` ([`config::Scale`]);
+//! - update: another image for a service when a person orders it, one container at a time, and back when it is no good
+//!   ([`config::Update`]);
 //! - undo: what a verdict found to have made things worse.
 //!
 //! What stops it: the mode, people at work on a service, budgets, the common-cause breaker, and the ledger of what does not help.

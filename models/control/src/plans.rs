@@ -9,6 +9,7 @@ use units::{
 };
 
 use crate::draft::Draft;
+use crate::update;
 
 /// Finished plans are remembered this long: budgets and the ledger look back on them.
 const REMEMBERED: Duration = Duration::from_secs(2 * 3_600);
@@ -16,7 +17,7 @@ const REMEMBERED: Duration = Duration::from_secs(2 * 3_600);
 const SAID_REMEMBERED: Duration = Duration::from_secs(24 * 3_600);
 /// What was said about load alone is said again after this.
 const SAID_AGAIN: Duration = Duration::from_secs(3_600);
-/// Finished plans remembered for one service; the oldest go first.
+/// Finished plans remembered for one service; the oldest go first, those of updates last.
 const PER_SERVICE_MAX: usize = 256;
 /// Outcomes that came before their plan; beyond this the earliest plan's go first, and that plan fails by its deadline.
 const ORPHANS_MAX: usize = 1_024;
@@ -41,6 +42,9 @@ fn rank(phase: Phase) -> u8 {
 
 fn remembered(entry: &PlanEntry) -> Duration {
     match entry.phase {
+        Phase::Suggested | Phase::Failed | Phase::Judged if entry.plan.update.is_some() => {
+            update::REMEMBERED
+        }
         Phase::Suggested if !entry.plan.cause.signals.is_empty() => SAID_REMEMBERED,
         Phase::Suggested | Phase::Failed | Phase::Judged => REMEMBERED,
         Phase::Decided | Phase::Executed => Duration::MAX,
@@ -204,9 +208,12 @@ impl Plans {
         steps: &[Step],
         now: Timestamp,
     ) -> bool {
+        // That an update is over is another word than that something is not done.
+        let is_end = |entry: &PlanEntry| entry.plan.update.is_some() && entry.plan.steps.is_empty();
         let said = self
             .of_service(service)
-            .filter(|entry| entry.phase == Phase::Suggested && entry.plan.kind == kind);
+            .filter(|entry| entry.phase == Phase::Suggested && entry.plan.kind == kind)
+            .filter(|entry| !is_end(entry));
         said.into_iter().any(|entry| {
             if signals.is_empty() {
                 entry.plan.cause.signals.is_empty()
@@ -282,7 +289,7 @@ impl Plans {
         let oldest = self
             .of_service(service)
             .filter(|entry| entry.phase.is_final())
-            .min_by(|a, b| (a.at, &a.plan.id).cmp(&(b.at, &b.plan.id)))
+            .min_by_key(|it| (it.plan.update.is_some(), it.at, &it.plan.id))
             .map(|entry| entry.plan.id.clone());
         if let Some(id) = oldest {
             self.forget(&id);

@@ -13,6 +13,7 @@ use crate::draft::{Decision, Draft, admit, say};
 use crate::fleet::Replica;
 use crate::heal::{Obstacle, RECHECK, obstacle};
 use crate::state::State;
+use crate::update;
 
 /// What to do about the containers of a service that lost their network, but those in `known`. At most one is acted on.
 pub(crate) fn decide(
@@ -29,6 +30,9 @@ pub(crate) fn decide(
         let Some(owner) = cut_off(state, &replica) else {
             continue;
         };
+        if update::watches(state, service, &replica) {
+            continue;
+        }
         let decision = about(state, service, &replica, &owner, now);
         let acted = matches!(decision, Decision::Act(_));
         decisions.push(decision);

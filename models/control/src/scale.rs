@@ -115,7 +115,7 @@ impl<'a> Group<'a> {
     }
 }
 
-fn returns(state: &State, replica: &Replica<'_>, now: Timestamp) -> bool {
+pub(crate) fn returns(state: &State, replica: &Replica<'_>, now: Timestamp) -> bool {
     let record = replica.record;
     match record.state {
         ContainerState::Restarting => true,
@@ -282,7 +282,10 @@ pub(crate) fn is_blocked(
             | ActionKind::RemoveReplica
             | ActionKind::Stop => false,
         };
-        entry.phase == Phase::Decided || !is_beside || kind == ActionKind::RemoveReplica
+        // The containers of an update are watched while the load goes its way.
+        let is_beside = is_beside || entry.plan.update.is_some();
+        let is_out = entry.phase == Phase::Decided && entry.plan.kind != ActionKind::PullImage;
+        is_out || !is_beside || kind == ActionKind::RemoveReplica
     });
     if busy {
         return Some(Decision::Nothing);

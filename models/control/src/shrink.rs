@@ -15,6 +15,7 @@ use crate::loads::Load;
 use crate::scale::{Group, is_blocked, is_capped, overloads};
 use crate::spread;
 use crate::state::State;
+use crate::update;
 
 /// So far is looked back where a number was found for a promise …
 const SIZED_WINDOW: Duration = Duration::from_secs(60);
@@ -87,6 +88,10 @@ pub(crate) fn shrink(
 ) -> Decision {
     if let Some(blocked) = is_blocked(state, group, ActionKind::RemoveReplica, now) {
         return blocked;
+    }
+    // The one that is too many is the update's own; it ends with a look at what the load asks for.
+    if update::is_running(state, group.service) {
+        return Decision::Nothing;
     }
     let config = &state.config.scale;
     if let Some(worse) = last_worse(state, group.service)

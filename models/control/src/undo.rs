@@ -1,5 +1,6 @@
 //! Undoing what made things worse: a removed replica is made again, useless ones are removed one after the other, limits are as they
-//! were, and an image that was rolled back comes again. A restart cannot be undone, nor a new container of the same image.
+//! were, and an image that was rolled back comes again. A restart cannot be undone, nor a new container of the same image; what an
+//! update changed is taken back by that ([`crate::update`]), and not here.
 
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub(crate) fn decide(state: &State, service: &ServiceId, now: Timestamp) -> Deci
     };
     let busy = state.plans.active().any(|other| {
         other.plan.service == *service
+            && other.plan.kind != ActionKind::PullImage
             && (other.phase == Phase::Decided || other.plan.kind != ActionKind::Restart)
     });
     if busy {
@@ -73,6 +75,8 @@ fn pending<'a>(state: &'a State, service: &ServiceId, now: Timestamp) -> Option<
         };
         worse
             && undoable
+            // Those of an update are taken back together, by that.
+            && entry.plan.update.is_none()
             && entry.plan.undo_of.is_none()
             && entry.at + UNDO_WITHIN > now
             && !undone(entry)

@@ -24,6 +24,7 @@ use crate::fleet::Replica;
 use crate::ledger;
 use crate::scale::Group;
 use crate::state::State;
+use crate::update;
 
 pub(crate) use judge::judged;
 pub(crate) use restore::restore;
@@ -115,7 +116,8 @@ pub(crate) fn decide(state: &State, service: &ServiceId, now: Timestamp) -> Resi
         return resize;
     };
     let allowed = labelled.mode.min(state.config.max_mode);
-    if allowed == Mode::Observe {
+    // What a new image needs is not known before it has been rolled out.
+    if allowed == Mode::Observe || update::is_running(state, service) {
         return resize;
     }
     if let Some(blocked) = blocked(state, service, Way::Up, now) {

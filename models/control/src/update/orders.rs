@@ -7,8 +7,9 @@ use units::{ServiceId, Timestamp, Update};
 
 /// Services with an order that are remembered; beyond this the earliest order goes first, and is not carried on.
 const ORDERS_MAX: usize = 4_096;
-/// An order is remembered this long, and the plans of it: what was not finished within [`Update::VALID`] is then taken back.
-pub(crate) const REMEMBERED: Duration = Duration::from_secs(2 * Update::VALID.as_secs());
+/// An order is remembered this long, and the plans of it: what was not finished within [`Update::VALID`] is then taken back. Journals are
+/// read so far back.
+pub(crate) const REMEMBERED: Duration = Duration::from_secs(Update::VALID.as_secs() + 3_600);
 
 /// The newest order of each service.
 #[derive(Debug, Clone, Default)]

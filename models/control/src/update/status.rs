@@ -1,7 +1,15 @@
 //! How far an order has come, for people.
 
 use serde::{Deserialize, Serialize};
-use units::Update;
+use units::{PlanEntry, ServiceId, Timestamp, Update};
+
+use crate::budget;
+use crate::state::State;
+
+use super::course::Course;
+use super::members::{Member, Members};
+use super::next::{Ending, Next};
+use super::{ahead, ending_of};
 
 /// Where an order stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -73,4 +81,82 @@ pub struct UpdateStatus {
     pub of: u32,
     /// What it waits for, what is being done, or how it ended: one plain sentence.
     pub reason: String,
+}
+
+/// How far the newest order of a service has come.
+pub(crate) fn status(state: &State, service: &ServiceId, now: Timestamp) -> Option<UpdateStatus> {
+    let course = Course::of(state, service)?;
+    let members = Members::of(state, &course);
+    let pulled = course.pulled();
+    let target = pulled.values().next();
+    let runs = |it: &&Member<'_>| target.is_some_and(|image| it.runs(image));
+    let count = |many: usize| u32::try_from(many).unwrap_or(u32::MAX);
+    let (phase, reason) = match course.over {
+        Some(entry) => (ended(entry), entry.plan.cause.reason.clone()),
+        None => {
+            let (course, next) = ahead(state, service, now)?;
+            let phase = phase(&course, &next, now);
+            (phase, doing(state, service, next, now))
+        }
+    };
+    Some(UpdateStatus {
+        update: course.order.clone(),
+        phase,
+        done: count(members.regular().filter(runs).count()),
+        of: count(members.regular().count()),
+        reason,
+    })
+}
+
+/// What an order that is not over waits for, and until when.
+pub(crate) fn waits(
+    state: &State,
+    service: &ServiceId,
+    now: Timestamp,
+) -> Option<(String, Option<Timestamp>)> {
+    let (course, next) = ahead(state, service, now)?;
+    match next {
+        Next::Wait(why, until) => Some((format!("the {} waits: {why}", course.order), until)),
+        Next::Act(_) | Next::End(..) => None,
+    }
+}
+
+fn ended(entry: &PlanEntry) -> UpdatePhase {
+    match ending_of(entry) {
+        Ending::Finished => UpdatePhase::Finished,
+        Ending::RolledBack => UpdatePhase::RolledBack,
+        Ending::Refused => UpdatePhase::Refused,
+    }
+}
+
+fn phase(course: &Course<'_>, next: &Next, now: Timestamp) -> UpdatePhase {
+    let goes_back = match next {
+        Next::Wait(..) => course.fault(now).is_some(),
+        Next::Act(draft) => draft.undo_of.is_some(),
+        Next::End(ending, _) => *ending != Ending::Finished,
+    };
+    let touched = course.changes().next().is_some();
+    if goes_back && touched {
+        UpdatePhase::RollingBack
+    } else if !touched {
+        UpdatePhase::Pulling
+    } else if course.is_proven() {
+        UpdatePhase::Rolling
+    } else {
+        UpdatePhase::Canary
+    }
+}
+
+fn doing(state: &State, service: &ServiceId, next: Next, now: Timestamp) -> String {
+    match next {
+        Next::Wait(why, _) => why,
+        Next::End(_, why) => why,
+        Next::Act(draft) => {
+            let budget = &state.config.budget;
+            match budget::admit(&state.plans, budget, service, &draft.steps, now) {
+                Ok(()) => draft.reason,
+                Err(exhausted) => exhausted.why,
+            }
+        }
+    }
 }

@@ -12,6 +12,7 @@ use crate::budget;
 use crate::ledger;
 use crate::state::State;
 use crate::unsettled;
+use crate::update;
 
 /// One reason why an action is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +66,7 @@ pub(crate) fn why_not(state: &State, service: &ServiceId, now: Timestamp) -> Opt
     reasons.extend(people(state, service, now));
     reasons.extend(running(state, service));
     reasons.extend(cut_off(state, service, now));
+    reasons.extend(ordered(state, service, now));
     reasons.extend(spent(state, service, now));
     reasons.extend(heal::reasons(state, service, now));
     for kind in [ActionKind::Restart, ActionKind::Recreate] {
@@ -155,6 +157,15 @@ fn cut_off(state: &State, service: &ServiceId, now: Timestamp) -> Vec<Reason> {
         }
     }
     reasons
+}
+
+/// A person's order that waits.
+fn ordered(state: &State, service: &ServiceId, now: Timestamp) -> Option<Reason> {
+    let (text, until) = update::waits(state, service, now)?;
+    Some(Reason {
+        until,
+        ..Reason::of_all(text)
+    })
 }
 
 /// Budgets with nothing left. One step is the least that anything needs.

@@ -12,7 +12,7 @@ use units::{
     Generation, HealthState, Image, ImageChange, JournalEntry, Limits, LoadMetric, Millicores,
     Mode, NodeCapacity, NodeFacts, NodeId, NodeInventory, Outcome, OutcomeResult, Phase, PlanEntry,
     PlanId, Policy, Ratio, Refusal, ScalePolicy, ScaleTarget, ServiceId, Severity, Signal,
-    SignalId, SignalKind, SignalPhase, Sizing, Subject, Timestamp,
+    SignalId, SignalKind, SignalPhase, Sizing, Subject, Timestamp, Update, UpdateId,
 };
 
 pub fn secs(seconds: u64) -> Duration {
@@ -327,6 +327,23 @@ impl World {
         self.tell(Event::Journal(Box::new(entry)));
     }
 
+    /// A person orders another image.
+    pub fn order(&mut self, service: &str, image: &str) -> Update {
+        let service = ServiceId::from(service);
+        let order = Update {
+            id: UpdateId::of(&service, self.now),
+            service,
+            image: image.to_owned(),
+            at: self.now,
+            by: Some("ada".to_owned()),
+        };
+        let entry = JournalEntry::Update(order.clone());
+        self.journal.push(entry.clone());
+        self.auditor.observe_entry(&entry);
+        self.tell(Event::Journal(Box::new(entry)));
+        order
+    }
+
     pub fn happen(&mut self, name: &str, kind: EventKind) {
         let (node, record) = self.place(name);
         let event = ContainerEvent {
@@ -427,6 +444,24 @@ impl World {
         }
         self.tell_inventory();
         outcomes
+    }
+
+    /// The same; what was made, by its image, shows at once what it does.
+    pub fn engine_and_answers(
+        &mut self,
+        before: &[ContainerId],
+        does: &dyn Fn(&mut ContainerRecord),
+    ) {
+        let outcomes = self.engine();
+        for record in self.nodes.values_mut().flatten() {
+            if !before.contains(&record.id) {
+                does(record);
+            }
+        }
+        for outcome in outcomes {
+            self.answer(outcome);
+        }
+        self.tell_inventory();
     }
 
     pub fn answer(&mut self, outcome: Outcome) {

@@ -15,6 +15,7 @@ use super::container::Container;
 use super::engine::{failed, succeeded};
 use super::log::{Author, Topic};
 use super::options::Flaw;
+use super::orders::is_willing;
 
 /// Commands the engine is asked for at once.
 const PARALLEL: usize = 4;
@@ -135,7 +136,8 @@ fn refused(refusal: Refusal, reason: &str) -> OutcomeResult {
 }
 
 /// What the labels and the state of a container allow, as the engine shows them now.
-fn guard(action: &Action, container: &Container) -> Result<(), OutcomeResult> {
+fn guard(command: &Command, container: &Container) -> Result<(), OutcomeResult> {
+    let action = &command.action;
     let no = |refusal, why: &str| Err(refused(refusal, why));
     if matches!(action, Action::RemoveReplica { .. }) && container.replica_of.is_none() {
         return no(Refusal::NotOurs, "it was not made by Homeostat");
@@ -159,7 +161,11 @@ fn guard(action: &Action, container: &Container) -> Result<(), OutcomeResult> {
         }
         Action::PullImage { .. } => container.policy.update,
     };
-    if container.policy.mode != Mode::Act || !allowed {
+    let allowed = match command.update {
+        Some(_) => is_willing(container),
+        None => container.policy.mode == Mode::Act && allowed,
+    };
+    if !allowed {
         return no(Refusal::NotOptedIn, "its labels do not allow it");
     }
     if container.state == ContainerState::Paused {
@@ -329,7 +335,7 @@ impl World {
         let Some(container) = node.containers.get(command.action.target()) else {
             return self.finish(at, command, OutcomeResult::Vanished);
         };
-        if let Err(result) = guard(&command.action, container)
+        if let Err(result) = guard(command, container)
             && !self.options.has(Flaw::IgnoresLabels)
         {
             return self.finish(at, command, result);

@@ -36,6 +36,8 @@ pub(super) enum Happening {
     Echo(Topic, usize),
     /// The next container of a service that people deploy is replaced.
     Deploy(usize, u32),
+    /// Somebody orders another image, of this service or of any.
+    Order(Option<usize>),
 }
 
 /// The agenda.

@@ -285,7 +285,7 @@ impl Container {
 }
 
 /// A build of an image as the engine tells it.
-fn image(build: u32) -> Image {
+pub(super) fn image(build: u32) -> Image {
     Image {
         reference: format!("image:{build}"),
         id: format!("{IMAGE_ID}{build}"),

@@ -6,8 +6,9 @@ use units::{Action, Command, ContainerId, ContainerState, EventKind, OutcomeResu
 
 use super::World;
 use super::agenda::Happening;
-use super::container::{Container, Cure, Ill, build_of};
+use super::container::{Container, Cure, Ill};
 use super::log::Author;
+use super::orders;
 
 /// How an engine is disposed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -145,9 +146,9 @@ impl World {
                 };
                 copy.command = Some(command.id.clone());
                 if let Some(change) = image {
-                    match (build_of(&change.from), build_of(&change.to)) {
-                        (Some(from), Some(to)) if from == copy.image => copy.image = to,
-                        _ => return failed("it runs another image by now"),
+                    match orders::changed(copy.image, &change.from, &change.to) {
+                        Some(to) => copy.image = to,
+                        None => return failed("it runs another image by now"),
                     }
                 }
                 let id = self.create_container(at, copy, Author::Role);
@@ -160,7 +161,7 @@ impl World {
                 self.nodes[at].containers.remove(&target);
                 succeeded(None)
             }
-            Action::PullImage { .. } => succeeded(None),
+            Action::PullImage { reference, .. } => orders::pulled(reference),
             Action::Stop { .. } => {
                 if let Some(container) = self.nodes[at].containers.get_mut(&target) {
                     container.wanted = false;
@@ -179,12 +180,18 @@ impl World {
                     image: None,
                 }
             }
-            Action::CreateReplica { name, .. } => {
+            Action::CreateReplica { name, image, .. } => {
                 let mut all = self.nodes[at].containers.values();
                 if all.any(|it| it.name == *name) {
                     return failed("the name is taken");
                 }
                 let mut copy = self.nodes[at].containers[&target].clone();
+                if let Some(change) = image {
+                    match orders::changed(copy.image, &change.from, &change.to) {
+                        Some(to) => copy.image = to,
+                        None => return failed("its template runs another image by now"),
+                    }
+                }
                 copy.name = name.clone();
                 copy.replica_of = Some(target);
                 copy.made_by = Some(command.plan.clone());
@@ -205,14 +212,17 @@ impl World {
         let now = self.now;
         let node = &mut self.nodes[at];
         let (id, clock) = (node.fresh(), node.clock(now));
-        let is_bad = self.services[like.service].bad_image == Some(like.image);
+        let service = &self.services[like.service];
+        let is_bad = service.bad_image == Some(like.image);
+        let crashes = is_bad.then_some((Ill::Crashing, Cure::Patience));
+        let ordered = orders::ill_of(like.image, service.checked).filter(|_| !self.calm);
         let container = Container {
             id: id.clone(),
             state: ContainerState::Created,
             restarts: 0,
             created_at: clock,
             wanted: true,
-            ill: is_bad.then_some((Ill::Crashing, Cure::Patience)),
+            ill: crashes.or(ordered),
             ceased_at: Some(Timestamp::EPOCH),
             counts_since: now,
             again_at: None,

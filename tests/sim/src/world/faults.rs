@@ -346,6 +346,7 @@ impl World {
                 self.stop_container(at, &id, Author::Person);
                 if let Some(container) = self.nodes[at].containers.get_mut(&id) {
                     container.wanted = false;
+                    self.services[container.service].touched = true;
                 }
                 self.lasts(Lasting::Stopped(at, id), 30, 400);
             }
@@ -375,6 +376,7 @@ impl World {
         let Some((at, id)) = next.cloned() else {
             return;
         };
+        self.services[of].touched = true;
         let Some(old) = self.nodes[at].containers.get(&id).cloned() else {
             return;
         };

@@ -23,6 +23,7 @@ mod many;
 mod node;
 mod options;
 mod oracle;
+mod orders;
 mod scene;
 mod view;
 
@@ -61,6 +62,7 @@ struct Streams {
     actuator: Dice,
     controller: Dice,
     log: Dice,
+    orders: Dice,
 }
 
 /// Everything there is.
@@ -80,6 +82,8 @@ struct World {
     log_slow: u32,
     echoes: f64,
     faults: u64,
+    /// Images that were ordered.
+    orders: u32,
     calm: bool,
     /// Containers that people took away lately: of which service, and since when they did not serve.
     taken: VecDeque<(usize, Timestamp)>,
@@ -130,6 +134,7 @@ impl World {
                 actuator: stream("actuator"),
                 controller: stream("controller"),
                 log: stream("log"),
+                orders: stream("orders"),
             },
             oracle: Oracle::new(options.promised.clone(), nodes.len()),
             nodes,
@@ -140,6 +145,7 @@ impl World {
             log_slow: 1,
             echoes: 0.02,
             faults: 0,
+            orders: 0,
             calm: false,
             taken: VecDeque::new(),
             story: VecDeque::new(),
@@ -155,6 +161,7 @@ impl World {
             .agenda
             .note(now + Duration::from_secs(1), Happening::Claim);
         world.agenda.note(now + QUIET, Happening::Fault);
+        world.order_later();
         world
     }
 
@@ -173,6 +180,7 @@ impl World {
             Happening::Actuator(at) => self.start_actuator(at),
             Happening::Echo(topic, place) => self.echo(topic, place),
             Happening::Deploy(of, turn) => self.deploy(of, turn),
+            Happening::Order(of) => self.order(of),
         }
     }
 
@@ -245,7 +253,7 @@ impl World {
         if !unfinished.is_empty() {
             return Some(format!("plans are not over: {unfinished:?}"));
         }
-        self.leader_rests().err()
+        self.leader_rests().and_then(|()| self.orders_rest()).err()
     }
 
     fn report(self, seed: u64, rested_after: Option<Duration>) -> Run {

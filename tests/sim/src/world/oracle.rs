@@ -170,7 +170,8 @@ impl Oracle {
                 continue;
             }
             all += 1;
-            if theirs.service == plan.service {
+            // An image that is pulled touches nothing that runs.
+            if theirs.service == plan.service && theirs.kind != ActionKind::PullImage {
                 let what = format!("{} is decided while {} runs", plan.id, theirs.id);
                 found.push((Invariant::Budgets, what));
             }
@@ -225,6 +226,10 @@ impl Oracle {
     }
 
     fn quarantine(&mut self, plan: &Plan, now: Timestamp) {
+        // What a person ordered is done whatever was lost before, and says nothing of what is done of itself.
+        if plan.update.is_some() {
+            return;
+        }
         let ledger = &self.promised.ledger;
         let key = (plan.service.clone(), plan.kind);
         let Some((losses, last)) = self.losses.get(&key).copied() else {
@@ -257,6 +262,9 @@ impl Oracle {
         if entry.phase == Phase::Judged && entry.verdict.is_none() {
             let what = format!("{} is judged without a verdict", entry.plan.id);
             return self.breaks(Invariant::Journaled, now, what);
+        }
+        if entry.plan.update.is_some() {
+            return;
         }
         let key = (entry.plan.service.clone(), entry.plan.kind);
         let (losses, last) = self.losses.entry(key).or_default();

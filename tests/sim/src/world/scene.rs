@@ -10,6 +10,7 @@ use units::{
 use super::container::{Checked, Container};
 use super::dice::Dice;
 use super::node::Node;
+use super::orders::UPDATABLE;
 
 /// The memory limit of every container at first.
 const MEMORY: Bytes = Bytes::from_mib(256);
@@ -33,6 +34,8 @@ pub(super) struct Service {
     /// The build of its image that people deployed last, and whether it runs at all.
     pub(super) image: u32,
     pub(super) bad_image: Option<u32>,
+    /// People put images there by hand, or kept some of it from being updated.
+    pub(super) touched: bool,
 }
 
 impl Service {
@@ -62,6 +65,7 @@ const RECREATES: f64 = 0.5;
 pub(super) fn set(seed: u64, now: Timestamp) -> (Vec<Node>, Vec<Service>) {
     let mut dice = Dice::new(seed, "scene");
     let mut limit_dice = Dice::new(seed, "limits");
+    let mut update_dice = Dice::new(seed, "updates");
     let mut nodes: Vec<Node> = (0..2 + dice.below(4))
         .map(|number| {
             let cores = 4_000.0 + 1_000.0 * dice.below(9) as f64;
@@ -73,6 +77,7 @@ pub(super) fn set(seed: u64, now: Timestamp) -> (Vec<Node>, Vec<Service>) {
         let replicas = 1 + dice.below(4) as u32;
         let policy = Policy {
             limits: limits(&mut limit_dice),
+            update: update_dice.chance(UPDATABLE),
             ..policy(&mut dice, replicas, target(number))
         };
         let service = Service {
@@ -88,6 +93,7 @@ pub(super) fn set(seed: u64, now: Timestamp) -> (Vec<Node>, Vec<Service>) {
             replicas,
             image: 1,
             bad_image: None,
+            touched: false,
         };
         for replica in 0..replicas {
             let at = dice.below(nodes.len());

@@ -7,6 +7,7 @@ use crate::world::World;
 use crate::world::container::Container;
 use crate::world::limits::are_within;
 use crate::world::options::{Flaw, Invariant};
+use crate::world::orders::is_willing;
 
 impl World {
     /// An engine is about to be asked for something.
@@ -62,7 +63,10 @@ impl World {
             Action::CreateReplica { .. } | Action::Stop { .. } => policy.scale.is_some(),
             Action::PullImage { .. } => policy.update,
         };
-        let willing = policy.mode == Mode::Act && allowed;
+        let willing = match command.update {
+            Some(_) => is_willing(container),
+            None => policy.mode == Mode::Act && allowed,
+        };
         if willing && container.state != units::ContainerState::Paused {
             return None;
         }
@@ -112,8 +116,10 @@ impl World {
                 let there = all()
                     .filter(|it| it.counts() && it.counts_since < known_at)
                     .count();
-                if there >= scale.max as usize && !self.options.has(Flaw::JournalsNothing) {
-                    let what = format!("{} adds to {there}, {} are allowed", command.id, scale.max);
+                // An update makes one more, for as long as it goes on.
+                let most = scale.max as usize + usize::from(command.update.is_some());
+                if there >= most && !self.options.has(Flaw::JournalsNothing) {
+                    let what = format!("{} adds to {there}, {most} are allowed", command.id);
                     found.push((Invariant::Capacity, what));
                 }
             }
