@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use units::{Approval, JournalEntry, Phase, PlanEntry, PlanId, Timestamp};
 
 use crate::http::problem;
+use crate::person::{self, BadName};
 use crate::say::{Desk, Unwritten};
 use crate::trust::{self, Refused};
 
-/// So many characters of a name are taken; a longer one is refused.
-const BY_CHARS_MAX: usize = 100;
+/// So many characters of an id that is none are said back.
+const SAID_CHARS_MAX: usize = 100;
 /// Approvals kept; the earliest go first. Those that hold are minutes old.
 const KEPT_MAX: usize = 1_000;
 
@@ -48,8 +49,8 @@ pub(crate) enum NotApproved {
     Refused(#[from] Refused),
     #[error("the body is not {{\"plan\": ID, \"by\": NAME}}: {0}")]
     BadBody(serde_json::Error),
-    #[error("the name has more than {BY_CHARS_MAX} characters, or one that is no text")]
-    BadName,
+    #[error(transparent)]
+    BadName(#[from] BadName),
     #[error("no plan's id begins with {0:?}; `homeostat actions` lists them")]
     Unknown(String),
     #[error("{0:?} is the beginning of {1} plans' ids; give more of it")]
@@ -68,7 +69,7 @@ impl NotApproved {
     fn status(&self) -> StatusCode {
         match self {
             NotApproved::Refused(refused) => refused.status(),
-            NotApproved::BadBody(_) | NotApproved::BadName => StatusCode::BAD_REQUEST,
+            NotApproved::BadBody(_) | NotApproved::BadName(_) => StatusCode::BAD_REQUEST,
             NotApproved::Unknown(_) => StatusCode::NOT_FOUND,
             NotApproved::Ambiguous(..)
             | NotApproved::NotSuggested { .. }
@@ -115,7 +116,7 @@ pub(crate) fn suggested<'a>(
         None => match (like.next(), like.count()) {
             (None, _) => {
                 return Err(NotApproved::Unknown(
-                    id.chars().take(BY_CHARS_MAX).collect(),
+                    id.chars().take(SAID_CHARS_MAX).collect(),
                 ));
             }
             (Some(entry), 0) => entry,
@@ -156,7 +157,7 @@ impl Desk {
     async fn approve(&self, headers: &HeaderMap, body: &[u8]) -> Result<Approved, NotApproved> {
         trust::check(headers, self.listens)?;
         let consent: Consent = serde_json::from_slice(body).map_err(NotApproved::BadBody)?;
-        let by = name(consent.by)?;
+        let by = person::name(consent.by)?;
         let _turn = self.turn.lock().await;
         let now = kit::now();
         let (suggested, known) = {
@@ -183,18 +184,5 @@ impl Desk {
             approval,
             suggested,
         })
-    }
-}
-
-/// A name as it is kept: what would move the cursor of a terminal is no text.
-fn name(by: Option<String>) -> Result<Option<String>, NotApproved> {
-    let Some(by) = by else {
-        return Ok(None);
-    };
-    let by = by.trim();
-    let is_long = by.chars().count() > BY_CHARS_MAX;
-    match is_long || by.chars().any(char::is_control) {
-        true => Err(NotApproved::BadName),
-        false => Ok((!by.is_empty()).then(|| by.to_owned())),
     }
 }

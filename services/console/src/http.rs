@@ -176,7 +176,7 @@ async fn incident(State(view): State<Shared>, Path(id): Path<String>) -> Respons
 }
 
 async fn unknown() -> Response {
-    let error = "no such address; the page is on /, the API under /api/v1: status, nodes, services, services/NAME/why-not, signals, incidents, actions, approvals, feedback";
+    let error = "no such address; the page is on /, the API under /api/v1: status, nodes, services, services/NAME/why-not, signals, incidents, actions, approvals, updates, rollbacks, feedback";
     problem(StatusCode::NOT_FOUND, error.to_owned())
 }
 

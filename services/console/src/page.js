@@ -131,6 +131,19 @@ async function refreshNodes() {
   fill("advice", fleet.advice.map(adviceRow), "None" + (fleet.remarks.length > 0 ? ": " + fleet.remarks.join("; ") : "") + ".", 3);
 }
 
+// One line for each order that is under way.
+function updateLine(listed) {
+  const { phase, done, of, reason } = listed.progress;
+  const p = document.createElement("p");
+  p.textContent = listed.update.service + " is to run " + listed.update.image + ": " + phase.replaceAll("_", " ") + ", "
+    + done + " of " + of + " replicas run it; " + reason;
+  return p;
+}
+
+function isUnderWay(listed) {
+  return listed.progress && !["finished", "rolled_back", "refused"].includes(listed.progress.phase);
+}
+
 async function ask(what) {
   const answer = await fetch("/api/v1/" + what);
   if (!answer.ok) throw new Error(what + ": " + answer.status);
@@ -145,7 +158,8 @@ function banner(text) {
 
 async function refresh() {
   try {
-    const [status, incidents, signals, actions, services] = await Promise.all(["status", "incidents", "signals", "actions", "services"].map(ask));
+    const [status, incidents, signals, actions, services, updates] = await Promise.all(
+      ["status", "incidents", "signals", "actions", "services", "updates"].map(ask));
     document.getElementById("nodes").textContent = status.nodes.length;
     document.getElementById("running").textContent = status.containers_running;
     document.getElementById("open").textContent = status.signals_open;
@@ -155,6 +169,7 @@ async function refresh() {
     fill("actions", actions.slice(0, ACTIONS_SHOWN).map(actionRow), "Nothing has been done.", 6);
     fill("services", services.map(serviceRow), "No container seen yet.", 6);
     await refreshNodes();
+    document.getElementById("updates").replaceChildren(...updates.filter(isUnderWay).map(updateLine));
     document.getElementById("updated").textContent = "as of " + time(status.at);
     banner(status.breaker ? "Acting is stopped until " + time(status.breaker.open_until) + ": " + status.breaker.reason : "");
   } catch (error) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use bus::{Bus, BusError};
 use bytes::Bytes;
@@ -16,11 +16,11 @@ use tokio::sync::Mutex;
 use units::{Feedback, Opinion, SignalPhase};
 use wire::Meta;
 
-use crate::approve;
 use crate::feedback::{Heard, Remark};
 use crate::http::{Shared, problem};
 use crate::trust::{self, Listens, Refused};
 use crate::view::NotFound;
+use crate::{approve, update};
 
 /// A body holds one sentence; a larger one is refused unread.
 const BODY_BYTES_MAX: usize = 4 * 1024;
@@ -67,6 +67,8 @@ impl Desk {
             .route("/api/v1/signals/{id}/ack", post(acknowledge))
             .route("/api/v1/signals/{id}/dismiss", post(dismiss))
             .route("/api/v1/approvals", post(approve::approve))
+            .route("/api/v1/updates", get(update::list).post(update::order))
+            .route("/api/v1/rollbacks", post(update::go_back))
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .with_state(self)
     }

@@ -11,6 +11,7 @@ use crate::api::{BarStatus, Explanation, Heard, ListedSignal, NodeStatus, Servic
 use crate::approve::{self, Approvals, NotApproved};
 use crate::explain;
 use crate::feedback::Opinions;
+use crate::orders::{Before, Orders, Replica};
 
 /// Resolved signals kept; the oldest go first. Open ones are always kept.
 const SIGNALS_KEPT: usize = 2_000;
@@ -31,6 +32,7 @@ pub struct View {
     breaker: Option<BreakerEntry>,
     opinions: Opinions,
     approvals: Approvals,
+    orders: Orders,
 }
 
 /// Why an id was not found.
@@ -74,7 +76,7 @@ impl View {
                 self.breaker = entry.open_until.is_some().then_some(entry);
             }
             JournalEntry::Approval(approval) => self.approvals.take(approval),
-            JournalEntry::Update(_) => {}
+            JournalEntry::Update(update) => self.orders.take(update),
         }
     }
 
@@ -211,6 +213,26 @@ impl View {
     /// The approval of a plan, while it holds.
     pub(crate) fn approval(&self, plan: &PlanId, now: Timestamp) -> Option<&Approval> {
         self.approvals.of(plan, now)
+    }
+
+    /// What people ordered.
+    pub(crate) fn orders(&self) -> &Orders {
+        &self.orders
+    }
+
+    /// The containers of a service, as orders look at them.
+    pub(crate) fn replicas(&self, service: &ServiceId) -> Vec<Replica<'_>> {
+        let of_service =
+            |(_, container): &(&NodeId, &ContainerRecord)| container.service == *service;
+        let containers = self.containers().filter(of_service);
+        containers
+            .map(|(_, container)| Replica::of(container))
+            .collect()
+    }
+
+    /// What the service ran before its newest update that changed something.
+    pub(crate) fn before_last(&self, service: &ServiceId) -> Option<Before> {
+        self.orders.before_last(service, self.plans.values())
     }
 
     /// Plans, newest first.
