@@ -25,7 +25,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// One controller, from its claim to its end.
 #[derive(Debug)]
 pub(super) struct Controller {
-    core: Core,
+    pub(super) core: Core,
     auditor: Auditor,
     /// What the offset of its claim gives, by which it knows a newer one.
     claim: Generation,
