@@ -1,11 +1,12 @@
 use std::time::Duration;
 
 use units::{
-    Action, ActionKind, Approval, BreakerEntry, Bytes, Cause, Check, ContainerId, ContainerName,
-    ContainerRecord, ContainerState, EngineInfo, Expectation, Generation, HealthState,
-    JournalEntry, LimitRange, Limits, LimitsPolicy, Millicores, Mode, NodeCapacity, NodeFacts,
-    NodeId, NodeInventory, Phase, Plan, PlanEntry, PlanId, Policy, Ratio, ScalePolicy, ScaleTarget,
-    ServiceId, SignalId, Step, Timestamp,
+    Action, ActionKind, Approval, BreakerEntry, Bytes, Cause, Check, CommandId, ContainerId,
+    ContainerName, ContainerRecord, ContainerSpec, ContainerState, EngineInfo, Expectation,
+    Generation, HealthState, Image, ImageChange, JournalEntry, LimitRange, Limits, LimitsPolicy,
+    Millicores, Mode, NodeCapacity, NodeFacts, NodeId, NodeInventory, Outcome, OutcomeResult,
+    Phase, Plan, PlanEntry, PlanId, Policy, Ratio, ScalePolicy, ScaleTarget, ServiceId, SignalId,
+    Step, Timestamp, Update, UpdateId,
 };
 
 use crate::{Auditor, Bounds, Violation};
@@ -505,4 +506,234 @@ fn a_restart_without_a_signal_has_its_cause_in_a_lost_network() {
         plan.cause.signals.clear();
         assert_eq!(words(&auditor.check(&plan, NOW)), expected);
     }
+}
+
+fn image(tag: &str) -> Image {
+    Image {
+        reference: format!("shop/web:{tag}"),
+        id: format!("sha256:{tag}"),
+    }
+}
+
+fn to(from: &str, to: &str) -> ImageChange {
+    ImageChange {
+        from: image(from),
+        to: image(to),
+    }
+}
+
+fn updatable(name: &str, tag: &str) -> ContainerRecord {
+    let spec = ContainerSpec {
+        image_digest: image(tag).id,
+        ..ContainerSpec::default()
+    };
+    ContainerRecord {
+        spec: Some(spec.into()),
+        policy: Policy {
+            mode: Mode::Suggest,
+            update: true,
+            ..container(name).policy
+        },
+        ..container(name)
+    }
+}
+
+fn order(at: Timestamp) -> Update {
+    let service = ServiceId::from("web");
+    Update {
+        id: UpdateId::of(&service, at),
+        service,
+        image: "shop/web:2".to_owned(),
+        at,
+        by: None,
+    }
+}
+
+fn ordered(id: &str, action: Action) -> Plan {
+    let mut plan = plan(id, vec![action]);
+    plan.update = Some(order(NOW));
+    plan.cause.signals = Vec::new();
+    plan
+}
+
+fn pull(name: &str) -> Action {
+    Action::PullImage {
+        container: ContainerId::from(name),
+        name: ContainerName::from(name),
+        reference: "shop/web:2".to_owned(),
+    }
+}
+
+fn replace(name: &str, image: Option<ImageChange>) -> Action {
+    Action::Recreate {
+        container: ContainerId::from(name),
+        name: ContainerName::from(name),
+        grace: Duration::from_secs(10),
+        image,
+    }
+}
+
+fn one_more(template: &str, name: &str, image: Option<ImageChange>) -> Action {
+    Action::CreateReplica {
+        template: ContainerId::from(template),
+        name: ContainerName::from(name),
+        image,
+    }
+}
+
+/// The log says that it was ordered, and pulled.
+fn told(containers: Vec<ContainerRecord>) -> Auditor {
+    let mut auditor = auditor(containers);
+    auditor.bounds.service_hourly = 20;
+    auditor.bounds.global_hourly = 20;
+    auditor.observe_entry(&JournalEntry::Update(order(NOW)));
+    done(
+        &mut auditor,
+        &ordered("pull", pull("web-1")),
+        Some(image("2")),
+    );
+    auditor
+}
+
+fn done(auditor: &mut Auditor, plan: &Plan, image: Option<Image>) {
+    let outcome = Outcome {
+        command: CommandId::of(&plan.id, 0),
+        plan: plan.id.clone(),
+        node: NodeId::from("a"),
+        began_at: NOW,
+        at: NOW,
+        result: OutcomeResult::Succeeded {
+            created: None,
+            previous: None,
+            image,
+        },
+        traceparent: None,
+    };
+    auditor.observe_entry(&JournalEntry::Plan(Box::new(PlanEntry {
+        at: NOW,
+        plan: plan.clone(),
+        phase: Phase::Failed,
+        outcomes: vec![outcome],
+        verdict: None,
+    })));
+}
+
+#[test]
+fn an_update_needs_an_order_that_the_log_knows_of() {
+    let containers = || vec![updatable("web-1", "1"), updatable("web-2", "1")];
+    let pulls = ordered("p", pull("web-1"));
+    let unheard = auditor(containers());
+    let found = words(&unheard.check(&pulls, NOW));
+    assert_eq!(found, ["not_ordered", "not_opted_in"]);
+    let mut heard = auditor(containers());
+    heard.observe_entry(&JournalEntry::Update(order(NOW)));
+    assert_eq!(heard.check(&pulls, NOW), Vec::new());
+    heard.observe_entry(&JournalEntry::Update(order(NOW + Duration::from_secs(1))));
+    let found = words(&heard.check(&pulls, NOW));
+    assert_eq!(
+        found,
+        ["not_ordered", "not_opted_in"],
+        "a newer one took its place"
+    );
+    let of_itself = plan("q", vec![pull("web-1")]);
+    assert!(words(&heard.check(&of_itself, NOW)).contains(&"no_part_of_update"));
+}
+
+#[test]
+fn an_update_needs_its_own_label_and_a_mode_that_may_suggest() {
+    let mut shy = updatable("web-1", "1");
+    shy.policy.mode = Mode::Observe;
+    let mut unlabelled = updatable("web-2", "1");
+    unlabelled.policy.update = false;
+    let auditor = told(vec![shy, unlabelled, updatable("web-3", "1")]);
+    for name in ["web-1", "web-2"] {
+        let plan = ordered("p", replace(name, Some(to("1", "2"))));
+        assert_eq!(words(&auditor.check(&plan, NOW)), ["not_opted_in"]);
+    }
+}
+
+#[test]
+fn an_update_is_made_of_its_own_steps_and_its_own_image() {
+    let containers = vec![
+        updatable("web-1", "1"),
+        updatable("web-2", "1"),
+        updatable("web-3", "1"),
+    ];
+    let auditor = told(containers);
+    let found = |action| words(&auditor.check(&ordered("p", action), NOW));
+    let none: [&str; 0] = [];
+    assert_eq!(found(replace("web-1", Some(to("1", "2")))), none);
+    assert_eq!(
+        found(one_more("web-1", "web-1-r1", Some(to("1", "2")))),
+        none,
+        "one above the most"
+    );
+    assert!(found(restart("web-1")).contains(&"no_part_of_update"));
+    assert_eq!(found(replace("web-1", None)), ["no_part_of_update"]);
+    assert_eq!(
+        found(one_more("web-1", "web-1-r1", None)),
+        ["no_part_of_update"]
+    );
+    assert_eq!(
+        found(replace("web-1", Some(to("1", "3")))),
+        ["not_its_image"]
+    );
+    assert_eq!(found(replace("web-1", Some(to("2", "2")))), ["other_image"]);
+    assert!(found(remove("web-1")).contains(&"no_part_of_update"));
+}
+
+#[test]
+fn no_more_than_one_is_made_beside_the_others() {
+    let beside = ordered("canary", one_more("web-1", "web-1-r1", Some(to("1", "2"))));
+    let mut surge = updatable("web-1-r1", "2");
+    surge.made_by = Some(beside.id.clone());
+    let names = ["web-1", "web-2", "web-3"];
+    let mut containers: Vec<ContainerRecord> =
+        names.iter().map(|name| updatable(name, "1")).collect();
+    containers.push(surge);
+    let mut auditor = told(containers);
+    done(&mut auditor, &beside, None);
+    let second = ordered("p", one_more("web-1", "web-1-r2", Some(to("1", "2"))));
+    assert_eq!(words(&auditor.check(&second, NOW)), ["above_most"]);
+    let goes = ordered("p", remove("web-1-r1"));
+    assert_eq!(auditor.check(&goes, NOW), Vec::new());
+}
+
+#[test]
+fn it_goes_back_only_to_what_was_there_before() {
+    let change = ordered("change", replace("web-1", Some(to("1", "2"))));
+    let mut ended = updatable("web-1", "2");
+    ended.state = ContainerState::Exited;
+    let mut auditor = told(vec![
+        ended,
+        updatable("web-2", "1"),
+        updatable("web-3", "1"),
+    ]);
+    let mut back = ordered("p", replace("web-1", Some(to("2", "1"))));
+    back.undo_of = Some(change.id.clone());
+    assert_eq!(words(&auditor.check(&back, NOW)), ["not_its_image"]);
+    done(&mut auditor, &change, None);
+    assert_eq!(
+        auditor.check(&back, NOW),
+        Vec::new(),
+        "it ended, and goes back all the same"
+    );
+    let mut elsewhere = ordered("p", replace("web-1", Some(to("2", "7"))));
+    elsewhere.undo_of = Some(change.id);
+    assert_eq!(words(&auditor.check(&elsewhere, NOW)), ["not_its_image"]);
+}
+
+#[test]
+fn enough_others_serve_while_one_is_replaced() {
+    let auditor = told(vec![updatable("web-1", "1"), updatable("web-2", "1")]);
+    let plan = ordered("p", replace("web-1", Some(to("1", "2"))));
+    assert_eq!(words(&auditor.check(&plan, NOW)), ["below_floor"]);
+    let mut alone = updatable("web-1", "1");
+    alone.policy.scale = None;
+    let auditor = told(vec![alone]);
+    assert_eq!(
+        auditor.check(&plan, NOW),
+        Vec::new(),
+        "one alone has its gap"
+    );
 }

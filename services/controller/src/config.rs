@@ -22,6 +22,8 @@ pub struct Config {
     pub scale: Scale,
     /// Section `[controller.resize]`.
     pub resize: Resize,
+    /// Section `[controller.update]`.
+    pub update: Update,
     /// Section `[controller.budget]`.
     pub budget: Budget,
     /// Section `[controller.breaker]`.
@@ -116,6 +118,24 @@ pub struct Resize {
     pub verdict_within: HumanDuration,
 }
 
+/// Rolling an image out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Update {
+    /// The first container of a new image is watched for this long before the others follow; at most 1 h.
+    pub bake: HumanDuration,
+    /// Each of the others is watched for this long before the next; at most 1 h.
+    pub soak: HumanDuration,
+    /// How long a container may take to stop before it is killed.
+    pub grace: HumanDuration,
+    /// A pull that has not begun, or ended, after this is given up.
+    pub pull_deadline: HumanDuration,
+    /// Any other step that has not begun after this is given up.
+    pub deadline: HumanDuration,
+    /// Wait before a step that came to nothing is tried again; it doubles with each one more.
+    pub retry: HumanDuration,
+}
+
 /// How much may be done, all kinds of action together. One service has one plan at a time, always.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -168,6 +188,7 @@ impl Default for Config {
             heal: Heal::default(),
             scale: Scale::default(),
             resize: Resize::default(),
+            update: Update::default(),
             budget: Budget::default(),
             breaker: Breaker::default(),
             ledger: Ledger::default(),
@@ -202,6 +223,7 @@ macro_rules! section {
 section!(Heal: durations [grace, deadline, confirm_after, backoff, backoff_reset, verdict_within] plain [hourly]);
 section!(Scale: durations [startup, down_window, down_hold, grace, deadline, verdict_within] plain [up_confirmations, tolerance, throttled]);
 section!(Resize: durations [raise_history, oom_within, lower_history, lower_every, lower_hold, deadline, verdict_within] plain [headroom, step_least, raise_most, oom_share, oom_least, lower_most, memory_margin]);
+section!(Update: durations [bake, soak, grace, pull_deadline, deadline, retry] plain []);
 section!(Budget: durations [] plain [node_concurrent, global_concurrent, service_hourly, global_hourly]);
 section!(Breaker: durations [window, hold, node_forgotten] plain [services_min, share]);
 section!(Ledger: durations [quarantine, backoff] plain [losses]);
@@ -224,6 +246,7 @@ impl Config {
             heal: self.heal.core(),
             scale: self.scale.core(),
             resize: self.resize.core(),
+            update: self.update.core(),
             budget: self.budget.core(),
             breaker: self.breaker.core(),
             ledger: self.ledger.core(),
@@ -241,7 +264,7 @@ impl Config {
         }
     }
 
-    fn durations(&self) -> [(&'static str, HumanDuration); 22] {
+    fn durations(&self) -> [(&'static str, HumanDuration); 27] {
         [
             ("telemetry_stale", self.telemetry_stale),
             ("heal.deadline", self.heal.deadline),
@@ -260,6 +283,11 @@ impl Config {
             ("resize.lower_hold", self.resize.lower_hold),
             ("resize.deadline", self.resize.deadline),
             ("resize.verdict_within", self.resize.verdict_within),
+            ("update.bake", self.update.bake),
+            ("update.soak", self.update.soak),
+            ("update.pull_deadline", self.update.pull_deadline),
+            ("update.deadline", self.update.deadline),
+            ("update.retry", self.update.retry),
             ("breaker.window", self.breaker.window),
             ("breaker.hold", self.breaker.hold),
             ("breaker.node_forgotten", self.breaker.node_forgotten),
@@ -271,7 +299,7 @@ impl Config {
 
 impl Config {
     /// What is looked back on, with the hours that is remembered for.
-    fn looked_back(&self) -> [(&'static str, HumanDuration, u32); 11] {
+    fn looked_back(&self) -> [(&'static str, HumanDuration, u32); 13] {
         [
             ("scale.down_window", self.scale.down_window, 1),
             ("scale.verdict_within", self.scale.verdict_within, 1),
@@ -282,6 +310,8 @@ impl Config {
             ("resize.verdict_within", self.resize.verdict_within, 1),
             ("resize.lower_every", self.resize.lower_every, 2),
             ("resize.lower_hold", self.resize.lower_hold, 2),
+            ("update.bake", self.update.bake, 1),
+            ("update.soak", self.update.soak, 1),
             ("ledger.quarantine", self.ledger.quarantine, 1),
             ("people.hold", self.people.hold, 1),
         ]

@@ -136,7 +136,7 @@ pub(crate) fn complaint(
 fn about_service<'a>(state: &'a State, entry: &PlanEntry) -> Option<&'a Signal> {
     let open = state.signals.open(&entry.plan.service).into_iter();
     open.filter(|signal| counts(signal) && signal.subject.container.is_none())
-        .find(|signal| signal.opened_at >= entry.plan.created_at)
+        .find(|signal| signal.opened_at > entry.plan.created_at)
 }
 
 fn told(signal: &Signal, name: &str) -> String {

@@ -1,6 +1,6 @@
 //! What an engine is asked, held against what the design promises.
 
-use units::{Action, Command, Mode, Timestamp};
+use units::{Action, ActionKind, Command, Mode, Timestamp};
 
 use super::UNKNOWABLE;
 use crate::world::World;
@@ -48,8 +48,11 @@ impl World {
         for (invariant, what) in found {
             self.oracle.breaks(invariant, now, what);
         }
-        let target = (command.service.clone(), command.action.target().clone());
-        self.oracle.running.insert(id.clone(), target);
+        // An image that is pulled takes nothing down.
+        if command.action.kind() != ActionKind::PullImage {
+            let target = (command.service.clone(), command.action.target().clone());
+            self.oracle.running.insert(id.clone(), target);
+        }
     }
 
     fn against_labels(&self, at: usize, command: &Command) -> Option<(Invariant, String)> {
