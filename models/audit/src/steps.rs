@@ -139,7 +139,7 @@ fn opted_in(
     record: &ContainerRecord,
     found: &mut Vec<Violation>,
 ) {
-    let policy = record.policy;
+    let policy = &record.policy;
     let kind_allowed = match action {
         Action::Restart { .. } => policy.heal,
         Action::Recreate { .. } => policy.heal && policy.recreate,
@@ -238,7 +238,7 @@ fn range(
     let count = |replicas: usize| u32::try_from(replicas).unwrap_or(u32::MAX);
     let scale = auditor
         .replicas(&plan.service)
-        .filter_map(|record| record.policy.scale);
+        .filter_map(|record| record.policy.scale.as_ref());
     if added > 0
         && let Some(max) = scale.map(|scale| scale.max).max()
     {
@@ -260,7 +260,7 @@ fn range(
         let serving = count(left.count());
         let scale = auditor
             .replicas(&plan.service)
-            .filter_map(|record| record.policy.scale);
+            .filter_map(|record| record.policy.scale.as_ref());
         if let Some(min) = scale.map(|scale| scale.min).min()
             && serving < min
         {

@@ -162,6 +162,10 @@ impl Core {
     fn forecast(&mut self, forecast: units::Forecast) {
         let config = &self.state.config;
         self.dirty.insert(forecast.service.clone());
+        if !forecast.loads.is_empty() {
+            let scaled = self.state.fleet.scaled_by(&forecast.service);
+            self.dirty.extend(scaled.cloned());
+        }
         self.state.loads.apply(
             forecast,
             config.scale.startup,

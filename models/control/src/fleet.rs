@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use units::{
     ContainerId, ContainerRecord, ContainerState, NodeCapacity, NodeFacts, NodeId, NodeInventory,
-    ServiceId, Steady, Timestamp,
+    ScaleTarget, ServiceId, Steady, Timestamp,
 };
 
 /// Two tells of a node are as far apart here as there, give or take this, unless one of them had waited to be read.
@@ -27,6 +27,8 @@ const AHEAD_PLAY: Duration = Duration::from_secs(5);
 pub(crate) struct Fleet {
     nodes: BTreeMap<NodeId, Node>,
     by_service: BTreeMap<ServiceId, BTreeSet<(NodeId, ContainerId)>>,
+    /// Whose series is asked for, who is scaled by it, and on which node.
+    by_asked: BTreeSet<(ServiceId, ServiceId, NodeId)>,
     /// Oldest first, so that the silent ones are found without looking at all.
     by_age: BTreeSet<(Timestamp, NodeId)>,
     /// When all that was in the topics before had been read.
@@ -165,6 +167,9 @@ impl Fleet {
         if let Some(known) = known {
             self.by_age.remove(&(known.heard.spoke_at, node.clone()));
             for record in known.containers.values() {
+                if let Some(asked) = asked(record, &node) {
+                    self.by_asked.remove(&asked);
+                }
                 touched.insert(record.service.clone());
                 if let Some(members) = self.by_service.get_mut(&record.service) {
                     members.remove(&(node.clone(), record.id.clone()));
@@ -176,6 +181,7 @@ impl Fleet {
         }
         for record in &containers {
             touched.insert(record.service.clone());
+            self.by_asked.extend(asked(record, &node));
             self.by_service
                 .entry(record.service.clone())
                 .or_default()
@@ -285,6 +291,15 @@ impl Fleet {
         records.map(move |record| held.replica(node, record))
     }
 
+    /// The services that are scaled by what another one tells.
+    pub(crate) fn scaled_by(&self, teller: &ServiceId) -> impl Iterator<Item = &ServiceId> {
+        let first = (teller.clone(), ServiceId::from(""), NodeId::from(""));
+        let asked = self.by_asked.range(first..);
+        asked
+            .take_while(move |(of, _, _)| of == teller)
+            .map(|(_, scaled, _)| scaled)
+    }
+
     /// Every service, by name.
     pub(crate) fn services(&self) -> impl Iterator<Item = &ServiceId> {
         self.by_service.keys()
@@ -380,6 +395,15 @@ impl Fleet {
         let held = self.nodes.get(node);
         held.is_some_and(|node| node.containers.values().any(|it| it.name.as_str() == name))
     }
+}
+
+/// What another service is asked for by a container.
+fn asked(record: &ContainerRecord, node: &NodeId) -> Option<(ServiceId, ServiceId, NodeId)> {
+    let ScaleTarget::Metric(target) = &record.policy.scale.as_ref()?.target else {
+        return None;
+    };
+    let teller = target.service.clone()?;
+    Some((teller, record.service.clone(), node.clone()))
 }
 
 /// How a node's steady clock stands to the clock of this side, by the tell that waited least to be read.

@@ -12,6 +12,7 @@ use crate::config;
 use crate::draft::{Decision, Draft, admit, say};
 use crate::fleet::Replica;
 use crate::loads::{load_ahead, startup};
+use crate::measure::figure;
 use crate::scale::{Group, is_blocked, is_capped, overloads};
 use crate::spread;
 use crate::state::State;
@@ -35,9 +36,10 @@ pub(crate) fn grow(
     };
     let count = desired.saturating_sub(group.current).min(affordable);
     let config = &state.config.scale;
-    let reason = match group.sizing(forecast) {
-        Some(sizing) => promised(group, forecast, &sizing, config),
-        None => outgrown(group, forecast, config),
+    let reason = match (group.sizing(forecast), forecast.loads.first()) {
+        (Some(sizing), _) => promised(group, forecast, &sizing),
+        (None, Some(load)) => group.outgrown_metric(forecast, load),
+        (None, None) => outgrown(group, forecast, config),
     };
     match additions(state, group, count, now) {
         Ok(steps) => {
@@ -55,19 +57,14 @@ pub(crate) fn grow(
 }
 
 /// Why the replicas there are do not keep what was promised.
-fn promised(
-    group: &Group<'_>,
-    forecast: &Forecast,
-    sizing: &Sizing,
-    config: &config::Scale,
-) -> String {
+fn promised(group: &Group<'_>, forecast: &Forecast, sizing: &Sizing) -> String {
     format!(
         "{} uses {:.0}m of CPU, and {:.0}m give or take {:.0}m are expected in {} s: {} replicas are worth their cost for a promise of {} ({:.2}% of the last seconds broke it), and there are {}",
         group.service,
         forecast.observed,
         sizing.expected,
         sizing.spread,
-        startup(forecast, config.startup).as_secs(),
+        startup(forecast, group.startup).as_secs(),
         sizing.replicas,
         kept(sizing),
         sizing.broken.get() * 100.0,
@@ -85,7 +82,7 @@ pub(crate) fn kept(sizing: &Sizing) -> String {
 /// Why the replicas there are do not carry what is to come.
 fn outgrown(group: &Group<'_>, forecast: &Forecast, config: &config::Scale) -> String {
     let carries = group.carries(forecast.replica_capacity);
-    let ahead = load_ahead(forecast, config.startup);
+    let ahead = load_ahead(forecast, group.startup);
     let capped = if is_capped(forecast, group, config) {
         format!(
             ", and {:.0}% of its time it waits for its CPU limit, so more is asked for than is seen",
@@ -98,7 +95,7 @@ fn outgrown(group: &Group<'_>, forecast: &Forecast, config: &config::Scale) -> S
         "{} uses {:.0}m of CPU and {ahead:.0}m are expected in {} s{capped}; {} replicas carry {:.0}m at {}",
         group.service,
         forecast.observed,
-        startup(forecast, config.startup).as_secs(),
+        startup(forecast, group.startup).as_secs(),
         group.current,
         carries * f64::from(group.current),
         Ratio::saturating(group.target()),
@@ -205,15 +202,30 @@ pub(crate) fn growth(
     let capacity = forecast.replica_capacity.0 as f64;
     let share = |replicas: u32| forecast.observed / (f64::from(replicas.max(1)) * capacity) * 100.0;
     let causes = overloads(state, group.service);
+    let (falls, each) = match forecast.loads.first() {
+        Some(load) => {
+            let each = forecast.observed / f64::from(group.current.saturating_add(1));
+            let falls = group.shared_metric(load, forecast.observed, group.current, total);
+            (falls, figure(load, each))
+        }
+        None => {
+            let falls = format!(
+                "CPU use per replica falls from {:.0}% to about {:.0}% with {total} instead of {} replicas",
+                share(group.current),
+                share(total),
+                group.current,
+            );
+            (falls, format!("{:.0}%", share(group.current + 1)))
+        }
+    };
     let mut alternatives = vec![format!(
         "wait: forecasts in a row ask for more, and a new replica needs about {} s to serve",
-        startup(forecast, config.startup).as_secs()
+        startup(forecast, group.startup).as_secs()
     )];
     if added > 1 {
         alternatives.push(format!(
-            "add one replica: {} would each still be at {:.0}%",
+            "add one replica: {} would each still be at {each}",
             group.current + 1,
-            share(group.current + 1)
         ));
     }
     Draft {
@@ -224,10 +236,7 @@ pub(crate) fn growth(
         steps,
         expected: Expectation {
             text: format!(
-                "CPU use per replica falls from {:.0}% to about {:.0}% with {total} instead of {} replicas, or they carry more together; judged within {} s",
-                share(group.current),
-                share(total),
-                group.current,
+                "{falls}, or they carry more together; judged within {} s",
                 config.verdict_within.as_secs()
             ),
             check: Check::UtilisationAtMost { ratio: target },

@@ -99,7 +99,7 @@ fn about(
     if update::watches(state, service, &replica) {
         return Decision::Nothing;
     }
-    let policy = replica.record.policy;
+    let policy = &replica.record.policy;
     if !policy.heal || policy.mode.min(state.config.max_mode) == Mode::Observe {
         return Decision::Nothing;
     }

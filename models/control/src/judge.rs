@@ -17,15 +17,15 @@ use crate::state::State;
 use crate::update;
 
 /// A forecast may still hold samples from before the last step for this long.
-const SETTLE: Duration = Duration::from_secs(3);
+pub(crate) const SETTLE: Duration = Duration::from_secs(3);
 /// Use this much above the target is still what was expected.
-const ALLOWANCE: f64 = 1.1;
+pub(crate) const ALLOWANCE: f64 = 1.1;
 /// A load this many times that of the decision is another load.
 pub(crate) const GROWN: f64 = 1.2;
 /// Replicas that carry this many times what was carried before were needed.
-const CARRIED: f64 = 1.1;
+pub(crate) const CARRIED: f64 = 1.1;
 /// So many forecasts have to agree.
-const AGREEING: u32 = 2;
+pub(crate) const AGREEING: u32 = 2;
 
 /// The judgement on an executed plan, once it can be made: some are clear early, the rest when their time is up.
 pub(crate) fn judge(state: &State, entry: &PlanEntry, now: Timestamp) -> Option<Verdict> {
@@ -200,6 +200,11 @@ fn added(state: &State, entry: &PlanEntry, target: Ratio, now: Timestamp) -> Fin
             ),
         ));
     }
+    let group = Group::of(state, service, now).filter(|group| group.metric().is_some());
+    if let Some(group) = group {
+        let made = u32::try_from(made.len()).unwrap_or(u32::MAX);
+        return group.added_metric(state, entry, made, now);
+    }
     let load = state.loads.get(service);
     match load.and_then(|load| carried(load, entry, target)) {
         Some(reason) => Some((VerdictKind::Helped, reason)),
@@ -281,14 +286,19 @@ fn removed(state: &State, entry: &PlanEntry, now: Timestamp) -> Finding {
             ),
         ));
     }
-    let load = state.loads.get(service);
     let group = Group::of(state, service, now);
+    let load = match &group {
+        Some(group) => group.load(state),
+        None => state.loads.get(service),
+    };
     if let (Some(load), Some(group)) = (load, &group)
         && let Some(desired) = wants_more(state, group, load, now)
+        && let Some(newest) = load.newest()
     {
-        let seen = load.newest().map_or(0.0, |forecast| forecast.observed);
+        let seen = newest.observed;
         let before = load.observed_at(entry.plan.created_at);
-        let reason = format!("{service} needs {desired} replicas again, at {seen:.0}m of CPU");
+        let at = group.amount(newest, seen);
+        let reason = format!("{service} needs {desired} replicas again, at {at}");
         return Some(match before {
             Some(before) if seen <= before * GROWN => (
                 VerdictKind::Worse,
@@ -296,7 +306,10 @@ fn removed(state: &State, entry: &PlanEntry, now: Timestamp) -> Finding {
             ),
             Some(before) => (
                 VerdictKind::Unknown,
-                format!("{reason}, where it was {before:.0}m at the removal: another load"),
+                format!(
+                    "{reason}, where it was {} at the removal: another load",
+                    group.amount(newest, before)
+                ),
             ),
             None => (VerdictKind::Unknown, reason),
         });

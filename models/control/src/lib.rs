@@ -42,6 +42,7 @@ mod images;
 mod judge;
 mod ledger;
 mod loads;
+mod measure;
 pub mod moves;
 mod ooms;
 mod people;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use units::{Forecast, ServiceId, Timestamp};
+use units::{Forecast, MetricLoad, Millicores, SeriesSelector, ServiceId, Timestamp};
 
 /// Forecasts kept as they came, newest last.
 const LATEST_MAX: usize = 16;
@@ -17,9 +17,17 @@ const REMEMBERED: Duration = Duration::from_secs(2 * 3_600);
 /// No trend is believed beyond this many times the highest load of the last minute.
 const TREND_MOST: f64 = 2.0;
 
-/// Loads by service.
+/// Pages of applications are read every quarter of a minute as a rule: one that was not for this long left a gap …
+const METRIC_GAP: Duration = Duration::from_secs(90);
+/// … and what was read longer ago than this is not known any more.
+pub(crate) const METRIC_STALE: Duration = Duration::from_secs(60);
+
+/// Loads by service: its CPU, and the series of its containers that somebody is scaled by.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Loads(BTreeMap<ServiceId, Load>);
+pub(crate) struct Loads {
+    cpu: BTreeMap<ServiceId, Load>,
+    metrics: BTreeMap<(ServiceId, SeriesSelector), Load>,
+}
 
 /// The load of one service.
 #[derive(Debug, Clone, Default)]
@@ -64,49 +72,85 @@ impl Loads {
     /// Takes a forecast unless a newer one is known.
     pub(crate) fn apply(
         &mut self,
-        forecast: Forecast,
+        mut forecast: Forecast,
         startup: Duration,
         window: Duration,
         gap: Duration,
     ) {
+        for load in std::mem::take(&mut forecast.loads) {
+            let key = (forecast.service.clone(), load.metric.clone());
+            let known = self.metrics.entry(key).or_default();
+            known.apply(of_its_own(&forecast, load), startup, window, METRIC_GAP);
+        }
+        let known = self.cpu.entry(forecast.service.clone()).or_default();
+        known.apply(forecast, startup, window, gap);
+    }
+
+    /// The CPU of a service.
+    pub(crate) fn get(&self, service: &ServiceId) -> Option<&Load> {
+        self.cpu.get(service)
+    }
+
+    /// A series that containers of a service tell.
+    pub(crate) fn metric(&self, service: &ServiceId, metric: &SeriesSelector) -> Option<&Load> {
+        self.metrics.get(&(service.clone(), metric.clone()))
+    }
+
+    /// Forgets services nobody speaks of any more.
+    pub(crate) fn prune(&mut self, now: Timestamp) {
+        self.cpu.retain(|_, load| load.is_remembered(now));
+        self.metrics.retain(|_, load| load.is_remembered(now));
+    }
+}
+
+/// A series as a forecast of its own, so that one rule reads both. No CPU is meant by its numbers.
+fn of_its_own(forecast: &Forecast, load: MetricLoad) -> Forecast {
+    Forecast {
+        at: load.at,
+        observed: load.total,
+        recent_peak: load.recent_peak,
+        replicas: load.containers.saturating_add(load.missing),
+        replica_capacity: Millicores(1),
+        throttled: 0.0,
+        points: load.points.clone(),
+        // How long replicas of whom it tells take to start is not how long those take that are scaled by it.
+        startup_s: None,
+        sizing: None,
+        usage: None,
+        loads: vec![load],
+        ..forecast.clone()
+    }
+}
+
+impl Load {
+    fn apply(&mut self, forecast: Forecast, startup: Duration, window: Duration, gap: Duration) {
         let usable = forecast.observed.is_finite() && forecast.observed >= 0.0;
         if !usable || forecast.replica_capacity.0 == 0 {
             return;
         }
-        let load = self.0.entry(forecast.service.clone()).or_default();
-        match load.latest.back() {
+        match self.latest.back() {
             Some(last) if last.at >= forecast.at => return,
             Some(last) if forecast.at.since(last.at) <= gap => {}
             // What was before a gap says nothing about now, and must not be put beside it.
             Some(_) | None => {
-                *load = Load {
+                *self = Load {
                     unbroken_since: forecast.at,
                     ..Load::default()
                 };
             }
         }
-        load.push_bucket(&forecast, startup, window);
-        load.latest.push_back(forecast);
-        if load.latest.len() > LATEST_MAX {
-            load.latest.pop_front();
+        self.push_bucket(&forecast, startup, window);
+        self.latest.push_back(forecast);
+        if self.latest.len() > LATEST_MAX {
+            self.latest.pop_front();
         }
     }
 
-    pub(crate) fn get(&self, service: &ServiceId) -> Option<&Load> {
-        self.0.get(service)
+    fn is_remembered(&self, now: Timestamp) -> bool {
+        let last = self.latest.back();
+        last.is_some_and(|last| last.at + REMEMBERED >= now)
     }
 
-    /// Forgets services nobody speaks of any more.
-    pub(crate) fn prune(&mut self, now: Timestamp) {
-        self.0.retain(|_, load| {
-            load.latest
-                .back()
-                .is_some_and(|last| last.at + REMEMBERED >= now)
-        });
-    }
-}
-
-impl Load {
     fn push_bucket(&mut self, forecast: &Forecast, startup: Duration, window: Duration) {
         let kept = window + BEYOND;
         let width = (kept / BUCKETS_MAX as u32).max(BUCKET_LEAST);

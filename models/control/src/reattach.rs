@@ -78,7 +78,7 @@ fn about(
     owner: &Replica<'_>,
     now: Timestamp,
 ) -> Decision {
-    let policy = replica.record.policy;
+    let policy = &replica.record.policy;
     if !policy.heal || policy.mode.min(state.config.max_mode) == Mode::Observe {
         return Decision::Nothing;
     }

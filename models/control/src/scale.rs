@@ -20,7 +20,7 @@ use crate::draft::Decision;
 use crate::fleet::Replica;
 use crate::grow::grow;
 use crate::ledger;
-use crate::loads::{Load, load_ahead};
+use crate::loads::{Load, load_ahead, startup};
 use crate::resize::changes_cpu;
 use crate::shrink::{Less, shrink, wants_less};
 use crate::state::State;
@@ -29,13 +29,15 @@ use crate::state::State;
 pub(crate) struct Group<'a> {
     pub(crate) service: &'a ServiceId,
     pub(crate) replicas: Vec<Replica<'a>>,
-    pub(crate) policy: ScalePolicy,
+    pub(crate) policy: &'a ScalePolicy,
     /// The most careful of its containers' modes.
     pub(crate) mode: Mode,
     /// Replicas that serve or will.
     pub(crate) current: u32,
     /// Replicas that ended and are likely to be started again: they make no room below the most that is allowed.
     pub(crate) returning: u32,
+    /// How long a replica of it takes to serve, where a forecast does not say.
+    pub(crate) startup: Duration,
 }
 
 /// An engine starts what ended again within so much, if it does; people take about as long.
@@ -64,7 +66,7 @@ impl<'a> Group<'a> {
         let policy = counted
             .iter()
             .filter(|replica| replica.record.state == ContainerState::Running)
-            .find_map(|replica| replica.record.policy.scale)?;
+            .find_map(|replica| replica.record.policy.scale.as_ref())?;
         let mode = counted
             .iter()
             .map(|replica| replica.record.policy.mode)
@@ -78,6 +80,13 @@ impl<'a> Group<'a> {
             mode,
             current,
             returning: u32::try_from(returning).unwrap_or(u32::MAX),
+            startup: state
+                .loads
+                .get(service)
+                .and_then(Load::newest)
+                .map_or(state.config.scale.startup, |forecast| {
+                    startup(forecast, state.config.scale.startup)
+                }),
         })
     }
 
@@ -88,16 +97,18 @@ impl<'a> Group<'a> {
 
     /// The share of their capacity that replicas are to be used by.
     pub(crate) fn target(&self) -> f64 {
-        match self.policy.target {
+        match &self.policy.target {
             ScaleTarget::Cpu(ratio) => ratio.get().max(0.01),
             ScaleTarget::Slo(_) => SLO_TARGET,
+            // The label says itself what a replica is to carry.
+            ScaleTarget::Metric(_) => 1.0,
         }
     }
 
     /// How many replicas keep what was promised, where a share of seconds was promised and enough is known to say.
     pub(crate) fn sizing(&self, forecast: &Forecast) -> Option<Sizing> {
-        match self.policy.target {
-            ScaleTarget::Cpu(_) => None,
+        match &self.policy.target {
+            ScaleTarget::Cpu(_) | ScaleTarget::Metric(_) => None,
             ScaleTarget::Slo(_) => forecast.sizing,
         }
     }
@@ -109,9 +120,12 @@ impl<'a> Group<'a> {
             .all(|replica| replica.record.is_serving())
     }
 
-    /// What one replica carries at the target, in millicores.
+    /// What one replica carries at the target, in millicores or in what its series is measured.
     pub(crate) fn carries(&self, capacity: Millicores) -> f64 {
-        capacity.0 as f64 * self.target()
+        match self.metric() {
+            Some(target) => target.per_replica,
+            None => capacity.0 as f64 * self.target(),
+        }
     }
 }
 
@@ -150,7 +164,7 @@ pub(crate) fn need(forecast: &Forecast, group: &Group<'_>, config: &config::Scal
     let mut desired = match group.sizing(forecast) {
         Some(sizing) => sizing.replicas,
         None => {
-            let load = load_ahead(forecast, config.startup);
+            let load = load_ahead(forecast, group.startup);
             let ratio = load / (f64::from(group.current.max(1)) * carries);
             match (ratio - 1.0).abs() <= config.tolerance {
                 true => group.current,
@@ -185,7 +199,7 @@ pub(crate) fn wants_more(
 ) -> Option<u32> {
     let config = &state.config.scale;
     // Some give samples that no inventory has told of yet.
-    let seen = load.newest().map_or(0, |forecast| forecast.replicas);
+    let seen = load.newest().map_or(0, |forecast| group.seen(forecast));
     if seen > group.current.saturating_add(group.returning) {
         return None;
     }
@@ -229,7 +243,7 @@ pub(crate) fn decide(
     let Some(group) = Group::of(state, service, now) else {
         return (None, Decision::Nothing);
     };
-    let Some(load) = state.loads.get(service) else {
+    let Some(load) = group.load(state) else {
         return (None, Decision::Nothing);
     };
     let Some(forecast) = load.newest() else {
@@ -241,7 +255,7 @@ pub(crate) fn decide(
             desired,
         })
     };
-    if forecast.at + state.config.telemetry_stale < now {
+    if forecast.at + group.stale(state) < now {
         return (wanted(group.current), Decision::Nothing);
     }
     if let Some(desired) = wants_more(state, &group, load, now) {

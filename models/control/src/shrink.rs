@@ -12,6 +12,7 @@ use crate::draft::{Decision, Draft, admit};
 use crate::fleet::Replica;
 use crate::grow::kept;
 use crate::loads::Load;
+use crate::measure::figure;
 use crate::scale::{Group, is_blocked, is_capped, overloads};
 use crate::spread;
 use crate::state::State;
@@ -37,7 +38,10 @@ pub(crate) fn wants_less(
     forecast: &Forecast,
 ) -> Less {
     let config = &state.config.scale;
-    if group.current <= group.policy.min || !overloads(state, group.service).is_empty() {
+    if group.current <= group.policy.min
+        || !overloads(state, group.service).is_empty()
+        || group.unsure(forecast).is_some()
+    {
         return Less::No;
     }
     let window = looked_back(group, forecast, config);
@@ -105,7 +109,14 @@ pub(crate) fn shrink(
     let name = &replica.record.name;
     let left = group.current - 1;
     let capacity = forecast.replica_capacity.0 as f64;
-    let share = peak / (f64::from(left.max(1)) * capacity) * 100.0;
+    let each = match forecast.loads.first() {
+        Some(load) => format!(
+            "{} of {}",
+            figure(load, peak / f64::from(left.max(1))),
+            load.metric
+        ),
+        None => format!("{:.0}%", peak / (f64::from(left.max(1)) * capacity) * 100.0),
+    };
     let draft = Draft {
         service: group.service.clone(),
         kind: ActionKind::RemoveReplica,
@@ -114,7 +125,7 @@ pub(crate) fn shrink(
         steps: vec![removal(replica, config)],
         expected: Expectation {
             text: format!(
-                "{left} replicas carry the load at {share:.0}% at the most; no overload of {} opens within {} s",
+                "{left} replicas carry the load at {each} at the most; no overload of {} opens within {} s",
                 group.service,
                 config.verdict_within.as_secs()
             ),
@@ -135,6 +146,10 @@ pub(crate) fn shrink(
 }
 
 fn reason(group: &Group<'_>, forecast: &Forecast, peak: f64, config: &config::Scale) -> String {
+    if let Some(load) = forecast.loads.first() {
+        let window = looked_back(group, forecast, config);
+        return group.outsized_metric(forecast, load, peak, window);
+    }
     let window_s = looked_back(group, forecast, config).as_secs();
     let needed = format!(
         "{} needed at most {peak:.0}m of CPU for {window_s} s",

@@ -159,7 +159,7 @@ fn recreate(state: &State, service: &ServiceId, entry: &PlanEntry, now: Timestam
     let Some(group) = Group::of(state, service, now) else {
         return Decision::Nothing;
     };
-    let Some(forecast) = state.loads.get(service).and_then(|load| load.newest()) else {
+    let Some(forecast) = group.load(state).and_then(|load| load.newest()) else {
         return Decision::Nothing;
     };
     if group.current >= group.most() {

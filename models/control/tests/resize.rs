@@ -32,7 +32,7 @@ fn labelled(scale: Option<(u32, u32)>) -> Policy {
 fn world(config: Config, policy: Policy, replicas: usize) -> World {
     let mut world = World::new(config);
     for number in 1..=replicas {
-        world = world.with("a", &format!("web-{number}"), "web", policy);
+        world = world.with("a", &format!("web-{number}"), "web", policy.clone());
     }
     for record in world.nodes.values_mut().flatten() {
         record.limits = Limits {

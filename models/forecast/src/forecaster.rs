@@ -36,6 +36,26 @@ pub struct Load {
     pub throttled: f64,
 }
 
+/// A load and where it goes, in whatever it is measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Course {
+    /// The load now.
+    pub observed: f64,
+    /// The highest of the last minute.
+    pub recent_peak: f64,
+    /// Ahead, nearest first.
+    pub points: Vec<ForecastPoint>,
+}
+
+/// What a load was in the seconds since it was last read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Between {
+    /// As it is now: a reading a second leaves nothing between.
+    Held,
+    /// On the line from the last reading: one that comes every quarter of a minute would be a stair, whose steps look like jumps.
+    Line,
+}
+
 /// Looks ahead for one service.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Forecaster {
@@ -56,17 +76,34 @@ impl Forecaster {
         } else {
             0.0
         };
-        let newest = self.recent.back().map(|(at, _)| *at);
-        if newest.is_some_and(|newest| newest > load.at || load.at.since(newest) > GAP_MAX) {
-            *self = Forecaster::default();
-        }
-        if newest != Some(load.at) {
-            self.take(load.at, cpu);
-        }
+        self.advance(load.at, cpu, GAP_MAX, Between::Held);
         self.forecast(service, load)
     }
 
-    fn take(&mut self, at: Timestamp, cpu: f64) {
+    /// Takes a level that is read every few seconds, in any unit, and tells where it goes. What is negative or no number counts as 0. A
+    /// reading more than `gap` after the last one starts anew, as does one older than it; the same again changes nothing.
+    pub fn follow(&mut self, at: Timestamp, level: f64, gap: Duration) -> Course {
+        let level = if level.is_finite() {
+            level.max(0.0)
+        } else {
+            0.0
+        };
+        self.advance(at, level, gap, Between::Line);
+        self.course()
+    }
+
+    fn advance(&mut self, at: Timestamp, load: f64, gap: Duration, between: Between) {
+        let newest = self.recent.back().map(|(at, _)| *at);
+        if newest.is_some_and(|newest| newest > at || at.since(newest) > gap) {
+            *self = Forecaster::default();
+        }
+        if newest != Some(at) {
+            self.take(at, load, between);
+        }
+    }
+
+    fn take(&mut self, at: Timestamp, cpu: f64, between: Between) {
+        let before = self.recent.back().map_or(cpu, |(_, value)| *value);
         self.recent.push_back((at, cpu));
         while self
             .recent
@@ -93,8 +130,12 @@ impl Forecaster {
             Some(model) => {
                 // One step a whole second; samples a little early or late are steps of one second too.
                 let steps = (at.since(self.stepped_at).as_secs_f64() + 0.5) as u32;
-                for _ in 0..steps {
-                    model.learn(cpu);
+                for step in 1..=steps {
+                    let done = f64::from(step) / f64::from(steps);
+                    model.learn(match between {
+                        Between::Held => cpu,
+                        Between::Line => before + (cpu - before) * done,
+                    });
                 }
                 if steps > 0 {
                     self.stepped_at = at;
@@ -109,7 +150,7 @@ impl Forecaster {
         sum / (self.recent.len().max(1)) as f64
     }
 
-    fn forecast(&self, service: &ServiceId, load: &Load) -> Forecast {
+    fn course(&self) -> Course {
         let observed = self.mean();
         let peak = self.observed.iter().map(|(_, value)| f64::from(*value));
         let model = self.model.unwrap_or(DampedTrend::starting(observed));
@@ -122,20 +163,30 @@ impl Forecaster {
                 high: expected.high,
             }
         };
+        Course {
+            observed,
+            recent_peak: peak.fold(observed, f64::max),
+            points: AHEAD_S.map(point).to_vec(),
+        }
+    }
+
+    fn forecast(&self, service: &ServiceId, load: &Load) -> Forecast {
+        let course = self.course();
         Forecast {
             service: service.clone(),
             at: load.at,
             metric: LoadMetric::CpuMillicores,
-            observed,
-            recent_peak: peak.fold(observed, f64::max),
+            observed: course.observed,
+            recent_peak: course.recent_peak,
             replicas: load.replicas,
             replica_capacity: load.replica_capacity,
             throttled: load.throttled.clamp(0.0, 1.0),
             method: METHOD.to_owned(),
-            points: AHEAD_S.map(point).to_vec(),
+            points: course.points,
             startup_s: None,
             sizing: None,
             usage: None,
+            loads: Vec::new(),
         }
     }
 }
@@ -193,7 +244,44 @@ mod tests {
         assert_eq!((back.observed, back.recent_peak), (70.0, 70.0));
     }
 
+    #[test]
+    fn a_level_read_every_quarter_of_a_minute_is_a_ramp_and_no_stair() {
+        let at = |second: i64| load(second, 0.0).at;
+        let gap = Duration::from_secs(90);
+        let mut forecaster = Forecaster::default();
+        let mut last = None;
+        for reading in 0..20 {
+            last = Some(forecaster.follow(at(reading * 15), 100.0 + 30.0 * reading as f64, gap));
+        }
+        // 2 a second, 670 now. A damped trend adds at most some twenty seconds of that, and its level lags by a few.
+        let last = last.unwrap();
+        assert_eq!(last.observed, 670.0);
+        let ahead = last.points[1].expected;
+        assert!((680.0..720.0).contains(&ahead), "{last:?}");
+        let same = forecaster.follow(at(19 * 15), 9.0, gap);
+        assert_eq!(same, last, "told twice");
+        let anew = forecaster.follow(at(19 * 15 + 91), 9.0, gap);
+        assert_eq!((anew.observed, anew.points[2].expected), (9.0, 9.0));
+    }
+
     proptest::proptest! {
+        #[test]
+        fn a_course_stays_within_bounds_at_any_pace(
+            readings in proptest::collection::vec((0i64..40, -5.0f64..1e9), 1..100),
+        ) {
+            let mut forecaster = Forecaster::default();
+            let mut second = 0;
+            for (pause, level) in readings {
+                second += pause;
+                let course = forecaster.follow(load(second, 0.0).at, level, Duration::from_secs(90));
+                proptest::prop_assert!(course.observed >= 0.0 && course.recent_peak >= course.observed);
+                for point in &course.points {
+                    proptest::prop_assert!(0.0 <= point.low && point.low <= point.expected);
+                    proptest::prop_assert!(point.expected <= point.high && point.high.is_finite());
+                }
+            }
+        }
+
         #[test]
         fn bounds_are_ordered_and_nothing_is_negative(
             values in proptest::collection::vec(-10.0f64..1e6, 1..200),

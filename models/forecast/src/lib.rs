@@ -20,5 +20,5 @@ mod holt;
 mod usage;
 
 pub use demand::{DemandForecaster, STARTUP_MAX_S};
-pub use forecaster::{Forecaster, Load};
+pub use forecaster::{Course, Forecaster, Load};
 pub use usage::UsageTracker;

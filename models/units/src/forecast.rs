@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bytes, Millicores, Ratio, ServiceId, Timestamp, duration_ms};
+use crate::{Bytes, Millicores, Ratio, SeriesSelector, ServiceId, Timestamp, duration_ms};
 
 /// What the load is measured in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -26,6 +26,37 @@ pub struct ForecastPoint {
     pub low: f64,
     /// … nor more than this.
     pub high: f64,
+}
+
+/// How the numbers of a load that is read from pages are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoadUnit {
+    /// A gauge, as it is.
+    Level,
+    /// A counter: what it rises by in a second.
+    PerSecond,
+}
+
+/// A series that some service is scaled by, over the containers that tell it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricLoad {
+    /// Which series.
+    pub metric: SeriesSelector,
+    /// When the newest number in it was read.
+    pub at: Timestamp,
+    /// Level or rate.
+    pub unit: LoadUnit,
+    /// Now: all ready containers that told it together.
+    pub total: f64,
+    /// The highest total of the last minute.
+    pub recent_peak: f64,
+    /// Ahead, nearest first.
+    pub points: Vec<ForecastPoint>,
+    /// Ready containers that told it …
+    pub containers: u32,
+    /// … and those that did not: `total` lacks their part, which is not zero.
+    pub missing: u32,
 }
 
 /// The replicas a service needs for what was promised of it, and what that follows from.
@@ -103,4 +134,7 @@ pub struct Forecast {
     /// What its busiest replica needs. Absent in records of older analytics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+    /// Series of its containers that it, or another service, is scaled by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loads: Vec<MetricLoad>,
 }

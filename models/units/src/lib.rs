@@ -24,8 +24,10 @@ mod policy;
 mod quantity;
 mod ranges;
 mod sample;
+mod selector;
 mod signal;
 mod spec;
+mod target;
 mod time;
 mod traffic;
 
@@ -33,7 +35,9 @@ pub use copying::{CopyTemplate, is_fixed_port};
 pub use even::EvenClock;
 pub use event::{ContainerEvent, EventKind};
 pub use feedback::{Feedback, Opinion};
-pub use forecast::{Forecast, ForecastPoint, LoadMetric, Need, Sizing, Usage};
+pub use forecast::{
+    Forecast, ForecastPoint, LoadMetric, LoadUnit, MetricLoad, Need, Sizing, Usage,
+};
 pub use id::{
     CommandId, ContainerId, ContainerName, Fingerprint, Generation, NodeId, PlanId, ServiceId,
     SignalId, UpdateId,
@@ -56,15 +60,17 @@ pub use plan::{
 pub use point::{NodeMetric, Point, SeriesKind};
 pub use policy::{
     LABEL_COMMAND, LABEL_PLAN, LABEL_PREFIX, LABEL_REPLICA_OF, LabelProblem, Mode, Policy,
-    ScalePolicy, ScaleTarget,
+    ScalePolicy,
 };
 pub use quantity::{Bytes, Millicores, QuantityError, Ratio};
 pub use ranges::{LimitRange, LimitsPolicy};
 pub use sample::{MetricRow, Sample};
+pub use selector::{NotASelector, SeriesSelector};
 pub use signal::{Confidence, Evidence, Severity, Signal, SignalKind, SignalPhase, Subject};
 pub use spec::{
     ComposeSpec, ContainerSpec, HealthSpec, MountKind, MountSpec, NetworkSpec, PortSpec,
     RestartSpec,
 };
+pub use target::{MetricTarget, ScaleTarget};
 pub use time::{Steady, Timestamp, duration_ms};
 pub use traffic::{Direction, Link};

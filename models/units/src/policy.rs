@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerName, LimitsPolicy, Ratio, ServiceId, ranges};
+use crate::target::parse_target;
+use crate::{ContainerName, LimitsPolicy, Ratio, ScaleTarget, ServiceId, ranges};
 
 /// Every label of ours starts with this.
 pub const LABEL_PREFIX: &str = "io.homeostat.";
@@ -18,8 +19,6 @@ pub const LABEL_PLAN: &str = "io.homeostat.plan";
 
 const PRIORITY_DEFAULT: u32 = 100;
 const REPLICAS_MAX: u32 = 1_000;
-/// More cannot be promised: what is rarer than nine seconds a day is not learnt from days.
-const SLO_PERCENT_MAX: f64 = 99.99;
 
 /// How far Homeostat may go. Ordered: a ceiling is a minimum of two modes.
 #[derive(
@@ -63,18 +62,8 @@ impl fmt::Display for Mode {
     }
 }
 
-/// What scaling steers by.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ScaleTarget {
-    /// CPU use as a share of a replica's CPU limit; of one core where it has none.
-    Cpu(Ratio),
-    /// The share of seconds in which more CPU may be asked for than there is. The head-room for it is found, not stated.
-    Slo(Ratio),
-}
-
 /// How far a service may be scaled.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScalePolicy {
     /// Fewest replicas.
     pub min: u32,
@@ -85,7 +74,7 @@ pub struct ScalePolicy {
 }
 
 /// What the labels of one container allow.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
     /// How far to go.
     pub mode: Mode,
@@ -230,26 +219,6 @@ fn parse_range(word: &str) -> Result<(u32, u32), &'static str> {
     Ok((min, max))
 }
 
-fn parse_target(word: &str) -> Result<ScaleTarget, &'static str> {
-    const HELP: &str = "write the CPU share to keep as cpu=70%, or the share of seconds in which the load must be met as slo=99.9%";
-    let (what, percent) = word.split_once('=').ok_or(HELP)?;
-    let percent = percent.strip_suffix('%').ok_or(HELP)?;
-    let percent: f64 = percent.trim().parse().map_err(|_| HELP)?;
-    match what.trim() {
-        "cpu" if (1.0..=100.0).contains(&percent) => {
-            Ok(ScaleTarget::Cpu(Ratio::saturating(percent / 100.0)))
-        }
-        "cpu" => Err("the CPU share must be between 1% and 100%"),
-        "slo" if (50.0..=SLO_PERCENT_MAX).contains(&percent) => {
-            Ok(ScaleTarget::Slo(Ratio::saturating(1.0 - percent / 100.0)))
-        }
-        "slo" => Err(
-            "the share of seconds in which the load must be met has to be between 50% and 99.99%",
-        ),
-        _ => Err(HELP),
-    }
-}
-
 /// Keys of ours that say something; anything else under the prefix is a slip of the pen.
 /// Labels that somebody reads, here or in the collector.
 const KNOWN: [&str; 14] = [
@@ -386,7 +355,8 @@ mod tests {
         };
         let (policy, problems) = read("slo=99.9%");
         assert!(problems.is_empty(), "{problems:?}");
-        let Some(ScaleTarget::Slo(share)) = policy.scale.map(|scale| scale.target) else {
+        let Some(ScaleTarget::Slo(share)) = policy.scale.as_ref().map(|scale| scale.target.clone())
+        else {
             panic!("{policy:?}");
         };
         assert!((share.get() - 0.001).abs() < 1e-9);
@@ -399,7 +369,7 @@ mod tests {
         ] {
             let (policy, problems) = read(wrong);
             assert_eq!(
-                policy.scale.map(|scale| scale.target),
+                policy.scale.map(|scale| scale.target.clone()),
                 Some(ScaleTarget::Cpu(Ratio::saturating(0.7)))
             );
             assert!(problems[0].to_string().contains(says), "{problems:?}");

@@ -15,6 +15,7 @@ use units::{
 
 use crate::patterns::{PatternCounts, Patterns};
 use crate::sizing::Sizings;
+use crate::watched::Watched;
 
 /// All that can happen to a partition.
 pub(crate) enum Event {
@@ -88,6 +89,7 @@ pub(crate) struct Core {
     templates: Catalog,
     patterns: Patterns,
     sizings: Sizings,
+    watched: Watched,
 }
 
 impl Core {
@@ -99,6 +101,7 @@ impl Core {
             templates: Catalog::default(),
             patterns: Patterns::default(),
             sizings: Sizings::default(),
+            watched: Watched::default(),
         }
     }
 
@@ -121,13 +124,17 @@ impl Core {
                 effects(self.detector.links(&links, traceparent.as_deref()))
             }
             Event::NodePoints {
-                points,
+                mut points,
                 risers,
                 traceparent,
-            } => effects(
-                self.detector
-                    .node_points(&points, &risers, traceparent.as_deref()),
-            ),
+            } => {
+                self.watched.points(&points);
+                points.retain(Detector::follows);
+                effects(
+                    self.detector
+                        .node_points(&points, &risers, traceparent.as_deref()),
+                )
+            }
             Event::NodeSignal(signal) => {
                 self.detector.node_signal(&signal);
                 Vec::new()
@@ -136,9 +143,14 @@ impl Core {
                 self.templates.inventory(&inventory);
                 self.sizings
                     .inventory(&inventory, |service| self.detector.knows(service));
+                self.watched
+                    .inventory(&inventory, |service| self.detector.knows(service));
                 effects(self.detector.inventory(now, &inventory, watch, stream))
             }
-            Event::NodeRemoved(node) => effects(self.detector.node_removed(now, &node)),
+            Event::NodeRemoved(node) => {
+                self.watched.node_removed(&node);
+                effects(self.detector.node_removed(now, &node))
+            }
             Event::Feedback(feedback) => {
                 self.detector.feedback(&feedback);
                 Vec::new()
@@ -157,6 +169,7 @@ impl Core {
                 self.templates
                     .retain(|service| self.detector.knows(service));
                 self.sizings.retain(|service| self.detector.knows(service));
+                self.watched.retain(|service| self.detector.knows(service));
                 self.patterns.retain(|service, id| {
                     self.detector.condition(service, id) != Condition::Unknown
                 });
@@ -182,6 +195,11 @@ impl Core {
     /// Whether a service is known.
     pub(crate) fn knows(&self, service: &ServiceId) -> bool {
         self.detector.knows(service)
+    }
+
+    /// Whether a point of a series is looked at here.
+    pub(crate) fn follows(&self, point: &Point) -> bool {
+        Detector::follows(point) || self.watched.follows(point)
     }
 
     /// The model a service has.
@@ -212,6 +230,7 @@ impl Core {
         let step = self.detector.samples(rows, traceparent.as_deref());
         let mut effects = effects(step.signals);
         for sample in rows {
+            self.watched.sample(sample);
             self.pattern(sample, traceparent.as_deref(), &mut effects);
         }
         for load in step.loads {
@@ -233,6 +252,7 @@ impl Core {
                 startup_s: sized.startup_s,
                 sizing: sized.sizing,
                 usage: Some(tracker.observe(load.at, cpu, memory)),
+                loads: self.watched.loads(&load.service, load.at),
                 ..forecast
             };
             effects.push(Effect::Forecast {

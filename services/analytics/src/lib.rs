@@ -28,6 +28,7 @@ mod patterns;
 mod shell;
 mod sizing;
 mod tails;
+mod watched;
 
 pub use config::{Config, Switch, Training};
 

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bus::Record;
-use detect::Detector;
 use tokio::time::Instant;
 use units::{Link, LogLine, Point, Sample, Timestamp};
 use wire::{DecodeError, Telemetry};
@@ -72,9 +71,9 @@ struct Lane {
 
 impl Pending {
     /// Decodes a record of either topic.
-    pub(crate) fn read(source: Source, record: &Record) -> Self {
+    pub(crate) fn read(source: Source, record: &Record, follows: impl Fn(&Point) -> bool) -> Self {
         let (at, extra_bytes, content) = match source {
-            Source::Samples => telemetry(record),
+            Source::Samples => telemetry(record, follows),
             Source::Logs => wire::decode_logs(record).map(|lines| {
                 let at = lines.iter().map(|line| line.at).max();
                 (at, lines.len() * LINE_BYTES, Content::Logs(lines))
@@ -94,7 +93,10 @@ impl Pending {
 }
 
 /// The newest time in a record of the topic of samples, what it takes in memory, and what is followed of it.
-fn telemetry(record: &Record) -> Result<(Option<Timestamp>, usize, Content), DecodeError> {
+fn telemetry(
+    record: &Record,
+    follows: impl Fn(&Point) -> bool,
+) -> Result<(Option<Timestamp>, usize, Content), DecodeError> {
     Ok(match wire::decode_telemetry(record)? {
         Telemetry::Samples(rows) => {
             let at = rows.iter().map(|row| row.at).max();
@@ -102,7 +104,7 @@ fn telemetry(record: &Record) -> Result<(Option<Timestamp>, usize, Content), Dec
         }
         Telemetry::Series(mut points) => {
             let at = points.iter().map(|point| point.at).max();
-            points.retain(Detector::follows);
+            points.retain(follows);
             match points.is_empty() {
                 true => (at, 0, Content::PassedOver { schema: "series" }),
                 false => (at, points.len() * LINE_BYTES, Content::NodePoints(points)),

@@ -93,7 +93,8 @@ impl Partition {
             Source::Logs => self.positions.logs_next,
         };
         if record.position.offset >= next {
-            self.merge.push(Pending::read(source, record), now);
+            let pending = Pending::read(source, record, |point| self.core.follows(point));
+            self.merge.push(pending, now);
         }
     }
 

@@ -152,14 +152,14 @@ impl Scaled {
                 Some(Standing::Serving | Standing::Returning(_) | Standing::Away) => {}
             }
         }
-        if let (Some(scale), ContainerState::Running) = (record.policy.scale, record.state) {
+        if let (Some(scale), ContainerState::Running) = (&record.policy.scale, record.state) {
             self.promise = match scale.target {
                 ScaleTarget::Slo(slo) => Some(Promise {
                     min: scale.min,
                     max: scale.max,
                     slo,
                 }),
-                ScaleTarget::Cpu(_) => None,
+                ScaleTarget::Cpu(_) | ScaleTarget::Metric(_) => None,
             };
         }
         let replica = Replica {

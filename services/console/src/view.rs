@@ -332,7 +332,7 @@ impl View {
         let forecast = self.forecasts.get(service);
         let scale = replicas
             .iter()
-            .find_map(|(_, container)| container.policy.scale);
+            .find_map(|(_, container)| container.policy.scale.clone());
         let obstacles: BTreeSet<String> = replicas
             .iter()
             .filter(|_| scale.is_some())

@@ -74,6 +74,7 @@ pub(crate) fn services(ask: &Ask) -> Result<(), Failure> {
                 if service.heal { "yes" } else { "no" }.to_owned(),
                 service
                     .scale
+                    .as_ref()
                     .map_or_else(String::new, |scale| format!("{}..{}", scale.min, scale.max)),
                 format!("{}/{}", service.serving, service.replicas),
                 service

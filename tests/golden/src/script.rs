@@ -179,6 +179,7 @@ impl Stage {
                 startup_s: None,
                 sizing: None,
                 usage: None,
+                loads: Vec::new(),
             })));
         }
     }

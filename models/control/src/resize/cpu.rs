@@ -90,6 +90,7 @@ pub(super) fn raise(state: &State, labelled: &Labelled<'_>, now: Timestamp) -> F
     if let Needs::Each(needed) = call.needs
         && !is_enough(state, labelled, &raisable, needed)
         && let Some(group) = Group::of(state, service, now)
+        && group.metric().is_none()
         && group.current < group.most()
         && additions(state, &group, 1, now).is_ok()
     {

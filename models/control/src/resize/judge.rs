@@ -163,6 +163,10 @@ fn wanting(state: &State, entry: &PlanEntry, now: Timestamp) -> Finding {
     let service = &entry.plan.service;
     let load = state.loads.get(service)?;
     let group = Group::of(state, service, now)?;
+    if group.metric().is_some() {
+        // Less CPU for each says nothing about what the label counts.
+        return None;
+    }
     let desired = wants_more(state, &group, load, now)?;
     let seen = load.newest()?.observed;
     let reason = format!("{service} needs {desired} replicas since, at {seen:.0}m of CPU");

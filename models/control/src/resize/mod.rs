@@ -135,7 +135,8 @@ pub(crate) fn decide(state: &State, service: &ServiceId, now: Timestamp) -> Resi
     if let Finding::Yes(draft) = cpu::raise(state, &labelled, now) {
         let decision = admit(state, *draft, labelled.mode, now);
         // What is not done for want of budget, or because it did not help, leaves the load to replicas.
-        if allowed == Mode::Suggest || matches!(decision, Decision::Act(_)) {
+        let by_cpu = Group::of(state, service, now).is_none_or(|group| group.metric().is_none());
+        if by_cpu && (allowed == Mode::Suggest || matches!(decision, Decision::Act(_))) {
             resize.load = Load::Answered;
         }
         resize.decisions.push(decision);

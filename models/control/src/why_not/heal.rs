@@ -99,7 +99,7 @@ fn about(
         .copied()
         .filter(|it| it.kind == SignalKind::CrashLoop)
         .collect();
-    let policy = replica.record.policy;
+    let policy = &replica.record.policy;
     if !policy.heal {
         return for_good("its label io.homeostat.heal is not true");
     }

@@ -22,14 +22,25 @@ pub(super) fn reasons(state: &State, service: &ServiceId, now: Timestamp) -> Vec
     let Some(group) = Group::of(state, service, now) else {
         return both("no running container of it has the label io.homeostat.scale".to_owned());
     };
-    let known = state.loads.get(service);
+    let known = group.load(state);
     let Some((load, forecast)) = known.and_then(|load| Some((load, load.newest()?))) else {
-        return both("its load is not known: no forecast of it has come".to_owned());
+        return both(match group.metric() {
+            None => "its load is not known: no forecast of it has come".to_owned(),
+            Some(target) => format!(
+                "its load is not known: no ready container of {} has told {} (label io.homeostat.scrape names the page)",
+                group.teller(),
+                target.metric
+            ),
+        });
     };
-    if forecast.at + state.config.telemetry_stale < now {
+    if forecast.at + group.stale(state) < now {
         let age_s = now.since(forecast.at).as_secs();
         return both(format!(
-            "its load is not known: the newest forecast is {age_s} s old"
+            "its load is not known: {} is {age_s} s old",
+            match group.metric() {
+                None => "the newest forecast".to_owned(),
+                Some(target) => format!("the newest {} of {}", target.metric, group.teller()),
+            }
         ));
     }
     let mut reasons = more(state, &group, load, forecast, now);
@@ -75,7 +86,7 @@ fn more(
         return vec![Reason::of(MORE, text)];
     }
     let carried = f64::from(group.current) * group.carries(forecast.replica_capacity);
-    let ahead = load_ahead(forecast, config.startup);
+    let ahead = load_ahead(forecast, group.startup);
     let text = if need(forecast, group, config) > group.current {
         format!(
             "the newest forecast asks for more; {} in a row must (controller.scale.up_confirmations)",
@@ -83,8 +94,10 @@ fn more(
         )
     } else {
         format!(
-            "{} replicas carry {carried:.0}m of CPU at its target, and {ahead:.0}m are expected; {:.0}% more than they carry is let pass",
+            "{} replicas carry {} at its target, and {} are expected; {:.0}% more than they carry is let pass",
             group.current,
+            group.amount(forecast, carried),
+            group.short(forecast, ahead),
             config.tolerance * 100.0
         )
     };
@@ -105,6 +118,9 @@ fn less(
             group.current
         );
         return Some(Reason::of(LESS, text));
+    }
+    if let Some(why) = group.unsure(forecast) {
+        return Some(Reason::of(LESS, why));
     }
     match wants_less(state, group, load, forecast) {
         Less::Until(until) => {
@@ -132,8 +148,10 @@ fn less(
             }
             let carried = f64::from(left) * group.carries(forecast.replica_capacity);
             let text = format!(
-                "it needed up to {peak:.0}m of CPU in the last {} s, and {left} replicas would carry {carried:.0}m",
-                window.as_secs()
+                "it needed up to {} in the last {} s, and {left} replicas would carry {}",
+                group.amount(forecast, peak),
+                window.as_secs(),
+                group.short(forecast, carried)
             );
             Some(Reason::of(LESS, text))
         }

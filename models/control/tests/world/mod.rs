@@ -9,10 +9,11 @@ use control::{Config, Core, Effect, Event};
 use units::{
     Action, ActionKind, Approval, Command, CommandId, Confidence, ContainerEvent, ContainerId,
     ContainerName, ContainerRecord, ContainerState, EngineInfo, EventKind, Forecast, ForecastPoint,
-    Generation, HealthState, Image, ImageChange, JournalEntry, Limits, LoadMetric, Millicores,
-    Mode, NodeCapacity, NodeFacts, NodeId, NodeInventory, Outcome, OutcomeResult, Phase, PlanEntry,
-    PlanId, Policy, Ratio, Refusal, ScalePolicy, ScaleTarget, ServiceId, Severity, Signal,
-    SignalId, SignalKind, SignalPhase, Sizing, Subject, Timestamp, Update, UpdateId,
+    Generation, HealthState, Image, ImageChange, JournalEntry, Limits, LoadMetric, LoadUnit,
+    MetricLoad, Millicores, Mode, NodeCapacity, NodeFacts, NodeId, NodeInventory, Outcome,
+    OutcomeResult, Phase, PlanEntry, PlanId, Policy, Ratio, Refusal, ScalePolicy, ScaleTarget,
+    SeriesSelector, ServiceId, Severity, Signal, SignalId, SignalKind, SignalPhase, Sizing,
+    Subject, Timestamp, Update, UpdateId,
 };
 
 pub fn secs(seconds: u64) -> Duration {
@@ -57,6 +58,21 @@ pub fn promising(min: u32, max: u32) -> Policy {
             max,
             target: ScaleTarget::Slo(Ratio::saturating(0.001)),
         }),
+        ..policy(None)
+    }
+}
+
+/// The same, by a series.
+pub fn counted_by(target: &str, min: u32, max: u32) -> Policy {
+    let labels = [
+        ("io.homeostat.scale", format!("{min}..{max}")),
+        ("io.homeostat.scale.target", target.to_owned()),
+    ];
+    let labels = labels.map(|(key, value)| (key.to_owned(), value)).into();
+    let (read, problems) = Policy::from_labels(&labels);
+    assert_eq!(problems, Vec::new());
+    Policy {
+        scale: read.scale,
         ..policy(None)
     }
 }
@@ -396,6 +412,18 @@ impl World {
         replicas: u32,
         sizing: Option<Sizing>,
     ) {
+        self.tell_loads(service, observed, throttled, replicas, sizing, Vec::new());
+    }
+
+    fn tell_loads(
+        &mut self,
+        service: &str,
+        observed: f64,
+        throttled: f64,
+        replicas: u32,
+        sizing: Option<Sizing>,
+        loads: Vec<MetricLoad>,
+    ) {
         let service = ServiceId::from(service);
         let forecast = Forecast {
             at: self.now,
@@ -417,10 +445,36 @@ impl World {
             startup_s: None,
             sizing,
             usage: self.usage,
+            loads,
             service,
         };
         self.forecasts.push(forecast.clone());
         self.tell(Event::Forecast(Box::new(forecast)));
+    }
+
+    /// A forecast of little CPU that tells a series read now, by so many containers of so many.
+    pub fn load_told(&mut self, service: &str, metric: &str, total: f64, told: (u32, u32)) {
+        let (containers, ready) = told;
+        let points = [15, 30, 60].map(|ahead| ForecastPoint {
+            ahead: secs(ahead),
+            expected: total,
+            low: total,
+            high: total,
+        });
+        let load = MetricLoad {
+            metric: SeriesSelector::parse(metric).unwrap(),
+            at: self.now,
+            unit: match metric.ends_with("_total") {
+                true => LoadUnit::PerSecond,
+                false => LoadUnit::Level,
+            },
+            total,
+            recent_peak: total,
+            points: points.to_vec(),
+            containers,
+            missing: ready - containers,
+        };
+        self.tell_loads(service, 10.0, 0.0, ready, None, vec![load]);
     }
 
     fn capacity(&self, service: &ServiceId) -> Option<Millicores> {

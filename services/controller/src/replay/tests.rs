@@ -154,6 +154,7 @@ fn forecast(at: Timestamp, observed: f64) -> Forecast {
         startup_s: None,
         sizing: None,
         usage: None,
+        loads: Vec::new(),
     }
 }
 

@@ -362,5 +362,6 @@ pub(crate) fn forecast() -> Forecast {
                 recent_peak: Bytes::from_mib(50),
             }),
         }),
+        loads: Vec::new(),
     }
 }

@@ -83,6 +83,7 @@ impl Fleet {
                 startup_s: None,
                 sizing: None,
                 usage: None,
+                loads: Vec::new(),
             };
             core.handle(at, Event::Forecast(Box::new(forecast)));
         }

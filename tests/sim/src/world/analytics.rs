@@ -273,8 +273,9 @@ impl World {
             throttled: (forecast.throttled * 1_000.0).round() / 1_000.0,
             points: forecast.points.into_iter().map(rounded).collect(),
             startup_s: u32::try_from(self.services[of].startup.as_secs() + 1).ok(),
-            sizing: sized(self.services[of].scale, &load),
+            sizing: sized(self.services[of].scale.as_ref(), &load),
             usage: Some(usage),
+            loads: Vec::new(),
             ..forecast
         };
         self.send(Topic::Forecasts, &forecast, None, Author::Role);
@@ -293,7 +294,7 @@ impl World {
 }
 
 /// Stands in for the sizing, which learns over days: the replicas that the load of now needs, and a tenth of it more.
-fn sized(scale: Option<ScalePolicy>, load: &Load) -> Option<Sizing> {
+fn sized(scale: Option<&ScalePolicy>, load: &Load) -> Option<Sizing> {
     let scale = scale?;
     let ScaleTarget::Slo(slo) = scale.target else {
         return None;

@@ -101,7 +101,7 @@ impl Container {
             finished_at: self.finished_at,
             exit_code: self.exit_code,
             limits: self.limits,
-            policy: self.policy,
+            policy: self.policy.clone(),
             label_problems: Vec::new(),
             replica_of: self.replica_of.clone(),
             made_by: self.made_by.clone(),

@@ -235,7 +235,7 @@ impl World {
             let mine = || all.clone().filter(|it| it.service == number);
             let willing = mine().all(|it| it.policy.mode == units::Mode::Act);
             let count = mine().filter(|it| it.counts()).count();
-            if let (Some(scale), true) = (service.scale, willing)
+            if let (Some(scale), true) = (&service.scale, willing)
                 && (count < scale.min as usize || count > scale.max as usize)
             {
                 let (min, max) = (scale.min, scale.max);

@@ -40,21 +40,24 @@ pub(super) struct Service {
 
 impl Service {
     fn carried(&self, replicas: u32) -> f64 {
-        let target = self.scale.map_or(TARGET, |scale| match scale.target {
-            ScaleTarget::Cpu(ratio) => ratio.get(),
-            ScaleTarget::Slo(_) => TARGET,
-        });
+        let target = self
+            .scale
+            .as_ref()
+            .map_or(TARGET, |scale| match scale.target {
+                ScaleTarget::Cpu(ratio) => ratio.get(),
+                ScaleTarget::Slo(_) | ScaleTarget::Metric(_) => TARGET,
+            });
         self.cpu.0 as f64 * f64::from(replicas) * target
     }
 
     /// What the most replicas carry.
     pub(super) fn most(&self) -> f64 {
-        self.carried(self.scale.map_or(self.replicas, |scale| scale.max))
+        self.carried(self.scale.as_ref().map_or(self.replicas, |scale| scale.max))
     }
 
     /// What the fewest replicas carry.
     pub(super) fn least(&self) -> f64 {
-        self.carried(self.scale.map_or(self.replicas, |scale| scale.min))
+        self.carried(self.scale.as_ref().map_or(self.replicas, |scale| scale.min))
     }
 }
 
@@ -87,7 +90,7 @@ pub(super) fn set(seed: u64, now: Timestamp) -> (Vec<Node>, Vec<Service>) {
                 true => Checked::Yes,
                 false => Checked::No,
             },
-            scale: policy.scale,
+            scale: policy.scale.clone(),
             demand: 0.0,
             cpu: Millicores(250 * (1 + dice.below(4) as u64)),
             replicas,
@@ -98,6 +101,7 @@ pub(super) fn set(seed: u64, now: Timestamp) -> (Vec<Node>, Vec<Service>) {
         for replica in 0..replicas {
             let at = dice.below(nodes.len());
             let name = format!("{}-{}", service.id, replica + 1);
+            let policy = policy.clone();
             let container = container(&mut nodes[at], &service, services.len(), name, policy, now);
             nodes[at].containers.insert(container.id.clone(), container);
         }

@@ -88,7 +88,7 @@ impl World {
         let Some(scale) = self.nodes[at]
             .containers
             .get(target)
-            .and_then(|it| it.policy.scale)
+            .and_then(|it| it.policy.scale.as_ref())
         else {
             return found;
         };
