@@ -149,7 +149,7 @@ fn promised(auditor: &Auditor, plan: &Plan, record: &ContainerRecord, found: &mu
         .collect();
     let serving = others.iter().filter(|it| it.is_serving()).count();
     let serving = u32::try_from(serving).unwrap_or(u32::MAX);
-    let min = record.policy.scale.map_or(0, |scale| scale.min);
+    let min = record.policy.scale.as_ref().map_or(0, |scale| scale.min);
     let is_alone = others.is_empty() && min <= 1;
     if record.is_serving() && serving < min && !is_alone {
         found.push(Violation::BelowFloor {

@@ -139,6 +139,7 @@ impl Rig {
             at: kit::now(),
             steady: None,
             capacity: NodeCapacity::default(),
+            facts: units::NodeFacts::default(),
             engine: EngineInfo::default(),
             containers,
         };

@@ -134,7 +134,7 @@ fn stuck(look: &Look<'_>, member: &Member<'_>) -> Option<Stuck> {
         state, course, now, ..
     } = *look;
     let name = member.name();
-    let policy = member.replica.record.policy;
+    let policy = &member.replica.record.policy;
     if !policy.update || policy.mode.min(state.config.max_mode) == Mode::Observe {
         return Some(Stuck::Left(format!("{name} does not allow it")));
     }
@@ -179,7 +179,7 @@ fn removable(look: &Look<'_>, surge: &Member<'_>) -> Result<(), Stuck> {
     let Look {
         state, course, now, ..
     } = *look;
-    let policy = surge.replica.record.policy;
+    let policy = &surge.replica.record.policy;
     if !policy.update || policy.mode.min(state.config.max_mode) == Mode::Observe {
         return Err(Stuck::Left(format!("{} does not allow it", surge.name())));
     }

@@ -84,8 +84,11 @@ impl<'a> Members<'a> {
 
     /// The fewest that must serve, by the label.
     pub(crate) fn promised(&self) -> Option<u32> {
-        let scale = |it: &Member<'a>| it.replica.record.policy.scale;
-        self.0.iter().filter_map(scale).map(|it| it.min).min()
+        let scales = self
+            .0
+            .iter()
+            .filter_map(|it| it.replica.record.policy.scale.as_ref());
+        scales.map(|it| it.min).min()
     }
 }
 

@@ -209,7 +209,7 @@ pub(crate) fn under_way(entry: &PlanEntry) -> String {
 /// Why nothing may be rolled out to a container.
 fn unfit(state: &State, member: &Member<'_>) -> Option<String> {
     let name = member.name();
-    let policy = member.replica.record.policy;
+    let policy = &member.replica.record.policy;
     if !policy.update {
         return Some(format!(
             "{name} does not allow it; label it io.homeostat.update=true"
