@@ -53,6 +53,7 @@ fn inventory(containers: Vec<ContainerRecord>) -> NodeInventory {
             cpu: Millicores(8_000),
             memory: Bytes(1 << 34),
         },
+        facts: units::NodeFacts::default(),
         engine: EngineInfo::default(),
         containers,
     }
