@@ -41,8 +41,8 @@ fn three() -> World {
 
 fn with_policy(policy: Policy) -> World {
     let mut world = World::new(acting())
-        .with("a", "web-1", "web", policy)
-        .with("a", "web-2", "web", policy)
+        .with("a", "web-1", "web", policy.clone())
+        .with("a", "web-2", "web", policy.clone())
         .with("b", "web-3", "web", policy);
     for name in ["web-1", "web-2", "web-3"] {
         runs(&mut world, name, OLD);
