@@ -533,7 +533,7 @@ fn the_load_keeps_the_one_that_was_made_beside_them() {
         "{}",
         status(&world).reason
     );
-    all_run(&world, NEW, &["web-1", "web-1-r1", "web-2", "web-3"]);
+    all_run(&world, NEW, &["web-1", "web-2", "web-3", "web-3-r1"]);
 }
 
 #[test]
@@ -567,7 +567,7 @@ fn a_ledger_of_losses_does_not_count_what_people_ordered() {
     world.carry("web", 900.0, 0.0, 3);
     assert_eq!(
         world.sent().last().unwrap().as_str(),
-        "add replica web-1-r1"
+        "add replica web-3-r1"
     );
 }
 
