@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -5,7 +6,9 @@ use proptest::prelude::*;
 use units::{Bytes, ContainerId, Millicores, NodeId, Ratio, ServiceId, Timestamp};
 
 use super::*;
-use crate::place::{Container, Host, HostIndex, Hosts, Movable, Needs, Priority, Resources};
+use crate::place::{
+    Aim, Container, Host, HostIndex, Hosts, Movable, Needs, Placer, Priority, Resources,
+};
 
 fn room(cpu: u64) -> Resources {
     Resources::new(Millicores(cpu), Bytes(cpu))
@@ -42,8 +45,9 @@ fn at(minutes: i64) -> Timestamp {
 fn where_nothing_arrives_a_spare_host_is_emptied_at_once() {
     let mut fleet = hosts(&[&[60], &[20, 10], &[55]], Movable::Yes);
     let moves = Consolidator::default().plan(at(1), &mut fleet);
-    assert_eq!(moves.len(), 2);
-    assert_eq!(fleet.on(HostIndex(1)).len(), 0);
+    // The emptiest would take two moves, the one of 55 takes one: on to the emptiest.
+    let ends: Vec<(HostIndex, HostIndex)> = moves.iter().map(|it| (it.from, it.to)).collect();
+    assert_eq!(ends, [(HostIndex(2), HostIndex(1))]);
 }
 
 #[test]
@@ -65,7 +69,45 @@ fn where_much_arrives_it_is_emptied_once_it_has_been_spare_for_long() {
             [HostIndex(1)]
         );
     }
-    assert_eq!(emptied_at, Some(Consolidation::default().proven));
+    assert_eq!(emptied_at, Some(Consolidation::default().each_move));
+}
+
+#[test]
+fn of_equal_hosts_the_one_that_takes_the_fewest_moves_is_emptied() {
+    let mut fleet = hosts(&[&[60], &[8, 7, 6, 5], &[30], &[65]], Movable::Yes);
+    let moves = Consolidator::default().plan(at(1), &mut fleet);
+    assert_eq!((moves[0].from, moves[0].to), (HostIndex(2), HostIndex(3)));
+}
+
+#[test]
+fn of_hosts_as_full_the_one_with_the_most_containers_is_filled() {
+    let mut fleet = hosts(&[&[60], &[20, 20, 20], &[60], &[10]], Movable::Yes);
+    let moves = Consolidator::default().plan(at(1), &mut fleet);
+    assert_eq!((moves[0].from, moves[0].to), (HostIndex(3), HostIndex(1)));
+    let mut placer = Placer::new(Aim::Release, 0.0);
+    let it = container(room(10), Movable::Yes);
+    let mut fleet = hosts(&[&[60], &[20, 20, 20], &[60], &[10]], Movable::Yes);
+    let placement = placer.choose(&mut fleet, &it, &BTreeSet::new());
+    assert_eq!(placement.map(|it| it.on), Some(HostIndex(1)));
+}
+
+#[test]
+fn a_plan_after_many_moves_is_more_patient() {
+    let fresh = || hosts(&[&[60], &[30], &[55]], Movable::Yes);
+    let mut consolidator = Consolidator::default();
+    let mut emptied = 0;
+    let mut minute = 0;
+    while emptied < 30 {
+        minute += 1_000;
+        emptied += usize::from(!consolidator.plan(at(minute), &mut fresh()).is_empty());
+    }
+    let mut fleet = fresh();
+    assert!(consolidator.plan(at(minute + 1), &mut fleet).is_empty());
+    assert!(
+        !Consolidator::default()
+            .plan(at(minute + 1), &mut fleet)
+            .is_empty()
+    );
 }
 
 #[test]

@@ -18,6 +18,12 @@ const PULL_WEIGHT: f64 = 0.0003;
 /// What a host of twice the ordinary cost weighs more, as a share of a host's room, once it is opened.
 const COST_WEIGHT: f64 = 0.003;
 
+/// What each container on a host weighs against free room, as a share of the largest host's. A host of many containers takes many
+/// moves to empty, so it is filled and others are left to empty by themselves.
+const CROWD_WEIGHT: f64 = 0.005;
+/// Containers on a host beyond these weigh nothing: it will not be emptied anyway.
+const CROWD_MAX: usize = 30;
+
 /// Where one container goes, and what must be moved first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
@@ -33,7 +39,8 @@ pub enum Aim {
     /// They are there, and are to take as much as they can: what is stranded decides, and moves make room.
     #[default]
     Fill,
-    /// They can be had and given back at will: the fullest are taken, so that others empty by themselves. Room that is stranded now is
+    /// They can be had and given back at will: the fullest are taken, and of those almost as full the ones with the most containers,
+    /// so that others empty by themselves or by a few moves. Room that is stranded now is
     /// not for long where containers come and go, and no move is made for it.
     Release,
 }
@@ -145,10 +152,20 @@ impl Placer {
             true => COST_WEIGHT * host.cost.get(),
             false => 0.0,
         };
-        let stranded = match self.aim {
-            Aim::Fill => self.stranded.growth(before, after),
-            Aim::Release => 0.0,
+        let fit = match self.aim {
+            Aim::Fill => {
+                let left = LEFT_WEIGHT * after.size(hosts.largest());
+                self.stranded.growth(before, after) + left
+            }
+            Aim::Release => LEFT_WEIGHT * openness(hosts, on, after),
         };
-        stranded + LEFT_WEIGHT * after.size(hosts.largest()) + pull + opening
+        fit + pull + opening
     }
+}
+
+/// How little a host with `free` left suits to be filled where hosts are released: its free room in shares of the largest host's,
+/// less what its containers weigh. Lower is better.
+pub(crate) fn openness(hosts: &Hosts, on: HostIndex, free: Resources) -> f64 {
+    let crowd = hosts.on(on).len().min(CROWD_MAX) as f64;
+    free.size(hosts.largest()) - CROWD_WEIGHT * crowd
 }
