@@ -211,7 +211,7 @@ async fn an_image_that_is_here_will_do_where_no_registry_has_it() {
     assert!(why.contains("the engine has no image"), "{why}");
 
     let foreign = format!("{NO_REGISTRY}/{}-foreign:1", world.name);
-    import_for_another_machine(&foreign);
+    load_for_another_machine(&foreign);
     let why = error(world.answer(&pull(&web, &foreign)).await);
     let options = None::<RemoveImageOptions>;
     let removed = world.docker.remove_image(&foreign, options, None).await;
@@ -226,19 +226,29 @@ async fn an_image_that_is_here_will_do_where_no_registry_has_it() {
     versions.remove(&world).await;
 }
 
-/// An image of nothing, for a processor that no machine of these tests has.
-fn import_for_another_machine(reference: &str) {
+/// An image of nothing, for a processor that no machine of these tests has. An archive says so on every engine; `docker import` only on
+/// some.
+fn load_for_another_machine(reference: &str) {
     let dir = tempfile::tempdir().unwrap();
-    let archive = dir.path().join("empty.tar");
-    // Two empty blocks end an archive.
-    std::fs::write(&archive, [0; 1024]).unwrap();
-    let imported = Process::new("docker")
-        .args(["import", "--platform", "linux/s390x"])
+    let config = r#"{"architecture":"s390x","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":[]}}"#;
+    let manifest =
+        format!(r#"[{{"Config":"config.json","RepoTags":["{reference}"],"Layers":[]}}]"#);
+    std::fs::write(dir.path().join("config.json"), config).unwrap();
+    std::fs::write(dir.path().join("manifest.json"), manifest).unwrap();
+    let archive = dir.path().join("image.tar");
+    let mut tar = Process::new("tar");
+    tar.arg("-C").arg(dir.path()).arg("-cf").arg(&archive);
+    assert!(
+        tar.args(["config.json", "manifest.json"])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut load = Process::new("docker");
+    load.args(["load", "--input"])
         .arg(&archive)
-        .arg(reference)
-        .stdout(Stdio::null())
-        .status();
-    assert!(imported.unwrap().success());
+        .stdout(Stdio::null());
+    assert!(load.status().unwrap().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -284,7 +294,11 @@ async fn replicas_and_containers_anew_run_the_ordered_image_with_its_own_default
 async fn without_an_order_or_its_label_nothing_of_an_update_is_done() {
     let mut world = World::new("unordered").await;
     let versions = Versions::of(&world).await;
-    let willing = old_one(&world, &versions, &UPDATED).await;
+    let labels = [
+        ("io.homeostat.mode", "act"),
+        ("io.homeostat.update", "true"),
+    ];
+    let willing = old_one(&world, &versions, &labels).await;
     let unlabelled = old_one(&world, &versions, &support::ACT).await;
     let recreated = [
         ("io.homeostat.mode", "act"),
@@ -323,7 +337,7 @@ async fn without_an_order_or_its_label_nothing_of_an_update_is_done() {
         (
             ordered(world.restart(&willing, Duration::from_secs(1)), &image),
             Refusal::NotOptedIn,
-            "io.homeostat.mode=act",
+            "io.homeostat.heal=true",
         ),
         // Of another name, and nobody ordered that one.
         (
