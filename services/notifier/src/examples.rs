@@ -7,7 +7,7 @@ use units::{
     Action, ActionKind, BreakerEntry, Cause, Check, Confidence, ContainerId, ContainerName,
     Evidence, Expectation, Generation, Metric, Mode, NodeId, Phase, Plan, PlanEntry, PlanId, Ratio,
     ServiceId, Severity, Signal, SignalId, SignalKind, SignalPhase, Step, Subject, Timestamp,
-    Verdict, VerdictKind,
+    Update, UpdateId, Verdict, VerdictKind,
 };
 
 use crate::notice::{Change, Condition, Notice};
@@ -144,6 +144,28 @@ pub(crate) fn judged() -> Notice {
         }),
         ..plan_entry()
     }))
+}
+
+/// A plan of an update of this kind.
+pub(crate) fn of_update(kind: ActionKind, phase: Phase, actions: Vec<Action>) -> Notice {
+    let mut entry = plan_entry();
+    let service = entry.plan.service.clone();
+    entry.phase = phase;
+    entry.plan.kind = kind;
+    entry.plan.update = Some(Update {
+        id: UpdateId::of(&service, OPENED_AT),
+        service,
+        image: "shop/web:4".to_owned(),
+        at: OPENED_AT,
+        by: Some("ada".to_owned()),
+    });
+    let node = NodeId::from("node-a");
+    let step = |action| Step {
+        node: node.clone(),
+        action,
+    };
+    entry.plan.steps = actions.into_iter().map(step).collect();
+    Notice::Plan(Arc::new(entry))
 }
 
 pub(crate) fn breaker_entry() -> BreakerEntry {

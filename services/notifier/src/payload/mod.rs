@@ -5,7 +5,7 @@ pub(crate) mod slack;
 mod text;
 pub(crate) mod webhook;
 
-use units::{ActionKind, Evidence, Phase, PlanEntry, SignalKind, VerdictKind};
+use units::{ActionKind, Evidence, Phase, PlanEntry, SignalKind, Update, VerdictKind};
 
 use crate::notice::{Change, Condition, Notice};
 use text::{clip, human_duration, human_number};
@@ -89,6 +89,18 @@ fn words(kind: SignalKind) -> String {
 
 /// How a plan stands, in a word or two.
 fn plan_standing(entry: &PlanEntry) -> &'static str {
+    if order_over(entry).is_some() {
+        // That an order is over is said as a suggestion of nothing, whose kind tells how it ended.
+        return match entry.plan.kind {
+            ActionKind::CreateReplica => "update finished",
+            ActionKind::PullImage => "update refused",
+            ActionKind::Recreate
+            | ActionKind::Restart
+            | ActionKind::UpdateLimits
+            | ActionKind::RemoveReplica
+            | ActionKind::Stop => "update rolled back",
+        };
+    }
     match (
         entry.phase,
         entry.verdict.as_ref().map(|verdict| verdict.kind),
@@ -104,8 +116,17 @@ fn plan_standing(entry: &PlanEntry) -> &'static str {
     }
 }
 
-/// A plan's steps in a line: the one, or the kind and how many.
+/// The order whose end this says, if it does.
+fn order_over(entry: &PlanEntry) -> Option<&Update> {
+    let says_end = entry.phase == Phase::Suggested && entry.plan.steps.is_empty();
+    entry.plan.update.as_ref().filter(|_| says_end)
+}
+
+/// A plan's steps in a line: the one, or the kind and how many. Of an order that is over, the image.
 fn plan_summary(entry: &PlanEntry) -> String {
+    if let Some(update) = order_over(entry) {
+        return update.image.clone();
+    }
     match entry.plan.steps.as_slice() {
         [only] => only.action.to_string(),
         steps => {
@@ -157,6 +178,36 @@ mod tests {
                 "[critical] Homeostat stopped acting: too much turned sick at once",
                 "[test] Homeostat reaches this sink",
             ]
+        );
+    }
+
+    #[test]
+    fn the_end_of_an_update_says_how_it_ended_and_the_steps_before_what_is_done() {
+        let told = |kind, phase, steps| headline(&examples::of_update(kind, phase, steps));
+        for (kind, says) in [
+            (
+                ActionKind::CreateReplica,
+                "[update finished] shop/web: shop/web:4",
+            ),
+            (
+                ActionKind::Recreate,
+                "[update rolled back] shop/web: shop/web:4",
+            ),
+            (
+                ActionKind::PullImage,
+                "[update refused] shop/web: shop/web:4",
+            ),
+        ] {
+            assert_eq!(told(kind, Phase::Suggested, Vec::new()), says);
+        }
+        let pull = units::Action::PullImage {
+            container: units::ContainerId::from("4f1d2c3b4a59"),
+            name: units::ContainerName::from("shop-web-1"),
+            reference: "shop/web:4".to_owned(),
+        };
+        assert_eq!(
+            told(ActionKind::PullImage, Phase::Decided, vec![pull]),
+            "[action] shop/web: pull shop/web:4 for shop-web-1"
         );
     }
 
