@@ -11,7 +11,7 @@ use crate::process::Role;
 use crate::table::{Output, print};
 use crate::{
     approve, ask, ask_incidents, config, demo, evaluate, explain, feedback, models, nodes, process,
-    record, replay, score, simulate, templates, train, why_not,
+    record, replay, score, simulate, templates, train, update, why_not,
 };
 
 const AFTER_HELP: &str = "\
@@ -69,6 +69,12 @@ enum Verb {
     Incidents(Incidents),
     /// What was done or suggested, why, and whether it helped; and what you let be done.
     Actions(Actions),
+    /// Roll another image out to a service: one replica first, the others while all goes well, and back by itself where it does not.
+    Update(update::To),
+    /// Roll the image out again that a service ran before its last update.
+    Rollback(update::Back),
+    /// What was ordered with the two verbs above, and how far it has come.
+    Updates(Ask),
     /// Why nothing more is done about a service: every lock, wait and budget before an action.
     WhyNot(WhyNot),
     /// One signal in full: evidence, what was done, and what came of its like.
@@ -262,6 +268,9 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
             Some(approve::ActionsVerb::Approve(of)) => approve::approve(&of),
             None => ask::actions(&asked.ask),
         },
+        Verb::Update(to) => update::update(&to),
+        Verb::Rollback(back) => update::go_back(&back),
+        Verb::Updates(asked) => update::list(&asked),
         Verb::WhyNot(asked) => why_not::why_not(&asked.ask, &asked.service),
         Verb::Explain(asked) => explain::explain(&asked.ask, &asked.signal),
         Verb::Logs(LogsVerb::Templates { input }) => templates::templates(&input),
@@ -331,6 +340,26 @@ mod tests {
             assert!(parsed(words).unwrap().verb.is_some(), "{words}");
         }
         assert!(parsed("approve").is_err());
+    }
+
+    #[test]
+    fn an_update_names_a_service_and_an_image() {
+        for (words, is_right) in [
+            ("update web --image web:4", true),
+            (
+                "update shop/web --image web:4 --by ada --wait -o json",
+                true,
+            ),
+            ("rollback web --wait", true),
+            ("updates -o json", true),
+            ("update web", false),
+            ("update --image web:4", false),
+            ("rollback", false),
+        ] {
+            let words = ["homeostat"].into_iter().chain(words.split_whitespace());
+            let parsed = Cli::try_parse_from(words.clone());
+            assert_eq!(parsed.is_ok(), is_right, "{:?}", words.collect::<Vec<_>>());
+        }
     }
 
     #[test]

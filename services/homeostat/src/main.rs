@@ -24,6 +24,7 @@ mod simulate;
 mod table;
 mod templates;
 mod train;
+mod update;
 mod when;
 mod why_not;
 
