@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::homeostat::root;
@@ -12,10 +13,11 @@ const ENGINE: &str = "unix:///var/run/docker.sock";
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// An image and the containers made from it. All of them are removed with this value.
+/// An image with its versions, and the containers made from them. All of them are removed with this value.
 pub struct Containers {
     name: String,
     engine: String,
+    versions: Mutex<Vec<String>>,
 }
 
 impl Containers {
@@ -30,17 +32,31 @@ impl Containers {
         let containers = Containers {
             name: format!("homeostat-e2e-{}-{count}", std::process::id()),
             engine: engine.to_owned(),
+            versions: Mutex::default(),
         };
-        containers.import();
+        containers.import(&containers.name, &[]);
         containers
     }
 
-    fn import(&self) {
+    /// Imports the program under a name, with these lines of a Dockerfile.
+    fn import(&self, name: &str, changes: &[&str]) {
         let dir = tempfile::tempdir().unwrap();
         let archive = build(dir.path());
         let mut import = self.command();
         import.args(["import", "-c", r#"ENTRYPOINT ["/writer"]"#]);
-        complete(import.arg(archive).arg(&self.name));
+        for change in changes {
+            import.args(["-c", change]);
+        }
+        complete(import.arg(archive).arg(name));
+    }
+
+    /// Makes another version of the image, with these lines of a Dockerfile, and gives its reference: one whose registry refuses at
+    /// once, since nobody listens there.
+    pub fn version(&self, tag: &str, changes: &[&str]) -> String {
+        let reference = format!("localhost:1/{}:{tag}", self.name);
+        self.import(&reference, changes);
+        self.versions.lock().unwrap().push(reference.clone());
+        reference
     }
 
     /// The image's name.
@@ -60,10 +76,15 @@ impl Containers {
 
     /// Starts a container that does as it is told, and gives its id.
     pub fn run(&self, name: &str, options: &[&str], order: &[&str]) -> String {
+        self.run_of(&self.name, name, options, order)
+    }
+
+    /// The same, of a version of the image.
+    pub fn run_of(&self, image: &str, name: &str, options: &[&str], order: &[&str]) -> String {
         let mut run = self.command();
         run.args(["run", "--detach", "--name", &self.name(name)]);
         run.args(["--label", &format!("{LABEL}={}", self.name)]);
-        complete(run.args(options).arg(&self.name).args(order))
+        complete(run.args(options).arg(image).args(order))
     }
 
     /// Runs the program once more inside a container: whether it ended well.
@@ -87,6 +108,17 @@ impl Containers {
                 .args(["--filter", &filter]),
         );
         listed.lines().count()
+    }
+
+    /// What `docker ps` says of those of them that this further filter lets through, in this format: a line each.
+    pub fn listed(&self, filter: &str, format: &str) -> Vec<String> {
+        let own = format!("label={LABEL}={}", self.name);
+        let listed = complete(
+            self.command()
+                .args(["ps", "--no-trunc", "--format", format])
+                .args(["--filter", &own, "--filter", filter]),
+        );
+        listed.lines().map(ToOwned::to_owned).collect()
     }
 
     fn command(&self) -> Command {
@@ -117,7 +149,12 @@ impl Drop for Containers {
                     .args(ids.lines()),
             );
         }
-        output(self.command().args(["image", "rm", "--force", &self.name]));
+        let versions = self
+            .versions
+            .lock()
+            .map_or_else(|_| Vec::new(), |it| it.clone());
+        let images = versions.iter().chain([&self.name]);
+        output(self.command().args(["image", "rm", "--force"]).args(images));
     }
 }
 
