@@ -68,14 +68,7 @@ pub(crate) fn check(auditor: &Auditor, plan: &Plan, found: &mut Vec<Violation>) 
             Action::Stop { .. } => removed.push(record),
             Action::RemoveReplica { .. } => {
                 removed.push(record);
-                if record.state == ContainerState::Paused {
-                    running(record, found);
-                }
-                if record.made_by.is_none() {
-                    found.push(Violation::NotOurs {
-                        container: record.name.clone(),
-                    });
-                }
+                ours(record, found);
             }
         }
     }
@@ -187,6 +180,18 @@ fn bounds(record: &ContainerRecord, limits: &Limits, found: &mut Vec<Violation>)
     }
     if limits.cpu.is_none() && limits.memory.is_none() {
         found.push(Violation::NoLimit {
+            container: record.name.clone(),
+        });
+    }
+}
+
+/// Only what was made here is removed, and nothing that a person paused.
+fn ours(record: &ContainerRecord, found: &mut Vec<Violation>) {
+    if record.state == ContainerState::Paused {
+        running(record, found);
+    }
+    if record.made_by.is_none() {
+        found.push(Violation::NotOurs {
             container: record.name.clone(),
         });
     }

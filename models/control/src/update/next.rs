@@ -9,7 +9,7 @@ use crate::depends;
 use crate::draft::Draft;
 use crate::heal::RECHECK;
 use crate::loads::Load;
-use crate::scale::{Group, wants_more};
+use crate::scale::{Group, need};
 use crate::state::State;
 
 use super::back;
@@ -319,7 +319,12 @@ fn is_wanted(look: &Look<'_>) -> bool {
         return false;
     }
     group.current = group.current.saturating_sub(1);
-    wants_more(look.state, &group, load, look.now).is_some()
+    let config = &look.state.config.scale;
+    let required = config.up_confirmations.max(1);
+    let newest = load.last(required, Timestamp::EPOCH);
+    let agree = newest.len() >= required as usize;
+    let mut asked = newest.iter().map(|it| need(it, &group, config));
+    group.current < group.policy.min || agree && asked.all(|desired| desired > group.current)
 }
 
 /// What serves goes only where enough others do.

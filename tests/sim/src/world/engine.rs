@@ -145,11 +145,9 @@ impl World {
                     return OutcomeResult::Vanished;
                 };
                 copy.command = Some(command.id.clone());
-                if let Some(change) = image {
-                    match orders::changed(copy.image, &change.from, &change.to) {
-                        Some(to) => copy.image = to,
-                        None => return failed("it runs another image by now"),
-                    }
+                match orders::built(&copy, image.as_ref()) {
+                    Some(build) => copy.image = build,
+                    None => return failed("it runs another image by now"),
                 }
                 let id = self.create_container(at, copy, Author::Role);
                 self.tell(at, &target, EventKind::Removed, Author::Role);
@@ -186,11 +184,9 @@ impl World {
                     return failed("the name is taken");
                 }
                 let mut copy = self.nodes[at].containers[&target].clone();
-                if let Some(change) = image {
-                    match orders::changed(copy.image, &change.from, &change.to) {
-                        Some(to) => copy.image = to,
-                        None => return failed("its template runs another image by now"),
-                    }
+                match orders::built(&copy, image.as_ref()) {
+                    Some(build) => copy.image = build,
+                    None => return failed("its template runs another image by now"),
                 }
                 copy.name = name.clone();
                 copy.replica_of = Some(target);

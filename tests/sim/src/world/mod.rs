@@ -17,6 +17,7 @@ mod controller;
 mod dice;
 mod engine;
 mod faults;
+mod guard;
 mod limits;
 mod log;
 mod many;

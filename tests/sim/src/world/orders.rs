@@ -1,6 +1,6 @@
 //! People who order another image for a service, and what its builds do.
 
-use units::{ContainerState, Image, JournalEntry, Mode, OutcomeResult, Update, UpdateId};
+use units::{ContainerState, ImageChange, JournalEntry, Mode, OutcomeResult, Update, UpdateId};
 
 use super::World;
 use super::agenda::Happening;
@@ -155,12 +155,13 @@ pub(super) fn is_willing(container: &Container) -> bool {
     container.policy.update && container.policy.mode >= Mode::Suggest
 }
 
-/// The change of image of a container that is made: the build it is to run, if it is one that was asked for.
-pub(super) fn changed(runs: u32, from: &Image, to: &Image) -> Option<u32> {
-    match (build_of(from), build_of(to)) {
-        (Some(from), Some(to)) if from == runs => Some(to),
-        _ => None,
-    }
+/// The build that a container made like this one runs; nothing where another was to be changed.
+pub(super) fn built(like: &Container, change: Option<&ImageChange>) -> Option<u32> {
+    let Some(change) = change else {
+        return Some(like.image);
+    };
+    let from = build_of(&change.from)?;
+    build_of(&change.to).filter(|_| from == like.image)
 }
 
 #[cfg(test)]
