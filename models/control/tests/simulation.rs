@@ -6,13 +6,14 @@
 mod world;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use control::Event;
 use proptest::prelude::*;
 use units::{
-    Bytes, EventKind, HealthState, JournalEntry, LimitRange, Limits, LimitsPolicy, Millicores,
-    Mode, Need, Outcome, Phase, Policy, Severity, Signal, SignalKind, SignalPhase, Subject, Usage,
-    VerdictKind,
+    Bytes, ContainerSpec, EventKind, HealthState, JournalEntry, LimitRange, Limits, LimitsPolicy,
+    Millicores, Mode, Need, Outcome, Phase, Policy, Severity, Signal, SignalKind, SignalPhase,
+    Subject, Usage, VerdictKind,
 };
 use world::{World, acting, policy, secs};
 
@@ -41,6 +42,7 @@ enum Op {
     KillMidway,
     SlowEngine,
     Echo,
+    Order(u8),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -63,6 +65,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::KillMidway),
         1 => Just(Op::SlowEngine),
         1 => Just(Op::Echo),
+        1 => (0_u8..3).prop_map(Op::Order),
     ]
 }
 
@@ -98,6 +101,12 @@ fn begin() -> Simulation {
             memory: Some(Bytes::from_mib(256)),
         };
     }
+    for record in world.nodes.values_mut().flatten() {
+        record.spec = Some(Arc::new(ContainerSpec {
+            image_digest: "sha256:image:1".to_owned(),
+            ..ContainerSpec::default()
+        }));
+    }
     Simulation {
         world: world.leading(),
         lost: Vec::new(),
@@ -116,6 +125,7 @@ fn resizable(scale: Option<(u32, u32)>) -> Policy {
                 max: Bytes::from_mib(512),
             }),
         }),
+        update: true,
         ..policy(scale)
     }
 }
@@ -236,6 +246,9 @@ impl Simulation {
                 world.now = world.now + secs(12);
                 world.tell(Event::Tick);
             }
+            Op::Order(image) => {
+                world.order("web", &format!("image:{image}"));
+            }
             Op::Echo => {
                 for entry in world.journal.clone() {
                     let effects = world.tell(Event::Journal(Box::new(entry)));
@@ -274,7 +287,12 @@ impl Simulation {
         while let Some(outcome) = self.lost.pop() {
             self.world.answer(outcome);
         }
-        for _ in 0..300 {
+        // What people ordered may wait for budgets, and those for the hour to pass.
+        for round in 0..3_000 {
+            let orders = self.world.core.updates();
+            if round >= 300 && orders.iter().all(|it| it.phase.is_final()) {
+                break;
+            }
             self.world.pass(secs(5));
             for service in ["web", "api", "shy"] {
                 self.world.load(service, 120.0, 0.0);
@@ -297,6 +315,9 @@ impl Simulation {
         };
         assert_eq!(unfinished, Vec::new(), "every plan comes to its end");
         assert!(!self.world.core.status().breaker_open);
+        for order in self.world.core.updates() {
+            assert!(order.phase.is_final(), "{order:?}");
+        }
         // And it still acts: a new hang is answered.
         let before = self.world.commands.len();
         self.world.pass(secs(3_700));
