@@ -313,6 +313,10 @@ fn a_node_that_is_short_is_relieved_by_what_may_be_moved() {
 fn who_leaves_a_network_of_its_host_is_warned_of() {
     let mut world = fleet(&[("a", "web", 1_000), ("b", "db", 1_200), ("c", "job", 300)]);
     world = world.with("c", "cache", "cache", movable());
+    // Only c may be emptied.
+    for name in ["web", "db"] {
+        world.container(name).policy.movable = false;
+    }
     sized(&mut world, "cache", 100, 1);
     for name in ["job", "cache"] {
         world.container(name).spec = Some(Arc::new(ContainerSpec {

@@ -17,6 +17,7 @@ mod journal;
 mod kind;
 mod log;
 mod metric;
+mod outcome;
 mod outlook;
 mod plan;
 mod point;
@@ -52,10 +53,10 @@ pub use journal::{
 pub use kind::{Basis, Resource};
 pub use log::{LogLine, LogStream, Severity as LogSeverity};
 pub use metric::{Metric, MetricKind};
+pub use outcome::{Outcome, OutcomeResult, Refusal};
 pub use outlook::{Coming, Expected, Outlook};
 pub use plan::{
-    Action, ActionKind, Cause, Check, Command, Expectation, Image, ImageChange, Outcome,
-    OutcomeResult, Plan, Refusal, Step,
+    Action, ActionKind, Cause, Check, Command, Expectation, Image, ImageChange, Plan, Step,
 };
 pub use point::{NodeMetric, Point, SeriesKind};
 pub use policy::{

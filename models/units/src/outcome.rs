@@ -1,0 +1,109 @@
+//! What became of commands.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CommandId, ContainerId, Image, Limits, NodeId, PlanId, Timestamp};
+
+/// Why an actuator would not carry a command out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The container's labels, or this actuator's ceiling, do not allow it.
+    NotOptedIn,
+    /// A newer leader has spoken.
+    StaleGeneration,
+    /// Its deadline has passed.
+    Expired,
+    /// The container to be made would be privileged, share the host's namespaces or bind-mount host paths; or one to be made again
+    /// cannot be made as it is.
+    Unsafe,
+    /// Only containers Homeostat made are removed.
+    NotOurs,
+    /// The new limit is below what is in use.
+    BelowUse,
+}
+
+impl Refusal {
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Refusal::NotOptedIn => "not_opted_in",
+            Refusal::StaleGeneration => "stale_generation",
+            Refusal::Expired => "expired",
+            Refusal::Unsafe => "unsafe",
+            Refusal::NotOurs => "not_ours",
+            Refusal::BelowUse => "below_use",
+        }
+    }
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum OutcomeResult {
+    /// Done.
+    Succeeded {
+        /// The container that was made, when one was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        created: Option<ContainerId>,
+        /// The limits before, when they were changed: what an undo restores.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        previous: Option<Limits>,
+        /// The image that was pulled, when one was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        image: Option<Image>,
+    },
+    /// Not begun, on purpose.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// In words.
+        reason: String,
+    },
+    /// Begun, and the engine did not do it.
+    Failed {
+        /// What the engine said.
+        error: String,
+    },
+    /// The container was gone.
+    Vanished,
+    /// The actuator was ended in the middle; the engine's state does not tell whether it was done.
+    Interrupted,
+}
+
+impl OutcomeResult {
+    /// The words of all results.
+    pub const WORDS: [&str; 5] = ["succeeded", "refused", "failed", "vanished", "interrupted"];
+
+    /// Its word.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            OutcomeResult::Succeeded { .. } => "succeeded",
+            OutcomeResult::Refused { .. } => "refused",
+            OutcomeResult::Failed { .. } => "failed",
+            OutcomeResult::Vanished => "vanished",
+            OutcomeResult::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// What became of a command, from the actuator that got it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Which command.
+    pub command: CommandId,
+    /// Of which plan.
+    pub plan: PlanId,
+    /// By which node.
+    pub node: NodeId,
+    /// When it was begun; when it was refused, if it was.
+    pub began_at: Timestamp,
+    /// When it ended.
+    pub at: Timestamp,
+    /// What became of it.
+    #[serde(flatten)]
+    pub result: OutcomeResult,
+    /// W3C trace context.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
