@@ -31,7 +31,7 @@ pub(crate) fn anew(
     name: &ContainerName,
     command: &Command,
 ) -> Result<Replica, Refused> {
-    let obstacles = obstacles(before);
+    let obstacles = obstacles(before, command);
     if !obstacles.is_empty() {
         let reason = format!("{name} cannot be recreated: {}", obstacles.join("; "));
         return Err(Refused::new(Refusal::Unsafe, reason));
@@ -93,7 +93,7 @@ pub(crate) fn anew(
     })
 }
 
-fn obstacles(before: &ContainerInspectResponse) -> Vec<String> {
+fn obstacles(before: &ContainerInspectResponse, command: &Command) -> Vec<String> {
     let mut found = Vec::new();
     let Some(host) = &before.host_config else {
         return vec!["the engine does not say how it was made".to_owned()];
@@ -108,7 +108,9 @@ fn obstacles(before: &ContainerInspectResponse) -> Vec<String> {
         found.push("it is a task of a swarm, which replaces it itself".to_owned());
     }
     let state = before.state.clone().unwrap_or_default();
-    if state.running != Some(true) && state.restarting != Some(true) {
+    // One that an update made, and that ended, is what has to go back most.
+    let is_updated = command.update.is_some();
+    if !is_updated && state.running != Some(true) && state.restarting != Some(true) {
         found.push("it does not run, and may have been stopped by a person".to_owned());
     }
     for volume in before.mounts.iter().flatten().filter(|it| is_volume(it)) {

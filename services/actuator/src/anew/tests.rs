@@ -6,7 +6,7 @@ use bollard::models::{
 };
 use units::{
     Action, CommandId, ContainerId, Generation, LABEL_PLAN, LABEL_REPLICA_OF, NodeId, PlanId,
-    ServiceId, Timestamp,
+    ServiceId, Timestamp, Update, UpdateId,
 };
 
 use super::*;
@@ -267,6 +267,29 @@ fn what_cannot_be_had_again_is_refused_with_every_reason() {
     for word in ["--rm", "swarm", "does not run", "volume at /data"] {
         assert!(refused.reason.contains(word), "{}", refused.reason);
     }
+}
+
+#[test]
+fn one_that_ended_is_only_put_back_by_the_update_that_made_it() {
+    let mut ended = before(HostConfig::default());
+    ended.state = None;
+    let source = || Source {
+        image: "shop/web:1".to_owned(),
+        given: None,
+    };
+    let healed = command();
+    assert!(anew(&ended, source(), &"web".into(), &healed).is_err());
+    let ordered = Command {
+        update: Some(Update {
+            id: UpdateId::of(&healed.service, healed.issued_at),
+            service: healed.service.clone(),
+            image: "shop/web:2".to_owned(),
+            at: healed.issued_at,
+            by: None,
+        }),
+        ..healed
+    };
+    assert!(anew(&ended, source(), &"web".into(), &ordered).is_ok());
 }
 
 #[test]
