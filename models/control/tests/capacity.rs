@@ -3,7 +3,7 @@
 
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -403,21 +403,24 @@ impl Books {
         record
     }
 
+    /// Whether the newest container of a node has its room and its ports there; what was there before may already have been at odds.
     fn within(&self, node: &NodeId, room: NodeCapacity) -> bool {
+        fn ports(record: &ContainerRecord) -> impl Iterator<Item = &String> {
+            let spec = record.spec.iter();
+            spec.flat_map(|it| &it.ports).map(|it| &it.host_port)
+        }
         let on = &self.0[node];
         let cpu: u64 = on.iter().map(|it| it.limits.cpu.unwrap().0).sum();
         let memory: u64 = on.iter().map(|it| it.limits.memory.unwrap().0).sum();
-        let ports = on.iter().flat_map(|it| &it.spec.as_ref().unwrap().ports);
-        let mut ports: Vec<&str> = ports.map(|it| it.host_port.as_str()).collect();
-        let count = ports.len();
-        ports.sort_unstable();
-        ports.dedup();
-        cpu <= room.cpu.0 && memory <= room.memory.0 && ports.len() == count
+        let (newest, others) = on.split_last().unwrap();
+        let taken: BTreeSet<&String> = others.iter().flat_map(ports).collect();
+        let free = ports(newest).all(|port| !taken.contains(port));
+        cpu <= room.cpu.0 && memory <= room.memory.0 && free
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn advice_moves_only_what_may_be_and_only_to_where_it_fits(

@@ -533,7 +533,7 @@ fn the_load_keeps_the_one_that_was_made_beside_them() {
         "{}",
         status(&world).reason
     );
-    all_run(&world, NEW, &["web-1", "web-2", "web-3", "web-3-r1"]);
+    all_run(&world, NEW, &["web-1", "web-1-r1", "web-2", "web-3"]);
 }
 
 #[test]
