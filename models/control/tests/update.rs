@@ -441,6 +441,37 @@ fn a_newer_order_takes_the_place_of_one_that_is_not_over() {
 }
 
 #[test]
+fn the_one_beside_them_is_not_replaced_while_it_is_all_that_serves() {
+    let mut world = three();
+    world.order("web", NEW);
+    go_on(&mut world, 70, &fine);
+    let sick = |record: &mut units::ContainerRecord| {
+        if record.image != NEWER && record.made_by.is_none() {
+            record.health = HealthState::Unhealthy;
+        }
+    };
+    for name in THREE {
+        sick(world.container(name));
+    }
+    world.tell_inventory();
+    world.order("web", NEWER);
+    let before = world.commands.len();
+    go_on(&mut world, 400, &sick);
+    let sent = world.sent().split_off(before);
+    let replaced = |name: &str| {
+        let of = format!("recreate {name} from {NEWER}");
+        sent.iter().position(|it| it.starts_with(&of))
+    };
+    let beside = replaced("web-1-r1");
+    let first = THREE.into_iter().filter_map(replaced).min();
+    assert!(
+        first.is_some() && beside.is_none_or(|at| at > first.unwrap()),
+        "{sent:?}"
+    );
+    all_run(&world, NEWER, &THREE);
+}
+
+#[test]
 fn a_newer_order_that_is_bad_goes_back_to_what_all_ran_before_both() {
     let mut world = three();
     world.order("web", NEW);

@@ -107,7 +107,10 @@ fn forward(look: &Look<'_>) -> Result<Next, Held> {
         true => Turn::Next,
         false => Turn::Canary,
     };
-    if let Some(surge) = look.members.surge().find(|it| !it.runs(target)) {
+    // One made for an order before this may be all that serves: then those that do not come first.
+    if let Some(surge) = look.members.surge().find(|it| !it.runs(target))
+        && is_bearable(look, surge).is_ok()
+    {
         return Ok(replace(look, surge, target, turn));
     }
     if look.members.surge().next().is_none()

@@ -43,6 +43,8 @@ impl World {
                     && container.state == ContainerState::Exited
                 {
                     container.wanted = true;
+                    // What stood still while an order passed runs what it ran before.
+                    self.services[container.service].touched = true;
                     self.start_container(at, &id, Author::Person);
                     self.say_inventory(at);
                 }
