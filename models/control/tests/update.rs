@@ -472,6 +472,28 @@ fn the_one_beside_them_is_not_replaced_while_it_is_all_that_serves() {
 }
 
 #[test]
+fn more_than_are_allowed_need_none_beside_them() {
+    let mut world = with_policy(updatable(Some((1, 2))));
+    world.order("web", NEW);
+    go_on(&mut world, 250, &fine);
+    all_run(&world, NEW, &THREE);
+    assert_eq!(world.count(ActionKind::CreateReplica), 0);
+    assert_eq!(status(&world).phase, UpdatePhase::Finished);
+}
+
+#[test]
+fn one_beside_them_that_people_stopped_is_not_replaced() {
+    let mut world = three();
+    world.order("web", NEW);
+    go_on(&mut world, 70, &fine);
+    world.container("web-1-r1").state = ContainerState::Exited;
+    world.tell_inventory();
+    world.order("web", NEWER);
+    go_on(&mut world, 400, &fine);
+    all_run(&world, NEWER, &THREE);
+}
+
+#[test]
 fn a_newer_order_that_is_bad_goes_back_to_what_all_ran_before_both() {
     let mut world = three();
     world.order("web", NEW);

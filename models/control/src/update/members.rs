@@ -34,6 +34,17 @@ impl Member<'_> {
         self.replica.record.is_serving()
     }
 
+    /// It runs, or is about to: one that people stopped is theirs.
+    pub(crate) fn is_up(&self) -> bool {
+        match self.replica.record.state {
+            ContainerState::Running | ContainerState::Restarting => true,
+            ContainerState::Created
+            | ContainerState::Paused
+            | ContainerState::Exited
+            | ContainerState::Dead => false,
+        }
+    }
+
     pub(crate) fn name(&self) -> &units::ContainerName {
         &self.replica.record.name
     }

@@ -95,7 +95,7 @@ fn forward(look: &Look<'_>) -> Result<Next, Held> {
     let old: Vec<&Member<'_>> = look
         .members
         .regular()
-        .filter(|it| !it.runs(target))
+        .filter(|it| !it.runs(target) && it.is_up())
         .collect();
     if look.course.changes().next().is_some() {
         gate(look, target)?;
@@ -108,15 +108,19 @@ fn forward(look: &Look<'_>) -> Result<Next, Held> {
         false => Turn::Canary,
     };
     // One made for an order before this may be all that serves: then those that do not come first.
-    if let Some(surge) = look.members.surge().find(|it| !it.runs(target))
+    if let Some(surge) = look
+        .members
+        .surge()
+        .find(|it| !it.runs(target) && it.is_up())
         && is_bearable(look, surge).is_ok()
     {
         return Ok(replace(look, surge, target, turn));
     }
     if look.members.surge().next().is_none()
+        && !is_above_most(look)
         && let Some(template) = template(look, &old)
     {
-        return add(look, template, target, turn);
+        return Ok(add(look, template, target, turn));
     }
     let mut order = old;
     order.sort_by_key(|it| it.serves());
@@ -355,26 +359,22 @@ fn template<'a>(look: &Look<'_>, old: &[&'a Member<'a>]) -> Option<&'a Member<'a
     first.or_else(|| copyable.next())
 }
 
+/// There are more than are allowed already: one more to spare, which goes once the order is over.
+fn is_above_most(look: &Look<'_>) -> bool {
+    let group = Group::of(look.state, &look.course.order.service, look.now);
+    group.is_some_and(|it| it.current + it.returning > it.policy.max)
+}
+
 /// One more, beside the others; one above the most that are allowed, for as long as the update goes on.
-fn add(look: &Look<'_>, template: &Member<'_>, target: &Image, turn: Turn) -> Result<Next, Held> {
-    let service = &look.course.order.service;
-    if let Some(group) = Group::of(look.state, service, look.now)
-        && group.current + group.returning > group.policy.max
-    {
-        let why = format!(
-            "it has {} replicas, more than its label io.homeostat.scale allows",
-            group.current + group.returning
-        );
-        return Err(Held::soon(why, look.now));
-    }
-    Ok(match template.image.clone() {
+fn add(look: &Look<'_>, template: &Member<'_>, target: &Image, turn: Turn) -> Next {
+    match template.image.clone() {
         Some(from) => {
             let to = target.clone();
             let change = ImageChange { from, to };
             Next::Act(Box::new(steps::add(look, template, change, turn)))
         }
         None => Next::Wait("its image is not known".to_owned(), None),
-    })
+    }
 }
 
 fn replace(look: &Look<'_>, member: &Member<'_>, target: &Image, turn: Turn) -> Next {
@@ -393,10 +393,12 @@ fn is_bearable(look: &Look<'_>, member: &Member<'_>) -> Result<(), Held> {
     if !member.serves() {
         return Ok(());
     }
-    let regular = u32::try_from(look.members.regular().count()).unwrap_or(u32::MAX);
+    let regular = look.members.regular().filter(|it| it.is_up()).count();
+    let regular = u32::try_from(regular).unwrap_or(u32::MAX);
     let others = look.members.others(look.state, member, look.now);
     let promised = look.members.promised();
-    let beside = u32::try_from(look.members.surge().count()).unwrap_or(u32::MAX);
+    let beside = look.members.surge().filter(|it| it.is_up()).count();
+    let beside = u32::try_from(beside).unwrap_or(u32::MAX);
     let all_others = regular.saturating_add(beside).saturating_sub(1);
     let least = match promised {
         // One alone has a short gap, which nobody promised it would not have.
