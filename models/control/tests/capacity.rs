@@ -415,7 +415,10 @@ impl Books {
         let (newest, others) = on.split_last().unwrap();
         let taken: BTreeSet<&String> = others.iter().flat_map(ports).collect();
         let free = ports(newest).all(|port| !taken.contains(port));
-        cpu <= room.cpu.0 && memory <= room.memory.0 && free
+        let asks = newest.limits;
+        let has_cpu = cpu <= room.cpu.0 || asks.cpu == Some(Millicores(0));
+        let has_memory = memory <= room.memory.0 || asks.memory == Some(Bytes(0));
+        has_cpu && has_memory && free
     }
 }
 

@@ -5,15 +5,15 @@
 
 mod world;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use control::Event;
 use proptest::prelude::*;
 use units::{
     Bytes, ContainerSpec, EventKind, HealthState, JournalEntry, LimitRange, Limits, LimitsPolicy,
-    Millicores, Mode, Need, Outcome, Phase, Policy, Severity, Signal, SignalKind, SignalPhase,
-    Subject, Usage, VerdictKind,
+    Millicores, Mode, Need, Outcome, Phase, PlanId, Policy, Severity, Signal, SignalKind,
+    SignalPhase, Subject, Usage, VerdictKind,
 };
 use world::{World, acting, policy, secs};
 
@@ -282,6 +282,19 @@ impl Simulation {
         }
     }
 
+    /// Plans that are not over, as the journal tells them last.
+    fn unfinished(&self) -> Vec<(PlanId, Phase)> {
+        let newest: BTreeMap<_, _> = self
+            .world
+            .entries()
+            .map(|entry| (entry.plan.id.clone(), entry.phase))
+            .collect();
+        newest
+            .into_iter()
+            .filter(|(_, phase)| !phase.is_final())
+            .collect()
+    }
+
     /// No more faults: whatever is sick is healed by a restart, everything answers, and the load is what the replicas carry.
     fn converge(&mut self) {
         while let Some(outcome) = self.lost.pop() {
@@ -290,7 +303,8 @@ impl Simulation {
         // What people ordered may wait for budgets, and those for the hour to pass.
         for round in 0..3_000 {
             let orders = self.world.core.updates();
-            if round >= 300 && orders.iter().all(|it| it.phase.is_final()) {
+            let over = orders.iter().all(|it| it.phase.is_final());
+            if round >= 300 && over && self.unfinished().is_empty() {
                 break;
             }
             self.world.pass(secs(5));
@@ -303,17 +317,7 @@ impl Simulation {
             }
             self.check();
         }
-        let unfinished: Vec<_> = {
-            let mut newest = std::collections::BTreeMap::new();
-            for entry in self.world.entries() {
-                newest.insert(entry.plan.id.clone(), entry.phase);
-            }
-            newest
-                .into_iter()
-                .filter(|(_, phase)| !phase.is_final())
-                .collect()
-        };
-        assert_eq!(unfinished, Vec::new(), "every plan comes to its end");
+        assert_eq!(self.unfinished(), Vec::new(), "every plan comes to its end");
         assert!(!self.world.core.status().breaker_open);
         for order in self.world.core.updates() {
             assert!(order.phase.is_final(), "{order:?}");
