@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use units::{
-    Action, ActionKind, ContainerRecord, ContainerState, ImageChange, OutcomeResult, Plan,
-    PlanEntry, ServiceId, Timestamp, Update,
+    Action, ActionKind, ContainerRecord, ContainerState, OutcomeResult, Plan, PlanEntry, ServiceId,
+    Timestamp, Update,
 };
 
 use crate::auditor::Auditor;
@@ -77,7 +77,7 @@ impl Auditor {
     /// It was run before an order put another in its place.
     fn is_before(&self, plan: &Plan, id: &str) -> bool {
         let steps = self.updates(plan).flat_map(|entry| &entry.plan.steps);
-        let mut changes = steps.filter_map(|step| change_of(&step.action));
+        let mut changes = steps.filter_map(|step| step.action.image_change());
         changes.any(|change| change.from.id == id)
     }
 
@@ -122,7 +122,7 @@ pub(crate) fn step(
             kind: action.kind(),
         });
     }
-    let Some(change) = change_of(action) else {
+    let Some(change) = action.image_change() else {
         return;
     };
     let to = change.to.id.as_str();
@@ -168,15 +168,4 @@ pub(crate) fn is_taken_back(plan: &Plan, record: &ContainerRecord) -> bool {
             ContainerState::Exited | ContainerState::Dead | ContainerState::Created => true,
             ContainerState::Running | ContainerState::Restarting | ContainerState::Paused => false,
         }
-}
-
-fn change_of(action: &Action) -> Option<&ImageChange> {
-    match action {
-        Action::Recreate { image, .. } | Action::CreateReplica { image, .. } => image.as_ref(),
-        Action::Restart { .. }
-        | Action::UpdateLimits { .. }
-        | Action::RemoveReplica { .. }
-        | Action::PullImage { .. }
-        | Action::Stop { .. } => None,
-    }
 }

@@ -144,6 +144,18 @@ impl Action {
         }
     }
 
+    /// Another image that a container is to run after it.
+    pub const fn image_change(&self) -> Option<&ImageChange> {
+        match self {
+            Action::Recreate { image, .. } | Action::CreateReplica { image, .. } => image.as_ref(),
+            Action::Restart { .. }
+            | Action::UpdateLimits { .. }
+            | Action::RemoveReplica { .. }
+            | Action::PullImage { .. }
+            | Action::Stop { .. } => None,
+        }
+    }
+
     /// The container it works on: the template when one is to be made.
     pub const fn target(&self) -> &ContainerId {
         match self {

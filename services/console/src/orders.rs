@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use units::{
-    Action, ContainerName, ContainerRecord, Image, ImageChange, Mode, OutcomeResult, PlanEntry,
-    ServiceId, Update, UpdateId,
+    ContainerName, ContainerRecord, Image, ImageChange, Mode, OutcomeResult, PlanEntry, ServiceId,
+    Update, UpdateId,
 };
 
 /// Orders kept; the earliest go first. Those of the last days are what somebody asks for.
@@ -110,16 +110,5 @@ fn first_change(entry: &PlanEntry) -> Option<&ImageChange> {
         .plan
         .steps
         .iter()
-        .find_map(|step| change_of(&step.action))
-}
-
-fn change_of(action: &Action) -> Option<&ImageChange> {
-    match action {
-        Action::Recreate { image, .. } | Action::CreateReplica { image, .. } => image.as_ref(),
-        Action::Restart { .. }
-        | Action::UpdateLimits { .. }
-        | Action::RemoveReplica { .. }
-        | Action::PullImage { .. }
-        | Action::Stop { .. } => None,
-    }
+        .find_map(|step| step.action.image_change())
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use units::{
-    Action, ActionKind, Image, ImageChange, NodeId, OutcomeResult, Phase, PlanEntry, PlanId,
-    Refusal, ServiceId, Timestamp, Update, VerdictKind,
+    ActionKind, Image, ImageChange, NodeId, OutcomeResult, Phase, PlanEntry, PlanId, Refusal,
+    ServiceId, Timestamp, Update, VerdictKind,
 };
 
 use crate::fleet::Replica;
@@ -293,14 +293,8 @@ fn is_removal(entry: &PlanEntry) -> bool {
 
 /// The change of image of a plan, if it is one.
 pub(crate) fn change_of(entry: &PlanEntry) -> Option<&ImageChange> {
-    entry.plan.steps.iter().find_map(|step| match &step.action {
-        Action::Recreate { image, .. } | Action::CreateReplica { image, .. } => image.as_ref(),
-        Action::Restart { .. }
-        | Action::UpdateLimits { .. }
-        | Action::RemoveReplica { .. }
-        | Action::PullImage { .. }
-        | Action::Stop { .. } => None,
-    })
+    let mut steps = entry.plan.steps.iter();
+    steps.find_map(|step| step.action.image_change())
 }
 
 /// What became of a plan.
