@@ -9,6 +9,7 @@ use units::{
     Timestamp,
 };
 
+use crate::rest;
 use crate::steps;
 use crate::update::{self, Orders};
 use crate::violation::Violation;
@@ -103,12 +104,13 @@ impl Auditor {
 
     /// Forgets what has been over for hours.
     pub fn forget(&mut self, now: Timestamp) {
+        let nodes = &self.nodes;
         self.plans.retain(|_, entry| {
             let remembered = match entry.plan.update {
                 Some(_) => update::REMEMBERED,
                 None => REMEMBERED,
             };
-            !entry.phase.is_final() || entry.at + remembered >= now
+            !entry.phase.is_final() || entry.at + remembered >= now || rest::keeps(nodes, entry)
         });
         self.orders.forget(now);
         self.approvals

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use units::{
-    Action, ContainerId, ContainerName, ContainerRecord, ContainerState, ImageChange, Limits, Mode,
-    Plan, Step,
+    Action, ActionKind, ContainerId, ContainerName, ContainerRecord, ContainerState, ImageChange,
+    Limits, Mode, Plan, Step,
 };
 
 use crate::auditor::Auditor;
+use crate::rest;
 use crate::update;
 use crate::violation::Violation;
 
@@ -31,11 +32,12 @@ pub(crate) fn check(auditor: &Auditor, plan: &Plan, found: &mut Vec<Violation>) 
             });
             continue;
         };
-        opted_in(auditor, plan, &step.action, record, found);
+        opted_in(auditor, plan, step, record, found);
         if plan.update.is_some() {
             update::step(auditor, plan, &step.action, record, found);
         }
         match &step.action {
+            Action::Restart { .. } if rest::is_start(auditor, plan, step, record) => added += 1,
             Action::Restart { .. } => {
                 restarts += 1;
                 running(record, found);
@@ -65,10 +67,9 @@ pub(crate) fn check(auditor: &Auditor, plan: &Plan, found: &mut Vec<Violation>) 
                 container: name.clone(),
                 kind: step.action.kind(),
             }),
-            Action::Stop { .. } => removed.push(record),
-            Action::RemoveReplica { .. } => {
+            Action::Stop { .. } | Action::RemoveReplica { .. } => {
                 removed.push(record);
-                ours(record, found);
+                may_go(auditor, plan, step, record, found);
             }
         }
     }
@@ -128,13 +129,13 @@ fn is_cut_off(auditor: &Auditor, step: &Step, record: &ContainerRecord) -> bool 
 fn opted_in(
     auditor: &Auditor,
     plan: &Plan,
-    action: &Action,
+    step: &Step,
     record: &ContainerRecord,
     found: &mut Vec<Violation>,
 ) {
     let policy = &record.policy;
-    let kind_allowed = match action {
-        Action::Restart { .. } => policy.heal,
+    let kind_allowed = match &step.action {
+        Action::Restart { .. } => policy.heal || rest::is_start(auditor, plan, step, record),
         Action::Recreate { .. } => policy.heal && policy.recreate,
         Action::UpdateLimits { .. } => policy.limits.is_some(),
         Action::CreateReplica { .. } | Action::RemoveReplica { .. } | Action::Stop { .. } => {
@@ -182,6 +183,23 @@ fn bounds(record: &ContainerRecord, limits: &Limits, found: &mut Vec<Violation>)
         found.push(Violation::NoLimit {
             container: record.name.clone(),
         });
+    }
+}
+
+/// What is stopped may be for its label, what is removed for who made it.
+fn may_go(
+    auditor: &Auditor,
+    plan: &Plan,
+    step: &Step,
+    record: &ContainerRecord,
+    found: &mut Vec<Violation>,
+) {
+    match matches!(step.action, Action::Stop { .. }) {
+        true => {
+            running(record, found);
+            rest::may_rest(auditor, plan, record, found);
+        }
+        false => ours(record, found),
     }
 }
 
@@ -266,7 +284,17 @@ fn range(
         let scale = auditor
             .replicas(&plan.service)
             .filter_map(|record| record.policy.scale.as_ref());
-        if let Some(min) = scale.map(|scale| scale.min).min()
+        // Only a stop brings it down to none.
+        let fewest = scale.map(|scale| match plan.kind {
+            ActionKind::Stop => scale.min,
+            ActionKind::Restart
+            | ActionKind::Recreate
+            | ActionKind::UpdateLimits
+            | ActionKind::CreateReplica
+            | ActionKind::RemoveReplica
+            | ActionKind::PullImage => scale.least(),
+        });
+        if let Some(min) = fewest.min()
             && serving < min
         {
             found.push(Violation::BelowFloor {

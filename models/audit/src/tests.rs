@@ -4,9 +4,9 @@ use units::{
     Action, ActionKind, Approval, BreakerEntry, Bytes, Cause, Check, CommandId, ContainerId,
     ContainerName, ContainerRecord, ContainerSpec, ContainerState, EngineInfo, Expectation,
     Generation, HealthState, Image, ImageChange, JournalEntry, LimitRange, Limits, LimitsPolicy,
-    Millicores, Mode, NodeCapacity, NodeFacts, NodeId, NodeInventory, Outcome, OutcomeResult,
-    Phase, Plan, PlanEntry, PlanId, Policy, Ratio, ScalePolicy, ScaleTarget, ServiceId, SignalId,
-    Step, Timestamp, Update, UpdateId,
+    MetricTarget, Millicores, Mode, NodeCapacity, NodeFacts, NodeId, NodeInventory, Outcome,
+    OutcomeResult, Phase, Plan, PlanEntry, PlanId, Policy, Ratio, ScalePolicy, ScaleTarget,
+    SeriesSelector, ServiceId, SignalId, Step, Timestamp, Update, UpdateId,
 };
 
 use crate::{Auditor, Bounds, Violation};
@@ -144,6 +144,30 @@ fn entry(plan: &Plan, phase: Phase) -> JournalEntry {
         outcomes: Vec::new(),
         verdict: None,
     }))
+}
+
+/// One that may come to none, by what another service tells.
+fn idle(name: &str) -> ContainerRecord {
+    let mut record = container(name);
+    record.policy.heal = false;
+    record.policy.scale = Some(ScalePolicy {
+        min: 0,
+        max: 3,
+        target: ScaleTarget::Metric(Box::new(MetricTarget {
+            service: Some(ServiceId::from("queue")),
+            metric: SeriesSelector::parse("jobs_waiting").unwrap(),
+            per_replica: 100.0,
+        })),
+    });
+    record
+}
+
+fn stop(name: &str) -> Action {
+    Action::Stop {
+        container: ContainerId::from(name),
+        name: ContainerName::from(name),
+        grace: Duration::from_secs(10),
+    }
 }
 
 /// The words of what is wrong.
@@ -735,5 +759,128 @@ fn enough_others_serve_while_one_is_replaced() {
         auditor.check(&plan, NOW),
         Vec::new(),
         "one alone has its gap"
+    );
+}
+
+#[test]
+fn only_the_last_of_what_may_come_to_none_is_stopped() {
+    let alone = auditor(vec![idle("web-1")]);
+    assert_eq!(
+        alone.check(&plan("p", vec![stop("web-1")]), NOW),
+        Vec::new()
+    );
+    let beside = auditor(vec![idle("web-1"), idle("web-2")]);
+    assert_eq!(
+        words(&beside.check(&plan("p", vec![stop("web-1")]), NOW)),
+        ["not_the_last"]
+    );
+    let promised = auditor(vec![container("web-1")]);
+    assert_eq!(
+        words(&promised.check(&plan("p", vec![stop("web-1")]), NOW)),
+        ["may_not_rest", "below_floor"]
+    );
+    let mut own = idle("web-1");
+    if let Some(ScaleTarget::Metric(target)) =
+        own.policy.scale.as_mut().map(|scale| &mut scale.target)
+    {
+        target.service = Some(ServiceId::from("web"));
+    }
+    assert_eq!(
+        words(&auditor(vec![own]).check(&plan("p", vec![stop("web-1")]), NOW)),
+        ["may_not_rest"],
+        "it would tell its own load"
+    );
+    let mut paused = idle("web-1");
+    paused.state = ContainerState::Paused;
+    assert_eq!(
+        words(&auditor(vec![paused]).check(&plan("p", vec![stop("web-1")]), NOW)),
+        ["not_running"]
+    );
+}
+
+#[test]
+fn a_removal_leaves_one_whatever_the_label() {
+    let made = ContainerRecord {
+        made_by: Some(PlanId::from("earlier")),
+        ..idle("web-2")
+    };
+    let auditor = auditor(vec![made]);
+    assert_eq!(
+        words(&auditor.check(&plan("p", vec![remove("web-2")]), NOW)),
+        ["below_floor"]
+    );
+}
+
+/// The stop of `web-1` as the journal ends it, begun at this time.
+fn stopped(auditor: &mut Auditor, result: OutcomeResult, began_at: Timestamp) {
+    let stop = plan("stop", vec![stop("web-1")]);
+    let outcome = Outcome {
+        command: CommandId::of(&stop.id, 0),
+        plan: stop.id.clone(),
+        node: NodeId::from("a"),
+        began_at,
+        at: began_at + Duration::from_secs(3),
+        result,
+        traceparent: None,
+    };
+    auditor.observe_entry(&JournalEntry::Plan(Box::new(PlanEntry {
+        at: outcome.at,
+        plan: stop,
+        phase: Phase::Judged,
+        outcomes: vec![outcome],
+        verdict: None,
+    })));
+}
+
+fn answered() -> OutcomeResult {
+    OutcomeResult::Succeeded {
+        created: None,
+        previous: None,
+        image: None,
+    }
+}
+
+#[test]
+fn what_was_stopped_here_is_started_without_a_signal_and_nothing_else_that_ended() {
+    let ended = |at: Timestamp| ContainerRecord {
+        state: ContainerState::Exited,
+        finished_at: Some(at),
+        ..idle("web-1")
+    };
+    let mut start = plan("start", vec![restart("web-1")]);
+    start.cause.signals.clear();
+    let check = |record: ContainerRecord, result: Option<OutcomeResult>| {
+        let mut auditor = auditor(vec![record]);
+        if let Some(result) = result {
+            stopped(&mut auditor, result, NOW);
+        }
+        // Long after, whoever audits still knows.
+        let later = NOW + Duration::from_secs(100 * 3_600);
+        auditor.forget(later);
+        let start = Plan {
+            created_at: later,
+            deadline: later + Duration::from_secs(30),
+            ..start.clone()
+        };
+        words(&auditor.check(&start, later))
+    };
+    let in_time = NOW + Duration::from_secs(1);
+    assert_eq!(check(ended(in_time), Some(answered())), Vec::<&str>::new());
+    let forbidden = ["not_opted_in", "not_running", "no_cause"];
+    assert_eq!(check(ended(in_time), None), forbidden);
+    let before = NOW - Duration::from_secs(1);
+    assert_eq!(check(ended(before), Some(answered())), forbidden);
+    let refused = OutcomeResult::Refused {
+        refusal: units::Refusal::NotOptedIn,
+        reason: String::new(),
+    };
+    assert_eq!(check(ended(in_time), Some(refused)), forbidden);
+    let mut promised = ended(in_time);
+    promised.policy.scale = container("web-1").policy.scale;
+    assert_eq!(check(promised, Some(answered())), forbidden);
+    assert_eq!(
+        check(idle("web-1"), Some(answered())),
+        ["not_opted_in", "no_cause"],
+        "it runs"
     );
 }

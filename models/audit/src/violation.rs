@@ -151,6 +151,24 @@ pub enum Violation {
         /// Promised.
         min: u32,
     },
+    /// Stopped, where the label keeps one running, or the load could not tell when one is wanted again.
+    #[error(
+        "{container} would be stopped; its label io.homeostat.scale must allow none, as 0..4, by a target that another service tells"
+    )]
+    MayNotRest {
+        /// The container.
+        container: ContainerName,
+    },
+    /// Stopped, where others of its service are there: what is one too many is removed.
+    #[error(
+        "{container} would be stopped beside {others} others, and only the last one is stopped"
+    )]
+    NotTheLast {
+        /// The container.
+        container: ContainerName,
+        /// The others.
+        others: usize,
+    },
     /// Above what the policy allows.
     #[error("{service} would have {replicas} replicas, {max} are allowed")]
     AboveMost {
@@ -227,6 +245,8 @@ impl Violation {
             Violation::NoCause { .. } => "no_cause",
             Violation::TogetherDown { .. } => "together_down",
             Violation::BelowFloor { .. } => "below_floor",
+            Violation::MayNotRest { .. } => "may_not_rest",
+            Violation::NotTheLast { .. } => "not_the_last",
             Violation::AboveMost { .. } => "above_most",
             Violation::OutsideRange { .. } => "outside_range",
             Violation::NoLimit { .. } => "no_limit",

@@ -93,6 +93,8 @@ pub struct Scale {
     pub down_window: Duration,
     /// After a removal that made things worse, none for this long.
     pub down_hold: Duration,
+    /// A service whose label lets it come to none is stopped once nobody has asked for it this long, and not sooner after its start.
+    pub idle_after: Duration,
     /// A load this share beside the target changes nothing.
     pub tolerance: f64,
     /// From this share of time spent waiting for the CPU limit, the load seen is taken as capped.
@@ -112,6 +114,7 @@ impl Default for Scale {
             up_confirmations: 2,
             down_window: MINUTE * 5,
             down_hold: MINUTE * 15,
+            idle_after: MINUTE * 10,
             tolerance: 0.1,
             throttled: 0.1,
             grace: Duration::from_secs(10),

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::draft::{Decision, Draft};
 use crate::event::{Effect, Event};
 use crate::heal;
+use crate::idle;
 use crate::judge;
 use crate::ledger;
 use crate::people::LATE;
@@ -105,6 +106,7 @@ impl Core {
         if now.since(self.pruned_at) >= PRUNE_EVERY {
             self.pruned_at = now;
             self.state.prune(now);
+            self.retell(&mut effects);
         }
         if let (true, Some(leadership)) = (self.recovered, self.leading) {
             self.decide(leadership, &mut effects);
@@ -228,6 +230,18 @@ impl Core {
                     })));
                 }
             }
+        }
+    }
+
+    /// Tells again what must not be forgotten while whoever reads the journal later does not read that far back.
+    fn retell(&mut self, effects: &mut Vec<Effect>) {
+        if !self.recovered || self.leading.is_none() {
+            return;
+        }
+        for id in idle::to_retell(&self.state, self.now) {
+            let entry = self.state.plans.retell(&id, self.now);
+            let entry = entry.map(|entry| JournalEntry::Plan(Box::new(entry)));
+            effects.extend(entry.map(|entry| Effect::Journal(Box::new(entry))));
         }
     }
 

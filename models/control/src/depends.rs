@@ -14,6 +14,7 @@ use units::{
 
 use crate::fleet::{Fleet, Replica};
 use crate::heal::is_ours;
+use crate::idle;
 use crate::state::State;
 
 /// What was needed serves again: whoever needs it has so long to find back by itself.
@@ -212,6 +213,8 @@ pub(crate) fn sickness(state: &State, replica: &Replica<'_>) -> Option<String> {
         ContainerState::Running => {}
         // A job that others wait for, such as a migration, has done its work.
         ContainerState::Exited if record.exit_code == Some(0) => return None,
+        // Nobody asks for it; it starts when somebody does.
+        ContainerState::Exited if idle::rests(state, replica).is_some() => return None,
         ContainerState::Created
         | ContainerState::Paused
         | ContainerState::Restarting

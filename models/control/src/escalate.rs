@@ -18,6 +18,7 @@ use crate::depends;
 use crate::draft::{Decision, Draft, admit, say};
 use crate::fleet::Replica;
 use crate::heal::{Obstacle, is_ours, obstacle};
+use crate::idle;
 use crate::images::image_of;
 use crate::ledger;
 use crate::state::State;
@@ -133,7 +134,7 @@ fn tries<'a>(
         .plans
         .acted(service)
         .filter(heals)
-        .filter(|entry| entry.plan.update.is_none())
+        .filter(|entry| entry.plan.update.is_none() && !idle::is_start(&entry.plan))
         .filter(|entry| entry.plan.created_at + window > now)
         .filter(|entry| {
             let mut steps = entry.plan.steps.iter();

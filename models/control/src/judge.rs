@@ -8,6 +8,7 @@ use units::{
 };
 
 use crate::fleet::Replica;
+use crate::idle;
 use crate::loads::Load;
 use crate::recreated;
 use crate::resize;
@@ -37,7 +38,13 @@ pub(crate) fn judge(state: &State, entry: &PlanEntry, now: Timestamp) -> Option<
             recreated::found(state, entry, now)
         }
         units::Check::SignalsResolve { signals } => restarted(state, entry, signals, now),
+        units::Check::UtilisationAtMost { .. } if idle::is_start(&entry.plan) => {
+            idle::started(state, entry, now)
+        }
         units::Check::UtilisationAtMost { ratio } => added(state, entry, *ratio, now),
+        units::Check::NoOverload if entry.plan.kind == ActionKind::Stop => {
+            idle::stopped(state, entry, now)
+        }
         units::Check::NoOverload | units::Check::LimitsHold => removed(state, entry, now),
         units::Check::ServesAsWell => update::judged(state, entry, now),
     };

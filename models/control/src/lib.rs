@@ -38,6 +38,7 @@ mod event;
 mod fleet;
 mod grow;
 mod heal;
+mod idle;
 mod images;
 mod judge;
 mod ledger;

@@ -36,6 +36,8 @@ pub(crate) struct Load {
     buckets: VecDeque<Bucket>,
     /// Since when forecasts have come without a gap.
     unbroken_since: Timestamp,
+    /// Since when all of them told, in full, that there is none and that none is expected.
+    idle_since: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -140,6 +142,12 @@ impl Load {
             }
         }
         self.push_bucket(&forecast, startup, window);
+        // What is missing of a load is no zero.
+        let is_whole = forecast.loads.iter().all(|load| load.missing == 0);
+        match is_whole && load_ahead(&forecast, startup) == 0.0 {
+            true => _ = self.idle_since.get_or_insert(forecast.at),
+            false => self.idle_since = None,
+        }
         self.latest.push_back(forecast);
         if self.latest.len() > LATEST_MAX {
             self.latest.pop_front();
@@ -215,6 +223,11 @@ impl Load {
                 .skip(first)
                 .fold(0.0, |peak, bucket| peak.max(bucket.peak)),
         )
+    }
+
+    /// Since when every forecast, without a gap, told that there is no load and that none is expected.
+    pub(crate) fn idle_since(&self) -> Option<Timestamp> {
+        self.idle_since
     }
 
     /// When the window will first be covered, should no gap come.

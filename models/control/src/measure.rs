@@ -91,6 +91,14 @@ impl Group<'_> {
         }
     }
 
+    /// The series it is scaled by, and who tells it, as words.
+    pub(crate) fn told(&self, forecast: &Forecast) -> String {
+        match self.metric() {
+            Some(target) => format!("{} of {}", target.metric, self.teller()),
+            None => format!("the CPU of {}", forecast.service),
+        }
+    }
+
     /// The service that tells the load.
     pub(crate) fn teller(&self) -> &units::ServiceId {
         let other = self.metric().and_then(|target| target.service.as_ref());

@@ -9,6 +9,7 @@ use units::{
 };
 
 use crate::draft::Draft;
+use crate::idle;
 use crate::update;
 
 /// Finished plans are remembered this long: budgets and the ledger look back on them.
@@ -17,7 +18,7 @@ const REMEMBERED: Duration = Duration::from_secs(2 * 3_600);
 const SAID_REMEMBERED: Duration = Duration::from_secs(24 * 3_600);
 /// What was said about load alone is said again after this.
 const SAID_AGAIN: Duration = Duration::from_secs(3_600);
-/// Finished plans remembered for one service; the oldest go first, those of updates last.
+/// Finished plans remembered for one service; the oldest go first, those of updates and those that stopped a container last.
 const PER_SERVICE_MAX: usize = 256;
 /// Outcomes that came before their plan; beyond this the earliest plan's go first, and that plan fails by its deadline.
 const ORPHANS_MAX: usize = 1_024;
@@ -30,6 +31,8 @@ pub(crate) struct Plans {
     active: BTreeSet<PlanId>,
     orphans: BTreeMap<PlanId, Vec<Outcome>>,
     approvals: BTreeMap<PlanId, Approval>,
+    /// When plans that are over were told again.
+    retold: BTreeMap<PlanId, Timestamp>,
 }
 
 fn rank(phase: Phase) -> u8 {
@@ -109,7 +112,9 @@ impl Plans {
             self.active.insert(id);
         } else {
             self.active.remove(&id);
-            if known.at + remembered(known) < now {
+            // Whether what it stopped still stands still is known when all has been read.
+            let is_stop = known.plan.kind == ActionKind::Stop;
+            if known.at + remembered(known) < now && !is_stop {
                 self.forget(&id);
             } else {
                 self.shorten(&service);
@@ -185,7 +190,7 @@ impl Plans {
     pub(crate) fn restarts(&self, service: &ServiceId, container: &ContainerId) -> Vec<Timestamp> {
         let mut times: Vec<Timestamp> = self
             .acted(service)
-            .filter(|entry| entry.plan.kind == ActionKind::Restart)
+            .filter(|entry| entry.plan.kind == ActionKind::Restart && !idle::is_start(&entry.plan))
             .filter(|entry| {
                 entry
                     .plan
@@ -262,12 +267,26 @@ impl Plans {
         }
     }
 
-    /// Forgets what is over long enough.
-    pub(crate) fn prune(&mut self, now: Timestamp) {
+    /// When a plan was last told in the journal, as far as is known.
+    pub(crate) fn told_at(&self, entry: &PlanEntry) -> Timestamp {
+        let retold = self.retold.get(&entry.plan.id).copied();
+        retold.map_or(entry.at, |at| at.max(entry.at))
+    }
+
+    /// Takes that a plan is told again. The plan as it is then told.
+    pub(crate) fn retell(&mut self, id: &PlanId, now: Timestamp) -> Option<PlanEntry> {
+        let entry = self.entries.get(id)?.clone();
+        self.retold.insert(id.clone(), now);
+        Some(entry)
+    }
+
+    /// Forgets what is over long enough, and is not to be kept.
+    pub(crate) fn prune(&mut self, now: Timestamp, keeps: impl Fn(&PlanEntry) -> bool) {
         let old: Vec<PlanId> = self
             .entries
             .values()
             .filter(|entry| entry.phase.is_final() && entry.at + remembered(entry) < now)
+            .filter(|entry| !keeps(entry))
             .map(|entry| entry.plan.id.clone())
             .collect();
         for id in old {
@@ -289,7 +308,10 @@ impl Plans {
         let oldest = self
             .of_service(service)
             .filter(|entry| entry.phase.is_final())
-            .min_by_key(|it| (it.plan.update.is_some(), it.at, &it.plan.id))
+            .min_by_key(|it| {
+                let stays = it.plan.update.is_some() || it.plan.kind == ActionKind::Stop;
+                (stays, it.at, &it.plan.id)
+            })
             .map(|entry| entry.plan.id.clone());
         if let Some(id) = oldest {
             self.forget(&id);
@@ -301,6 +323,7 @@ impl Plans {
             return;
         };
         self.active.remove(id);
+        self.retold.remove(id);
         if let Some(of_service) = self.by_service.get_mut(&entry.plan.service) {
             of_service.remove(id);
             if of_service.is_empty() {

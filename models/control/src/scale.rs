@@ -19,6 +19,7 @@ use crate::config;
 use crate::draft::Decision;
 use crate::fleet::Replica;
 use crate::grow::grow;
+use crate::idle;
 use crate::ledger;
 use crate::loads::{Load, load_ahead, startup};
 use crate::resize::changes_cpu;
@@ -187,7 +188,10 @@ pub(crate) fn need(forecast: &Forecast, group: &Group<'_>, config: &config::Scal
         .current
         .saturating_mul(2)
         .max(group.current.saturating_add(1));
-    desired.min(most).clamp(group.policy.min, group.policy.max)
+    // None is no matter of how much is asked for: an idle service is stopped, and started again, by `idle`.
+    desired
+        .min(most)
+        .clamp(group.policy.least(), group.policy.max)
 }
 
 /// The number of replicas that enough forecasts in a row ask for, when it is more than there are.
@@ -241,7 +245,7 @@ pub(crate) fn decide(
     now: Timestamp,
 ) -> (Option<Wanted>, Decision) {
     let Some(group) = Group::of(state, service, now) else {
-        return (None, Decision::Nothing);
+        return idle::start(state, service, now);
     };
     let Some(load) = group.load(state) else {
         return (None, Decision::Nothing);
@@ -262,7 +266,10 @@ pub(crate) fn decide(
         return (wanted(desired), grow(state, &group, forecast, desired, now));
     }
     match wants_less(state, &group, load, forecast) {
-        Less::No => (wanted(group.current), Decision::Nothing),
+        Less::No => match idle::stop(state, &group, load, forecast, now) {
+            stop @ (Decision::Act(_) | Decision::Say(..)) => (wanted(group.current - 1), stop),
+            other @ (Decision::Nothing | Decision::Wait(_)) => (wanted(group.current), other),
+        },
         Less::Until(until) => (wanted(group.current), Decision::Wait(until)),
         Less::Yes { peak } => (
             wanted(group.current - 1),
@@ -299,7 +306,8 @@ pub(crate) fn is_blocked(
         // The containers of an update are watched while the load goes its way.
         let is_beside = is_beside || entry.plan.update.is_some();
         let is_out = entry.phase == Phase::Decided && entry.plan.kind != ActionKind::PullImage;
-        is_out || !is_beside || kind == ActionKind::RemoveReplica
+        let is_less = matches!(kind, ActionKind::RemoveReplica | ActionKind::Stop);
+        is_out || !is_beside || is_less
     });
     if busy {
         return Some(Decision::Nothing);

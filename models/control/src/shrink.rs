@@ -38,7 +38,7 @@ pub(crate) fn wants_less(
     forecast: &Forecast,
 ) -> Less {
     let config = &state.config.scale;
-    if group.current <= group.policy.min
+    if group.current <= group.policy.least()
         || !overloads(state, group.service).is_empty()
         || group.unsure(forecast).is_some()
     {
@@ -217,7 +217,7 @@ pub(crate) fn removable<'a>(
     });
     let mut able = ours.filter(|replica| {
         let others = serving - usize::from(replica.record.is_serving());
-        others >= group.policy.min as usize
+        others >= group.policy.least() as usize
     });
     let newest = able.next()?;
     let crowds = spread::crowds(state, &group.replicas);

@@ -5,6 +5,7 @@ use units::{ServiceId, Timestamp};
 use crate::breaker::Breaker;
 use crate::config::Config;
 use crate::fleet::{Certainty, Fleet, Replica};
+use crate::idle;
 use crate::images::Images;
 use crate::loads::Loads;
 use crate::ooms::Ooms;
@@ -85,7 +86,8 @@ impl State {
 
     pub(crate) fn prune(&mut self, now: Timestamp) {
         self.signals.prune(now);
-        self.plans.prune(now);
+        self.plans
+            .prune(now, |entry| idle::keeps(&self.fleet, entry));
         self.people.prune(&self.fleet, now, self.config.people_hold);
         self.loads.prune(now);
         self.images.prune(now);

@@ -65,12 +65,27 @@ impl fmt::Display for Mode {
 /// How far a service may be scaled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScalePolicy {
-    /// Fewest replicas.
+    /// Fewest replicas; 0 where it may be stopped while it is idle.
     pub min: u32,
     /// Most replicas.
     pub max: u32,
     /// What to keep.
     pub target: ScaleTarget,
+}
+
+impl ScalePolicy {
+    /// Whether `service` may come down to none: its label says so, and another service tells when it is wanted again.
+    pub fn may_rest(&self, service: &ServiceId) -> bool {
+        self.min == 0 && self.target.teller().is_some_and(|it| it != service)
+    }
+
+    /// Fewest replicas while it runs at all.
+    pub const fn least(&self) -> u32 {
+        match self.min {
+            0 => 1,
+            min => min,
+        }
+    }
 }
 
 /// What the labels of one container allow.
@@ -202,13 +217,16 @@ fn parse_switch(word: &str) -> Result<bool, &'static str> {
     }
 }
 
+/// Of the CPU of a service, or of its own pages, nothing is told while nothing of it runs.
+const NO_LOAD_AT_NONE: &str = "a service of which nothing runs tells no load of its own, so the fewest can be 0 only with a target that another service tells, as io.homeostat.scale.target=metric@broker:jobs_waiting=100; write that, or 1 as the fewest, such as 1..8";
+
 fn parse_range(word: &str) -> Result<(u32, u32), &'static str> {
     const HELP: &str = "write the fewest and most replicas as 1..8";
     let (min, max) = word.split_once("..").ok_or(HELP)?;
     let min: u32 = min.trim().parse().map_err(|_| HELP)?;
     let max: u32 = max.trim().parse().map_err(|_| HELP)?;
-    if min == 0 {
-        return Err("the fewest replicas must be at least 1");
+    if max == 0 {
+        return Err("the most replicas must be at least 1; to have none, stop the service");
     }
     if min > max {
         return Err("the fewest replicas must not exceed the most");
@@ -281,7 +299,13 @@ impl LabelReader<'_> {
         let target = self
             .read_opt("scale.target", parse_target)
             .unwrap_or(ScaleTarget::Cpu(Ratio::saturating(0.7)));
-        let (min, max) = self.read_opt("scale", parse_range)?;
+        let (min, max) = self.read_opt("scale", |word| {
+            let (min, max) = parse_range(word)?;
+            match min == 0 && target.teller().is_none() {
+                true => Err(NO_LOAD_AT_NONE),
+                false => Ok((min, max)),
+            }
+        })?;
         Some(ScalePolicy { min, max, target })
     }
 
@@ -374,6 +398,45 @@ mod tests {
             );
             assert!(problems[0].to_string().contains(says), "{problems:?}");
         }
+    }
+
+    #[test]
+    fn none_may_run_only_where_another_service_tells_the_load() {
+        let read = |scale: &str, target: Option<&str>| {
+            let mut all = labels(&[("io.homeostat.scale", scale)]);
+            if let Some(target) = target {
+                all.insert("io.homeostat.scale.target".into(), target.into());
+            }
+            let (policy, problems) = Policy::from_labels(&all);
+            (policy.scale, problems)
+        };
+        let (scale, problems) = read("0..8", Some("metric@queue:jobs_waiting=100"));
+        let scale = scale.unwrap();
+        assert_eq!(problems, Vec::new());
+        assert_eq!((scale.min, scale.max, scale.least()), (0, 8, 1));
+        assert!(scale.may_rest(&ServiceId::from("worker")));
+        assert!(
+            !scale.may_rest(&ServiceId::from("queue")),
+            "it would tell its own load"
+        );
+        for target in [
+            None,
+            Some("cpu=70%"),
+            Some("slo=99.9%"),
+            Some("metric:jobs=5"),
+        ] {
+            let (scale, problems) = read("0..8", target);
+            assert_eq!(scale, None);
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            let said = problems[0].to_string();
+            assert!(said.contains("label io.homeostat.scale=\"0..8\""), "{said}");
+            assert!(said.contains("metric@broker:jobs_waiting=100"), "{said}");
+        }
+        let (scale, problems) = read("0..0", Some("metric@queue:jobs_waiting=100"));
+        assert_eq!(scale, None);
+        assert!(problems[0].to_string().contains("at least 1"));
+        let (scale, _) = read("1..8", Some("metric@queue:jobs_waiting=100"));
+        assert!(!scale.unwrap().may_rest(&ServiceId::from("worker")));
     }
 
     #[test]

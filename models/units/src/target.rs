@@ -19,6 +19,16 @@ pub enum ScaleTarget {
     Metric(Box<MetricTarget>),
 }
 
+impl ScaleTarget {
+    /// The other service that tells the load; nothing where the scaled one does.
+    pub fn teller(&self) -> Option<&ServiceId> {
+        match self {
+            ScaleTarget::Cpu(_) | ScaleTarget::Slo(_) => None,
+            ScaleTarget::Metric(target) => target.service.as_ref(),
+        }
+    }
+}
+
 /// How much of a series a replica is to carry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MetricTarget {

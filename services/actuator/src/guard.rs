@@ -108,7 +108,7 @@ pub(crate) fn check(
             "this node allows {ceiling} only; raise its max_mode to act"
         ));
     }
-    let (allowed, label) = allowed(action, &policy, consent);
+    let (allowed, label) = allowed(action, &policy, consent, standing_of(container));
     if !allowed {
         return not_opted_in(format!("{name} does not allow it; label it {label}"));
     }
@@ -120,13 +120,40 @@ pub(crate) fn check(
     Ok(())
 }
 
+/// Whether a container's process is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Runs,
+    /// The engine says that it does not.
+    Stopped,
+}
+
+fn standing_of(container: &ContainerInspectResponse) -> Standing {
+    let runs = container.state.as_ref().and_then(|state| state.running);
+    match runs {
+        Some(false) => Standing::Stopped,
+        Some(true) | None => Standing::Runs,
+    }
+}
+
 /// Whether the labels allow this kind of action, and the label that would.
-fn allowed(action: &Action, policy: &Policy, consent: Consent) -> (bool, &'static str) {
+fn allowed(
+    action: &Action,
+    policy: &Policy,
+    consent: Consent,
+    standing: Standing,
+) -> (bool, &'static str) {
     const UPDATE: &str = "io.homeostat.update=true";
     const ORDERED: &str = "io.homeostat.update=true, and order the update with `homeostat update SERVICE --image IMAGE`";
     const SCALE: &str = "io.homeostat.scale=1..4";
+    const REST: &str =
+        "io.homeostat.scale=0..4, with io.homeostat.scale.target=metric@SERVICE:NAME=100";
     let is_ordered = consent == Consent::Ordered;
+    let may_rest = policy.scale.as_ref().is_some_and(|scale| scale.min == 0);
     match action {
+        // What may come to none while nobody asks for it is started when somebody does, which heals nothing.
+        Action::Restart { .. } if standing == Standing::Stopped && may_rest => (true, REST),
+        Action::Stop { .. } => (may_rest, REST),
         Action::Restart { .. } => (policy.heal, "io.homeostat.heal=true"),
         Action::Recreate { image: Some(_), .. } if is_ordered => (policy.update, UPDATE),
         Action::Recreate { .. } => (policy.recreate, "io.homeostat.heal=recreate"),
@@ -140,9 +167,9 @@ fn allowed(action: &Action, policy: &Policy, consent: Consent) -> (bool, &'stati
         Action::RemoveReplica { .. } if is_ordered => {
             (policy.update || policy.scale.is_some(), UPDATE)
         }
-        Action::CreateReplica { image: None, .. }
-        | Action::RemoveReplica { .. }
-        | Action::Stop { .. } => (policy.scale.is_some(), SCALE),
+        Action::CreateReplica { image: None, .. } | Action::RemoveReplica { .. } => {
+            (policy.scale.is_some(), SCALE)
+        }
     }
 }
 
@@ -271,6 +298,40 @@ mod tests {
             assert_eq!(check(&action, &scale, Mode::Act, Consent::Standing), Ok(()));
             assert!(check(&action, &heal, Mode::Act, Consent::Standing).is_err());
         }
+    }
+
+    #[test]
+    fn what_may_come_to_none_is_stopped_and_started_without_leave_to_heal() {
+        let rests = [
+            ACT,
+            ("io.homeostat.scale", "0..3"),
+            ("io.homeostat.scale.target", "metric@queue:jobs=5"),
+        ];
+        let standing = |labels: &[(&str, &str)], running| {
+            let mut found = container(labels);
+            found.state = Some(ContainerState {
+                running: Some(running),
+                ..ContainerState::default()
+            });
+            found
+        };
+        let [restart, ..] = actions();
+        let stop = Action::Stop {
+            container: id(),
+            name: ContainerName::from("web"),
+            grace: Duration::from_secs(1),
+        };
+        let check = |action, container| check(action, &container, Mode::Act, Consent::Standing);
+        assert_eq!(check(&stop, standing(&rests, true)), Ok(()));
+        assert_eq!(check(&restart, standing(&rests, false)), Ok(()));
+        assert!(check(&restart, standing(&rests, true)).is_err(), "it runs");
+        for labels in [[ACT, SCALE], [ACT, LIMITS]] {
+            assert!(check(&stop, standing(&labels, true)).is_err());
+            assert!(check(&restart, standing(&labels, false)).is_err());
+        }
+        let own = [ACT, ("io.homeostat.scale", "0..3"), UPDATE];
+        let refused = check(&stop, standing(&own, true)).unwrap_err();
+        assert!(refused.reason.contains("0..4"), "{}", refused.reason);
     }
 
     #[test]

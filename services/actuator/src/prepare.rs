@@ -95,16 +95,30 @@ pub(crate) async fn prepare(
         }),
         Action::Stop {
             container, grace, ..
-        } => Work::Stop {
-            container: container.clone(),
-            grace: *grace,
-        },
+        } => {
+            kept(&found)?;
+            Work::Stop {
+                container: container.clone(),
+                grace: *grace,
+            }
+        }
         Action::CreateReplica { name, image, .. } => {
             let source = source(engine, &found, command, image.as_ref()).await?;
             let replica = replica::replica(&found, source, name, command)?;
             Work::Create(Box::new(replica))
         }
     })
+}
+
+/// One that its engine removes as it ends could never be started again.
+fn kept(found: &ContainerInspectResponse) -> Result<(), Refused> {
+    let host = found.host_config.as_ref();
+    if host.and_then(|host| host.auto_remove) != Some(true) {
+        return Ok(());
+    }
+    let name = guard::name_of(found);
+    let reason = format!("{name} would be gone once stopped; start it without --rm");
+    Err(Refused::new(Refusal::Unsafe, reason))
 }
 
 /// The container once more, of its own image or another.
@@ -232,9 +246,25 @@ async fn named(engine: &Engine, reference: &str, id: &str) -> Result<String, Eng
 
 #[cfg(test)]
 mod tests {
+    use bollard::models::HostConfig;
     use units::{ServiceId, Timestamp, UpdateId};
 
     use super::*;
+
+    #[test]
+    fn what_would_be_gone_once_stopped_is_not_stopped() {
+        let of = |auto_remove| ContainerInspectResponse {
+            host_config: Some(HostConfig {
+                auto_remove,
+                ..HostConfig::default()
+            }),
+            ..ContainerInspectResponse::default()
+        };
+        for stays in [None, Some(false)] {
+            assert_eq!(kept(&of(stays)), Ok(()));
+        }
+        assert!(kept(&of(Some(true))).unwrap_err().reason.contains("--rm"));
+    }
 
     #[test]
     fn an_order_covers_the_steps_to_its_image_and_back_and_no_others() {

@@ -22,7 +22,7 @@ use crate::{Config, Error};
 
 /// How far back signals are read when the console starts: what is older and still open is told again by its updates.
 const SIGNALS_BACK: Duration = Duration::from_secs(24 * 60 * 60);
-/// Forecasts are told every second; what is older than removals look back by this much says nothing more.
+/// Forecasts are told every second; what is older than removals and stops look back by this much says nothing more.
 const FORECASTS_MORE: Duration = Duration::from_secs(60);
 /// Plans are over within minutes, and the journal holds the outcomes of those that are.
 const OUTCOMES_BACK: Duration = Duration::from_secs(2 * 60 * 60);
@@ -36,7 +36,8 @@ const LINKS_BACK: Duration = Duration::from_secs(5 * 60);
 /// # Errors
 /// When its address cannot be had, or a topic cannot be followed any more.
 pub async fn run(config: Config, policy: control::Config, context: Context) -> Result<(), Error> {
-    let forecasts_back = policy.scale.down_window + FORECASTS_MORE;
+    let looked_back = policy.scale.down_window.max(policy.scale.idle_after);
+    let forecasts_back = looked_back + FORECASTS_MORE;
     let view = Shared::new(policy);
     let listener = TcpListener::bind(config.listen)
         .await

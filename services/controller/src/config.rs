@@ -72,6 +72,8 @@ pub struct Scale {
     pub down_window: HumanDuration,
     /// After a removal that made things worse, none for this long.
     pub down_hold: HumanDuration,
+    /// A service with `io.homeostat.scale=0..N` is stopped once nobody has asked for it this long; at most 1 h.
+    pub idle_after: HumanDuration,
     /// A load this share beside the target changes nothing, 0 to 0.5.
     pub tolerance: f64,
     /// From this share of time spent waiting for the CPU limit, above 0 up to 1, the load seen is taken as capped.
@@ -221,7 +223,7 @@ macro_rules! section {
 }
 
 section!(Heal: durations [grace, deadline, confirm_after, backoff, backoff_reset, verdict_within] plain [hourly]);
-section!(Scale: durations [startup, down_window, down_hold, grace, deadline, verdict_within] plain [up_confirmations, tolerance, throttled]);
+section!(Scale: durations [startup, down_window, down_hold, idle_after, grace, deadline, verdict_within] plain [up_confirmations, tolerance, throttled]);
 section!(Resize: durations [raise_history, oom_within, lower_history, lower_every, lower_hold, deadline, verdict_within] plain [headroom, step_least, raise_most, oom_share, oom_least, lower_most, memory_margin]);
 section!(Update: durations [bake, soak, grace, pull_deadline, deadline, retry] plain []);
 section!(Budget: durations [] plain [node_concurrent, global_concurrent, service_hourly, global_hourly]);
@@ -264,7 +266,7 @@ impl Config {
         }
     }
 
-    fn durations(&self) -> [(&'static str, HumanDuration); 27] {
+    fn durations(&self) -> [(&'static str, HumanDuration); 28] {
         [
             ("telemetry_stale", self.telemetry_stale),
             ("heal.deadline", self.heal.deadline),
@@ -274,6 +276,7 @@ impl Config {
             ("scale.startup", self.scale.startup),
             ("scale.down_window", self.scale.down_window),
             ("scale.down_hold", self.scale.down_hold),
+            ("scale.idle_after", self.scale.idle_after),
             ("scale.deadline", self.scale.deadline),
             ("scale.verdict_within", self.scale.verdict_within),
             ("resize.raise_history", self.resize.raise_history),
@@ -299,13 +302,14 @@ impl Config {
 
 impl Config {
     /// What is looked back on, with the hours that is remembered for.
-    fn looked_back(&self) -> [(&'static str, HumanDuration, u32); 13] {
+    fn looked_back(&self) -> [(&'static str, HumanDuration, u32); 14] {
         [
             ("scale.down_window", self.scale.down_window, 1),
             ("scale.verdict_within", self.scale.verdict_within, 1),
             ("heal.verdict_within", self.heal.verdict_within, 1),
             ("heal.backoff_reset", self.heal.backoff_reset, 1),
             ("scale.down_hold", self.scale.down_hold, 1),
+            ("scale.idle_after", self.scale.idle_after, 1),
             ("resize.oom_within", self.resize.oom_within, 1),
             ("resize.verdict_within", self.resize.verdict_within, 1),
             ("resize.lower_every", self.resize.lower_every, 2),

@@ -61,7 +61,8 @@ impl Source {
 
 /// Everything a controller reads.
 pub fn sources(config: &Config) -> [Source; 7] {
-    let forecasts = config.scale.down_window.get() + config.scale.verdict_within.get() + HOUR / 6;
+    let looked_back = config.scale.down_window.max(config.scale.idle_after).get();
+    let forecasts = looked_back + config.scale.verdict_within.get() + HOUR / 6;
     let people = config.people.hold.get() + HOUR / 6;
     [
         Source {

@@ -10,6 +10,7 @@
 //! | `open KIND NAME [warning]` | a signal about a container, or about a service as `@SERVICE` |
 //! | `resolve KIND NAME` | it is over |
 //! | `load SERVICE MILLICORES [throttled=SHARE]` | from now on forecasts each second say so |
+//! | `told SERVICE SERIES NUMBER` | from now on its forecasts tell this of a series, by all its containers |
 //! | `done` / `fail` / `vanish` | the outcome of every command that has none, with its effect on the world |
 //! | `again` | every outcome so far is delivered once more |
 //! | `killed NAME` | the kernel killed a process in it for want of memory |
@@ -24,8 +25,9 @@ use std::time::Duration;
 use control::{Config, Core, Effect, Event};
 use units::{
     Action, Command, Confidence, ContainerEvent, EventKind, Fingerprint, Forecast, ForecastPoint,
-    Generation, JournalEntry, Limits, LoadMetric, Millicores, Outcome, OutcomeResult, Ratio,
-    ServiceId, Severity, Signal, SignalId, SignalKind, SignalPhase, Subject, Timestamp,
+    Generation, JournalEntry, Limits, LoadMetric, LoadUnit, MetricLoad, Millicores, Outcome,
+    OutcomeResult, Ratio, SeriesSelector, ServiceId, Severity, Signal, SignalId, SignalKind,
+    SignalPhase, Subject, Timestamp,
 };
 
 use crate::render;
@@ -55,6 +57,8 @@ struct Stage {
     world: World,
     signals: BTreeMap<Fingerprint, Signal>,
     loads: BTreeMap<String, (f64, f64)>,
+    /// By service: a series, and what is told of it.
+    told: BTreeMap<String, (SeriesSelector, f64)>,
     commands: Vec<Command>,
     outcomes: Vec<Outcome>,
     journal: Vec<JournalEntry>,
@@ -73,6 +77,7 @@ impl Stage {
             world: World::default(),
             signals: BTreeMap::new(),
             loads: BTreeMap::new(),
+            told: BTreeMap::new(),
             commands: Vec::new(),
             outcomes: Vec::new(),
             journal: Vec::new(),
@@ -107,6 +112,7 @@ impl Stage {
             "open" => self.open(rest),
             "resolve" => self.resolve(rest),
             "load" => self.load(rest),
+            "told" => self.told(rest),
             "done" => self.outcomes(&OutcomeResult::Succeeded {
                 created: None,
                 previous: None,
@@ -159,12 +165,6 @@ impl Stage {
             let limits: Vec<Millicores> = running
                 .filter_map(|container| container.limits.cpu)
                 .collect();
-            let point = |seconds| ForecastPoint {
-                ahead: Duration::from_secs(seconds),
-                expected: load,
-                low: load,
-                high: load,
-            };
             self.event(Event::Forecast(Box::new(Forecast {
                 service: ServiceId::from(service.as_str()),
                 at: self.now,
@@ -175,13 +175,27 @@ impl Stage {
                 replica_capacity: limits.first().copied().unwrap_or(Millicores::CORE),
                 throttled,
                 method: "script".to_owned(),
-                points: [15, 30, 60].map(point).into(),
+                points: flat(load),
                 startup_s: None,
                 sizing: None,
                 usage: None,
-                loads: Vec::new(),
+                loads: self.series(&service).into_iter().collect(),
             })));
         }
+    }
+
+    fn series(&self, service: &str) -> Option<MetricLoad> {
+        let (metric, total) = self.told.get(service)?;
+        Some(MetricLoad {
+            metric: metric.clone(),
+            at: self.now,
+            unit: LoadUnit::Level,
+            total: *total,
+            recent_peak: *total,
+            points: flat(*total),
+            containers: 1,
+            missing: 0,
+        })
     }
 
     fn subject(&self, word: &str) -> Subject {
@@ -248,6 +262,13 @@ impl Stage {
             .insert(words[0].to_owned(), (words[1].parse().unwrap(), throttled));
     }
 
+    fn told(&mut self, words: &[&str]) {
+        let series = SeriesSelector::parse(words[1]).unwrap();
+        let number = words[2].parse().unwrap();
+        self.told.insert(words[0].to_owned(), (series, number));
+        self.loads.entry(words[0].to_owned()).or_insert((1.0, 0.0));
+    }
+
     fn outcomes(&mut self, result: &OutcomeResult) {
         let answered: Vec<_> = self
             .outcomes
@@ -296,10 +317,9 @@ impl Stage {
             Action::UpdateLimits { name, limits, .. } => {
                 return Some(self.world.limit(name.as_str(), limits));
             }
-            Action::Restart { .. }
-            | Action::Recreate { .. }
-            | Action::PullImage { .. }
-            | Action::Stop { .. } => {}
+            Action::Stop { name, .. } => self.world.stop(name.as_str(), self.now),
+            Action::Restart { name, .. } => self.world.start(name.as_str(), self.now),
+            Action::Recreate { .. } | Action::PullImage { .. } => {}
         }
         None
     }
@@ -350,6 +370,16 @@ impl Stage {
         self.event(Event::Recovered);
         self.event(Event::Leading(generation));
     }
+}
+
+fn flat(load: f64) -> Vec<ForecastPoint> {
+    let point = |seconds| ForecastPoint {
+        ahead: Duration::from_secs(seconds),
+        expected: load,
+        low: load,
+        high: load,
+    };
+    [15, 30, 60].map(point).into()
 }
 
 fn kind(word: &str) -> SignalKind {

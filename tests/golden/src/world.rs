@@ -85,6 +85,24 @@ impl World {
         before
     }
 
+    pub(crate) fn stop(&mut self, name: &str, now: Timestamp) {
+        let (_, record) = self.containers.get_mut(name).expect("it is there");
+        record.state = ContainerState::Exited;
+        record.finished_at = Some(now);
+        record.exit_code = Some(143);
+    }
+
+    /// It runs again, where it did not.
+    pub(crate) fn start(&mut self, name: &str, now: Timestamp) {
+        let Some((_, record)) = self.containers.get_mut(name) else {
+            return;
+        };
+        if record.state == ContainerState::Exited {
+            record.state = ContainerState::Running;
+            record.started_at = Some(now);
+        }
+    }
+
     pub(crate) fn remove(&mut self, name: &str) {
         self.containers
             .remove(name)

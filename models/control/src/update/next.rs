@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use units::{ContainerState, Image, ImageChange, Mode, NodeId, PlanEntry, Timestamp};
+use units::{ContainerState, Image, ImageChange, Mode, NodeId, PlanEntry, Timestamp, Update};
 
 use crate::config;
 use crate::depends;
 use crate::draft::Draft;
 use crate::heal::RECHECK;
+use crate::idle;
 use crate::loads::Load;
 use crate::scale::{Group, need};
 use crate::state::State;
@@ -144,6 +145,14 @@ fn may_go_on(look: &Look<'_>) -> Result<(), Held> {
     let service = &course.order.service;
     if members.0.is_empty() {
         let listening = state.listening_until();
+        if let Some(rest) = idle::at_rest(state, service) {
+            let name = &rest.replica.record.name;
+            let why = format!(
+                "{name} was stopped at {}, when nobody asked for {service}; the update goes on once it runs again",
+                rest.since
+            );
+            return Err(Held::Wait(why, Some(course.order.at + Update::VALID)));
+        }
         let why = format!("no container of {service} is known");
         return Err(match listening > now {
             true => Held::Wait(why, Some(listening)),
@@ -337,7 +346,7 @@ fn is_wanted(look: &Look<'_>) -> bool {
 /// What serves goes only where enough others do.
 pub(crate) fn may_go(look: &Look<'_>, surge: &Member<'_>) -> Result<(), Held> {
     let others = look.members.others(look.state, surge, look.now);
-    let least = look.members.promised().unwrap_or(1);
+    let least = look.members.promised().unwrap_or(1).max(1);
     match !surge.serves() || others >= least {
         true => Ok(()),
         false => {

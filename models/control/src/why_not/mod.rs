@@ -2,6 +2,7 @@
 //! decisions are made from.
 
 mod heal;
+mod idle;
 mod resize;
 mod scale;
 
@@ -75,7 +76,11 @@ pub(crate) fn why_not(state: &State, service: &ServiceId, now: Timestamp) -> Opt
     reasons.extend(resize::reasons(state, service, now));
     reasons.extend(losing(state, service, ActionKind::UpdateLimits, now));
     reasons.extend(scale::reasons(state, service, now));
-    for kind in [ActionKind::CreateReplica, ActionKind::RemoveReplica] {
+    for kind in [
+        ActionKind::CreateReplica,
+        ActionKind::RemoveReplica,
+        ActionKind::Stop,
+    ] {
         reasons.extend(losing(state, service, kind, now));
     }
     Some(reasons)

@@ -8,7 +8,7 @@ use crate::scale::{Group, need, overloads, wants_more};
 use crate::shrink::{Less, last_worse, looked_back, removable, wants_less};
 use crate::state::State;
 
-use super::Reason;
+use super::{Reason, idle};
 
 const MORE: ActionKind = ActionKind::CreateReplica;
 const LESS: ActionKind = ActionKind::RemoveReplica;
@@ -20,6 +20,9 @@ pub(super) fn reasons(state: &State, service: &ServiceId, now: Timestamp) -> Vec
             .to_vec()
     };
     let Some(group) = Group::of(state, service, now) else {
+        if let Some(reasons) = idle::standing(state, service, now) {
+            return reasons;
+        }
         return both("no running container of it has the label io.homeostat.scale".to_owned());
     };
     let known = group.load(state);
@@ -45,6 +48,7 @@ pub(super) fn reasons(state: &State, service: &ServiceId, now: Timestamp) -> Vec
     }
     let mut reasons = more(state, &group, load, forecast, now);
     reasons.extend(less(state, &group, load, forecast, now));
+    reasons.extend(idle::running(state, &group, load, forecast, now));
     reasons
 }
 
@@ -112,10 +116,14 @@ fn less(
     now: Timestamp,
 ) -> Option<Reason> {
     let config = &state.config.scale;
-    if group.current <= group.policy.min {
+    if group.current <= group.policy.least() {
         let text = format!(
-            "it has {} replicas, the fewest its label io.homeostat.scale allows",
-            group.current
+            "it has {} replicas, the fewest its label io.homeostat.scale allows{}",
+            group.current,
+            match group.policy.min {
+                0 => " while it is asked for",
+                _ => "",
+            }
         );
         return Some(Reason::of(LESS, text));
     }

@@ -618,7 +618,11 @@ impl World {
                     id: format!("sha256:{reference}"),
                 });
             }
-            Action::Stop { .. } => containers[place].state = ContainerState::Exited,
+            Action::Stop { .. } => {
+                containers[place].state = ContainerState::Exited;
+                containers[place].finished_at = Some(now);
+                containers[place].exit_code = Some(143);
+            }
         }
         OutcomeResult::Succeeded {
             created,

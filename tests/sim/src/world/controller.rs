@@ -91,7 +91,8 @@ impl World {
         let place = self.log.end(Topic::Election);
         self.send(Topic::Election, &claim, None, Author::Role);
         let config = &self.options.core;
-        let forecasts = config.scale.down_window + config.scale.verdict_within + HOUR / 6;
+        let looked_back = config.scale.down_window.max(config.scale.idle_after);
+        let forecasts = looked_back + config.scale.verdict_within + HOUR / 6;
         let people = config.people_hold + HOUR / 6;
         let mut next = [0; 8];
         let mut ends = [0; 8];

@@ -12,8 +12,12 @@ pub(super) fn guard(command: &Command, container: &Container) -> Result<(), Outc
     if matches!(action, Action::RemoveReplica { .. }) && container.replica_of.is_none() {
         return no(Refusal::NotOurs, "it was not made by Homeostat");
     }
+    let scale = container.policy.scale.as_ref();
+    let may_rest = scale.is_some_and(|scale| scale.min == 0);
     let allowed = match action {
+        Action::Restart { .. } if container.state == ContainerState::Exited && may_rest => true,
         Action::Restart { .. } => container.policy.heal,
+        Action::Stop { .. } => may_rest,
         Action::Recreate { .. } => container.policy.recreate,
         Action::UpdateLimits { limits, .. } => {
             let allowed = container.policy.limits;
@@ -26,7 +30,7 @@ pub(super) fn guard(command: &Command, container: &Container) -> Result<(), Outc
                     .memory
                     .is_none_or(|it| memory.is_some_and(|range| range.contains(it)))
         }
-        Action::CreateReplica { .. } | Action::RemoveReplica { .. } | Action::Stop { .. } => {
+        Action::CreateReplica { .. } | Action::RemoveReplica { .. } => {
             container.policy.scale.is_some()
         }
         Action::PullImage { .. } => container.policy.update,
