@@ -474,7 +474,8 @@ fn turns() -> impl Strategy<Value = Vec<(Turn, u32)>> {
     proptest::collection::vec((turn, 1u32..30), 1..24)
 }
 
-/// What must hold of what was sent since `before`, when load was last seen or lacking at `loaded`, and last stopped by a person or not.
+/// What must hold of what was sent since `before`, where no load was seen, nor any of it missing, since `idle_since`, and the first
+/// worker stands still as a person left it or not.
 fn check(
     world: &World,
     before: usize,
@@ -519,11 +520,13 @@ proptest! {
         let (mut idle_since, mut theirs) = (None, false);
         for (turn, times) in turns {
             for _ in 0..times {
-                let before = world.commands.len();
+                let mut before = world.commands.len();
                 let now = world.now;
                 match turn {
                     Turn::Told(jobs) => {
                         world.pass(secs(5));
+                        check(&world, before, idle_since, theirs)?;
+                        before = world.commands.len();
                         idle_since = match jobs == 0.0 {
                             true => idle_since.or(Some(world.now)),
                             false => None,
@@ -532,6 +535,8 @@ proptest! {
                     }
                     Turn::Lacking => {
                         world.pass(secs(5));
+                        check(&world, before, idle_since, theirs)?;
+                        before = world.commands.len();
                         idle_since = None;
                         world.load_told("queue", "jobs_waiting", 0.0, (1, 2));
                     }
