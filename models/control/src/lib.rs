@@ -10,7 +10,8 @@
 //!   the network it shares; where restarts do not help and the label allows it, a roll back or one new container, then people;
 //! - resize: limits raised where they are too low, which comes before a replica more, and lowered patiently, within
 //!   `io.homeostat.limits` ([`config::Resize`]);
-//! - scale: replicas added quickly and removed patiently, within `io.homeostat.scale` ([`config::Scale`]);
+//! - scale: replicas added quickly and removed patiently, within `io.homeostat.scale` ([`config::Scale`]); where that allows none, the
+//!   last one of an idle service stopped, and started once somebody asks for it;
 //! - update: another image for a service when a person orders it, one container at a time, and back when it is no good
 //!   ([`config::Update`]);
 //! - undo: what a verdict found to have made things worse.
