@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use units::{
-    ActionKind, Approval, Command, CommandId, ContainerRecord, ContainerState, Generation,
-    JournalEntry, Mode, NodeId, NodeInventory, Phase, Plan, PlanEntry, PlanId, ServiceId,
-    Timestamp,
+    Approval, Command, CommandId, ContainerRecord, ContainerState, Generation, JournalEntry, Mode,
+    NodeId, NodeInventory, Phase, Plan, PlanEntry, PlanId, ServiceId, Timestamp,
 };
 
 use crate::rest;
@@ -177,6 +176,7 @@ impl Auditor {
                         && step.deadline == command.deadline
                         && step.approval == command.approval
                         && step.update == command.update
+                        && step.relocation == command.relocation
                 })
         });
         if !decided {
@@ -239,7 +239,7 @@ impl Auditor {
                 && entry.plan.service == plan.service
                 && entry.plan.steps == plan.steps
         });
-        suggested
+        (suggested || self.is_begun_with(plan, approval))
             && self.approvals.get(&approval.plan) == Some(approval)
             && approval.holds_at(plan.created_at)
     }
@@ -260,7 +260,7 @@ impl Auditor {
         // An image that is pulled touches nothing that runs.
         let touching = out
             .iter()
-            .filter(|other| other.plan.kind != ActionKind::PullImage);
+            .filter(|other| other.plan.kind.touches_containers());
         for other in touching {
             if other.plan.service == plan.service {
                 found.push(Violation::InFlight {

@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod auditor;
+mod relocation;
 mod rest;
 mod steps;
 mod update;

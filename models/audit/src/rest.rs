@@ -48,10 +48,15 @@ pub(crate) fn is_start(
         && stops.any(|entry| has_stopped(entry, step, record))
 }
 
+/// It brought a service to rest; what a move stops has a successor.
+fn is_rest(entry: &PlanEntry) -> bool {
+    entry.plan.kind == ActionKind::Stop && entry.plan.relocation.is_none()
+}
+
 /// Whether a plan that is over may still be asked for: the container it stopped stands still, or its node is yet to be heard.
 pub(crate) fn keeps(nodes: &BTreeMap<NodeId, NodeInventory>, entry: &PlanEntry) -> bool {
     let mut steps = entry.plan.steps.iter();
-    entry.plan.kind == ActionKind::Stop
+    is_rest(entry)
         && steps.any(|step| {
             nodes.get(&step.node).is_none_or(|node| {
                 let mut all = node.containers.iter();
@@ -63,7 +68,7 @@ pub(crate) fn keeps(nodes: &BTreeMap<NodeId, NodeInventory>, entry: &PlanEntry) 
 /// A plan stopped it, as far as its node tells: it did not end before the engine was asked to stop it. An answer may come when its plan
 /// was given up; then the journal does not have it, and nothing speaks against it.
 fn has_stopped(entry: &PlanEntry, step: &Step, record: &ContainerRecord) -> bool {
-    if entry.plan.kind != ActionKind::Stop || entry.phase == Phase::Suggested {
+    if !is_rest(entry) || entry.phase == Phase::Suggested {
         return false;
     }
     let mut steps = entry.plan.steps.iter().enumerate();

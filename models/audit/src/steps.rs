@@ -8,6 +8,7 @@ use units::{
 };
 
 use crate::auditor::Auditor;
+use crate::relocation;
 use crate::rest;
 use crate::update;
 use crate::violation::Violation;
@@ -36,7 +37,10 @@ pub(crate) fn check(auditor: &Auditor, plan: &Plan, found: &mut Vec<Violation>) 
         if plan.update.is_some() {
             update::step(auditor, plan, &step.action, record, found);
         }
+        relocation::step(auditor, plan, step, record, found);
         match &step.action {
+            // What a move stopped, once more; checked as a step of that.
+            Action::Restart { .. } if plan.relocation.is_some() => {}
             Action::Restart { .. } if rest::is_start(auditor, plan, step, record) => added += 1,
             Action::Restart { .. } => {
                 restarts += 1;
@@ -67,6 +71,14 @@ pub(crate) fn check(auditor: &Auditor, plan: &Plan, found: &mut Vec<Violation>) 
                 container: name.clone(),
                 kind: step.action.kind(),
             }),
+            Action::Export { .. } => running(record, found),
+            Action::Isolate { .. } => {
+                running(record, found);
+                caused(plan, record, found);
+                beside(auditor, plan, record, found);
+                removed.push(record);
+            }
+            Action::Rejoin { .. } => running(record, found),
             Action::Stop { .. } | Action::RemoveReplica { .. } => {
                 removed.push(record);
                 may_go(auditor, plan, step, record, found);
@@ -93,12 +105,17 @@ fn is_taken(auditor: &Auditor, step: &Step) -> bool {
         | Action::UpdateLimits { .. }
         | Action::RemoveReplica { .. }
         | Action::PullImage { .. }
-        | Action::Stop { .. } => false,
+        | Action::Stop { .. }
+        | Action::Export { .. }
+        | Action::Isolate { .. }
+        | Action::Rejoin { .. } => false,
     }
 }
 
 fn record<'a>(auditor: &'a Auditor, plan: &Plan, step: &Step) -> Option<&'a ContainerRecord> {
-    let node = auditor.node(&step.node)?;
+    let origin = step.action.origin();
+    let at = origin.map_or(&step.node, |origin| &origin.node);
+    let node = auditor.node(at)?;
     let target = step.action.target();
     node.containers
         .iter()
@@ -109,6 +126,17 @@ fn caused(plan: &Plan, record: &ContainerRecord, found: &mut Vec<Violation>) {
     if plan.cause.signals.is_empty() {
         found.push(Violation::NoCause {
             container: record.name.clone(),
+        });
+    }
+}
+
+/// Another replica serves.
+fn beside(auditor: &Auditor, plan: &Plan, record: &ContainerRecord, found: &mut Vec<Violation>) {
+    let mut others = auditor.replicas(&plan.service);
+    if !others.any(|other| other.id != record.id && other.is_serving()) {
+        found.push(Violation::Alone {
+            container: record.name.clone(),
+            service: plan.service.clone(),
         });
     }
 }
@@ -142,6 +170,12 @@ fn opted_in(
             policy.scale.is_some()
         }
         Action::PullImage { .. } => policy.update,
+        Action::Export { .. } => policy.movable,
+        Action::Isolate { .. } | Action::Rejoin { .. } => policy.heal && policy.recreate,
+    };
+    let kind_allowed = match plan.relocation {
+        Some(_) => policy.movable,
+        None => kind_allowed,
     };
     // A person's order is a consent to what its own label allows.
     let is_ordered = auditor.is_ordered(plan);
@@ -194,12 +228,15 @@ fn may_go(
     record: &ContainerRecord,
     found: &mut Vec<Violation>,
 ) {
-    match matches!(step.action, Action::Stop { .. }) {
-        true => {
+    let is_stop = matches!(step.action, Action::Stop { .. });
+    match (is_stop, &plan.relocation) {
+        // What moves away is checked as a step of that.
+        (true, Some(_)) => {}
+        (true, None) => {
             running(record, found);
             rest::may_rest(auditor, plan, record, found);
         }
-        false => ours(record, found),
+        (false, _) => ours(record, found),
     }
 }
 
@@ -284,15 +321,11 @@ fn range(
         let scale = auditor
             .replicas(&plan.service)
             .filter_map(|record| record.policy.scale.as_ref());
-        // Only a stop brings it down to none.
-        let fewest = scale.map(|scale| match plan.kind {
-            ActionKind::Stop => scale.min,
-            ActionKind::Restart
-            | ActionKind::Recreate
-            | ActionKind::UpdateLimits
-            | ActionKind::CreateReplica
-            | ActionKind::RemoveReplica
-            | ActionKind::PullImage => scale.least(),
+        // Only what brings it to rest brings it down to none.
+        let rests = plan.kind == ActionKind::Stop && plan.relocation.is_none();
+        let fewest = scale.map(|scale| match rests {
+            true => scale.min,
+            false => scale.least(),
         });
         if let Some(min) = fewest.min()
             && serving < min

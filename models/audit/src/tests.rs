@@ -81,6 +81,7 @@ fn auditor(containers: Vec<ContainerRecord>) -> Auditor {
 
 fn plan(id: &str, actions: Vec<Action>) -> Plan {
     Plan {
+        relocation: None,
         id: PlanId::from(id),
         generation: Generation(1),
         service: ServiceId::from("web"),
@@ -122,6 +123,7 @@ fn restart(name: &str) -> Action {
 
 fn create(template: &str, name: &str) -> Action {
     Action::CreateReplica {
+        origin: None,
         template: ContainerId::from(template),
         name: ContainerName::from(name),
         image: None,
@@ -599,6 +601,7 @@ fn replace(name: &str, image: Option<ImageChange>) -> Action {
 
 fn one_more(template: &str, name: &str, image: Option<ImageChange>) -> Action {
     Action::CreateReplica {
+        origin: None,
         template: ContainerId::from(template),
         name: ContainerName::from(name),
         image,
@@ -627,6 +630,8 @@ fn done(auditor: &mut Auditor, plan: &Plan, image: Option<Image>) {
         began_at: NOW,
         at: NOW,
         result: OutcomeResult::Succeeded {
+            networks: Vec::new(),
+            sealed: None,
             created: None,
             previous: None,
             image,
@@ -834,6 +839,8 @@ fn stopped(auditor: &mut Auditor, result: OutcomeResult, began_at: Timestamp) {
 
 fn answered() -> OutcomeResult {
     OutcomeResult::Succeeded {
+        networks: Vec::new(),
+        sealed: None,
         created: None,
         previous: None,
         image: None,

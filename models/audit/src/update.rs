@@ -9,6 +9,7 @@ use units::{
 };
 
 use crate::auditor::Auditor;
+use crate::relocation::SUCCESSORS_MAX;
 use crate::violation::Violation;
 
 /// Orders and their plans are remembered this long: what was not finished within [`Update::VALID`] is then taken back.
@@ -42,9 +43,10 @@ impl Auditor {
 
     /// The most replicas there may be with this plan, where the label allows `max`.
     pub(crate) fn most(&self, plan: &Plan, max: u32) -> u32 {
-        match self.is_ordered(plan) {
-            true => max.saturating_add(SURGE_MAX),
-            false => max,
+        match (self.is_ordered(plan), &plan.relocation) {
+            (true, _) => max.saturating_add(SURGE_MAX),
+            (false, Some(_)) => max.saturating_add(SUCCESSORS_MAX),
+            (false, None) => max,
         }
     }
 
@@ -114,7 +116,12 @@ pub(crate) fn step(
         Action::PullImage { .. } => true,
         Action::CreateReplica { image, .. } | Action::Recreate { image, .. } => image.is_some(),
         Action::RemoveReplica { .. } => auditor.is_surge(plan, record),
-        Action::Restart { .. } | Action::UpdateLimits { .. } | Action::Stop { .. } => false,
+        Action::Restart { .. }
+        | Action::UpdateLimits { .. }
+        | Action::Stop { .. }
+        | Action::Export { .. }
+        | Action::Isolate { .. }
+        | Action::Rejoin { .. } => false,
     };
     if !is_part {
         found.push(Violation::NoPartOfUpdate {

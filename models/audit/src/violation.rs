@@ -80,6 +80,36 @@ pub enum Violation {
         /// What would be done.
         kind: ActionKind,
     },
+    /// What is asked for is not what a move is made of, or what only moves are made of is asked for outside one.
+    #[error("{kind} of {container} is no part of a move")]
+    NoPartOfMove {
+        /// The container.
+        container: ContainerName,
+        /// What is asked for.
+        kind: ActionKind,
+    },
+    /// A container would be made from what its node did not tell for this move.
+    #[error("{container} would be made from what node {node} did not tell for this move")]
+    NotItsOrigin {
+        /// The container that moves.
+        container: ContainerName,
+        /// Where it is.
+        node: NodeId,
+    },
+    /// A container would go before the other one of its move serves.
+    #[error("{container} would go, and the other one of its move does not serve")]
+    NoSuccessor {
+        /// The container.
+        container: ContainerName,
+    },
+    /// A container would be isolated that serves alone.
+    #[error("{container} would be taken out of service, and no other replica of {service} serves")]
+    Alone {
+        /// The container.
+        container: ContainerName,
+        /// Its service.
+        service: ServiceId,
+    },
     /// An image that was not ordered, or that was never run before what is taken back.
     #[error("{container} would run {image}, which was neither ordered nor there before")]
     NotItsImage {
@@ -255,6 +285,10 @@ impl Violation {
             Violation::NotOrdered { .. } => "not_ordered",
             Violation::NoPartOfUpdate { .. } => "no_part_of_update",
             Violation::NotItsImage { .. } => "not_its_image",
+            Violation::NoPartOfMove { .. } => "no_part_of_move",
+            Violation::NotItsOrigin { .. } => "not_its_origin",
+            Violation::NoSuccessor { .. } => "no_successor",
+            Violation::Alone { .. } => "alone",
             Violation::Twice { .. } => "twice",
             Violation::StaleGeneration { .. } => "stale_generation",
             Violation::NoPlan { .. } => "no_plan",

@@ -24,6 +24,8 @@ pub struct Config {
     pub resize: Resize,
     /// Other images, when people order them.
     pub update: Update,
+    /// Moves to other nodes.
+    pub relocate: Relocate,
     /// How much may be done at all.
     pub budget: Budget,
     /// When everything is sick at once.
@@ -42,6 +44,7 @@ impl Default for Config {
             scale: Scale::default(),
             resize: Resize::default(),
             update: Update::default(),
+            relocate: Relocate::default(),
             budget: Budget::default(),
             breaker: Breaker::default(),
             ledger: Ledger::default(),
@@ -204,6 +207,42 @@ impl Default for Update {
             pull_deadline: MINUTE * 10,
             deadline: MINUTE,
             retry: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Moving containers to other nodes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Relocate {
+    /// A node must have been short of something for so long before anything is moved away from it.
+    pub after: Duration,
+    /// After a move from or to a node, so long is waited for what it brings before the next.
+    pub settle: Duration,
+    /// The new container, and the service without the old one, are watched for this long at least.
+    pub soak: Duration,
+    /// How long a container may take to stop before it is killed.
+    pub grace: Duration,
+    /// The new container must have been begun by then, its image pulled.
+    pub create_deadline: Duration,
+    /// Any other step that has not begun after this is given up.
+    pub deadline: Duration,
+    /// Wait before a step that came to nothing is tried again; it doubles with each one more.
+    pub retry_step: Duration,
+    /// A service whose move went wrong is left where it is for so long.
+    pub retry: Duration,
+}
+
+impl Default for Relocate {
+    fn default() -> Self {
+        Relocate {
+            after: MINUTE * 2,
+            settle: MINUTE * 3,
+            soak: Duration::from_secs(30),
+            grace: Duration::from_secs(10),
+            create_deadline: MINUTE * 10,
+            deadline: MINUTE,
+            retry_step: Duration::from_secs(30),
+            retry: HOUR,
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::judge;
 use crate::ledger;
 use crate::people::LATE;
 use crate::plans::{is_answered, is_done, outcome_of};
+use crate::relocate;
 use crate::resize;
 use crate::scale::{self, Wanted};
 use crate::state::State;
@@ -42,6 +43,8 @@ pub struct Core {
     wakes: BTreeMap<ServiceId, Timestamp>,
     wanted: BTreeMap<ServiceId, Wanted>,
     pruned_at: Timestamp,
+    /// When the whole fleet was last looked at for moves.
+    relieved_at: Timestamp,
     now: Timestamp,
 }
 
@@ -62,6 +65,7 @@ impl Core {
             wakes: BTreeMap::new(),
             wanted: BTreeMap::new(),
             pruned_at: Timestamp::EPOCH,
+            relieved_at: Timestamp::EPOCH,
             now: Timestamp::EPOCH,
         }
     }
@@ -129,6 +133,7 @@ impl Core {
             .chain(self.state.breaker.open_until())
             .chain(silence)
             .chain(listening)
+            .chain(self.relieved_next())
             .min()
     }
 
@@ -277,6 +282,27 @@ impl Core {
         while let Some(service) = self.dirty.pop_first() {
             self.look(&service, generation, effects);
         }
+        self.relieve(generation, effects);
+    }
+
+    /// Looks at the whole fleet where a node has been short of something for long enough.
+    fn relieve(&mut self, generation: Generation, effects: &mut Vec<Effect>) {
+        let due = self.relieved_next();
+        if due.is_none_or(|at| at > self.now) {
+            return;
+        }
+        self.relieved_at = self.now;
+        for (service, decision) in relocate::relief(&self.state, self.now) {
+            self.carry_out(&service, decision, generation, effects);
+        }
+    }
+
+    fn relieved_next(&self) -> Option<Timestamp> {
+        if self.state.config.max_mode == Mode::Observe || self.state.breaker.is_open() {
+            return None;
+        }
+        let at = relocate::due(&self.state)?;
+        Some(at.max(self.relieved_at + relocate::LOOKED_EVERY))
     }
 
     fn switch(&mut self, entry: BreakerEntry, effects: &mut Vec<Effect>) {
@@ -328,8 +354,8 @@ impl Core {
     /// The verdict, with what follows of it for the kind of action.
     fn weighed(&self, entry: &PlanEntry, mut verdict: Verdict) -> Verdict {
         let plan = &entry.plan;
-        // Nothing of an order is tried twice, so there is nothing to leave alone.
-        if plan.update.is_some() {
+        // Nothing of an order is tried twice, and a move is weighed as a whole, so there is nothing to leave alone.
+        if plan.update.is_some() || plan.relocation.is_some() {
             return verdict;
         }
         let judged = PlanEntry {
@@ -351,7 +377,7 @@ impl Core {
         verdict
     }
 
-    /// Looks at one service: undo first, then heal, then what people ordered, then what is cheapest: limits before replicas.
+    /// Looks at one service: undo first, then heal, then a move that began, then what people ordered, then what is cheapest: limits before replicas.
     fn look(&mut self, service: &ServiceId, generation: Generation, effects: &mut Vec<Effect>) {
         let now = self.now;
         let undo = undo::decide(&self.state, service, now);
@@ -359,6 +385,8 @@ impl Core {
         for decision in heal::decide(&self.state, service, now) {
             self.carry_out(service, decision, generation, effects);
         }
+        let moving = relocate::decide(&self.state, service, now);
+        self.carry_out(service, moving, generation, effects);
         let update = update::decide(&self.state, service, now);
         self.carry_out(service, update, generation, effects);
         let resize = resize::decide(&self.state, service, now);

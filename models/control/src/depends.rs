@@ -199,7 +199,10 @@ pub(crate) fn sickness(state: &State, replica: &Replica<'_>) -> Option<String> {
             | ActionKind::CreateReplica
             | ActionKind::RemoveReplica
             | ActionKind::PullImage
-            | ActionKind::Stop => false,
+            | ActionKind::Stop
+            | ActionKind::Export
+            | ActionKind::Isolate
+            | ActionKind::Rejoin => false,
         };
         let mut steps = entry.plan.steps.iter();
         heals

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use units::{
-    ActionKind, Approval, Cause, Expectation, Generation, Mode, Plan, PlanId, ServiceId, SignalId,
-    Step, Timestamp, Update,
+    ActionKind, Approval, Cause, Expectation, Generation, Mode, Plan, PlanId, Relocation,
+    ServiceId, SignalId, Step, Timestamp, Update,
 };
 
 use crate::state::State;
@@ -26,6 +26,8 @@ pub(crate) struct Draft {
     pub(crate) approval: Option<Approval>,
     /// The update it is a step of.
     pub(crate) update: Option<Update>,
+    /// The move it is a step of.
+    pub(crate) relocation: Option<Relocation>,
     pub(crate) traceparent: Option<String>,
 }
 
@@ -68,6 +70,7 @@ impl Draft {
             undo_of: self.undo_of,
             approval: self.approval,
             update: self.update,
+            relocation: self.relocation,
             traceparent: self.traceparent,
         }
     }

@@ -111,7 +111,10 @@ fn tries<'a>(
         | ActionKind::CreateReplica
         | ActionKind::RemoveReplica
         | ActionKind::PullImage
-        | ActionKind::Stop => false,
+        | ActionKind::Stop
+        | ActionKind::Export
+        | ActionKind::Isolate
+        | ActionKind::Rejoin => false,
     };
     let begun = |entry: &&PlanEntry| {
         let mut outcomes = entry.outcomes.iter().peekable();
@@ -122,7 +125,8 @@ fn tries<'a>(
                     Refusal::NotOptedIn
                     | Refusal::Unsafe
                     | Refusal::NotOurs
-                    | Refusal::BelowUse => true,
+                    | Refusal::BelowUse
+                    | Refusal::NoKey => true,
                 },
                 OutcomeResult::Succeeded { .. }
                 | OutcomeResult::Failed { .. }
@@ -325,6 +329,7 @@ pub(crate) fn draft(
         .as_ref()
         .map_or_else(String::new, |image| format!(" from {}", image.to));
     Draft {
+        relocation: None,
         service: service.clone(),
         kind: ActionKind::Recreate,
         signals: ids.clone(),

@@ -139,6 +139,7 @@ pub(crate) fn additions(
         let step = Step {
             node: template.node.clone(),
             action: Action::CreateReplica {
+                origin: None,
                 template: template.record.id.clone(),
                 name: free_name(state, &group.replicas, template, &steps),
                 image: None,
@@ -229,6 +230,7 @@ pub(crate) fn growth(
         ));
     }
     Draft {
+        relocation: None,
         service: group.service.clone(),
         kind: ActionKind::CreateReplica,
         signals: causes.iter().map(|signal| signal.id.clone()).collect(),

@@ -20,6 +20,7 @@ use crate::escalate::{self, Rung};
 use crate::fleet::{Certainty, Replica};
 use crate::ledger::doubled;
 use crate::reattach;
+use crate::relocate;
 use crate::state::State;
 use crate::update;
 
@@ -96,7 +97,8 @@ fn about(
     let Some(replica) = state.fleet.find(service, container) else {
         return Decision::Nothing;
     };
-    if update::watches(state, service, &replica) {
+    if update::watches(state, service, &replica) || relocate::watches(state, service, &replica, now)
+    {
         return Decision::Nothing;
     }
     let policy = &replica.record.policy;
@@ -243,7 +245,7 @@ fn is_busy(state: &State, service: &ServiceId, replica: &Replica<'_>, replicas: 
         .active()
         .filter(|entry| entry.plan.service == *service);
     active.any(|entry| match entry.phase {
-        Phase::Decided => entry.plan.kind != ActionKind::PullImage,
+        Phase::Decided => entry.plan.kind.touches_containers(),
         Phase::Executed => {
             let mut steps = entry.plan.steps.iter();
             let same = steps.any(|step| step.action.target() == id);
@@ -255,7 +257,10 @@ fn is_busy(state: &State, service: &ServiceId, replica: &Replica<'_>, replicas: 
                 | ActionKind::CreateReplica
                 | ActionKind::RemoveReplica
                 | ActionKind::PullImage
-                | ActionKind::Stop => false,
+                | ActionKind::Stop
+                | ActionKind::Export
+                | ActionKind::Isolate
+                | ActionKind::Rejoin => false,
             }
         }
         Phase::Suggested | Phase::Failed | Phase::Judged => false,
@@ -324,6 +329,7 @@ fn draft(state: &State, service: &ServiceId, replica: &Replica<'_>, signals: &[&
         others => format!("{others} other replicas of {service} serve meanwhile"),
     };
     Draft {
+        relocation: None,
         service: service.clone(),
         kind: ActionKind::Restart,
         signals: ids.clone(),
@@ -363,6 +369,7 @@ fn draft(state: &State, service: &ServiceId, replica: &Replica<'_>, signals: &[&
 fn quarantine(state: &State, service: &ServiceId, replica: &Replica<'_>, signal: &Signal) -> Draft {
     let name = &replica.record.name;
     Draft {
+        relocation: None,
         service: service.clone(),
         kind: ActionKind::Restart,
         signals: vec![signal.id.clone()],

@@ -47,6 +47,7 @@ pub(crate) fn judge(state: &State, entry: &PlanEntry, now: Timestamp) -> Option<
         }
         units::Check::NoOverload | units::Check::LimitsHold => removed(state, entry, now),
         units::Check::ServesAsWell => update::judged(state, entry, now),
+        units::Check::SuccessorServes => crate::relocate::judged(state, entry, now),
     };
     found.map(|found| verdict(found, now))
 }

@@ -48,9 +48,11 @@ fn weigh_failure(result: &OutcomeResult) -> Weight {
         OutcomeResult::Failed { .. } | OutcomeResult::Interrupted => Weight::Lost,
         OutcomeResult::Refused { refusal, .. } => match refusal {
             Refusal::StaleGeneration | Refusal::Expired => Weight::Lost,
-            Refusal::NotOptedIn | Refusal::Unsafe | Refusal::NotOurs | Refusal::BelowUse => {
-                Weight::Hopeless
-            }
+            Refusal::NotOptedIn
+            | Refusal::Unsafe
+            | Refusal::NotOurs
+            | Refusal::BelowUse
+            | Refusal::NoKey => Weight::Hopeless,
         },
     }
 }
@@ -72,8 +74,8 @@ pub(crate) fn streak(
     let mut finished: Vec<&PlanEntry> = plans
         .acted(service)
         .filter(|entry| entry.plan.kind == kind && entry.phase.is_final())
-        // What came of a person's order says nothing of what is done of itself.
-        .filter(|entry| entry.plan.update.is_none())
+        // What came of a person's order, or of a move, says nothing of what is done for other reasons.
+        .filter(|entry| entry.plan.update.is_none() && entry.plan.relocation.is_none())
         .collect();
     finished.sort_by(|a, b| (a.at, &a.plan.id).cmp(&(b.at, &b.plan.id)));
     let mut streak = Streak::default();

@@ -29,6 +29,7 @@
 
 mod breaker;
 mod budget;
+mod came;
 mod capacity;
 pub mod config;
 mod core;
@@ -52,6 +53,7 @@ pub mod place;
 mod plans;
 mod reattach;
 mod recreated;
+mod relocate;
 mod resize;
 mod scale;
 mod shrink;

@@ -132,9 +132,11 @@ fn explains(entry: &PlanEntry, touch: &Touch, fleet: &Fleet) -> bool {
         Action::Restart { container, .. }
         | Action::UpdateLimits { container, .. }
         | Action::RemoveReplica { container, .. }
-        | Action::Stop { container, .. } => *container == touch.container,
+        | Action::Stop { container, .. }
+        | Action::Isolate { container, .. }
+        | Action::Rejoin { container, .. } => *container == touch.container,
         Action::CreateReplica { name, .. } => *name == touch.name,
-        Action::PullImage { .. } => false,
+        Action::PullImage { .. } | Action::Export { .. } => false,
         // The new one has the name of the old.
         Action::Recreate {
             container, name, ..

@@ -97,6 +97,7 @@ fn draft(state: &State, service: &ServiceId, replica: &Replica<'_>, owner: &Repl
     let other = &owner.record.name;
     let within_s = config.verdict_within.as_secs();
     Draft {
+        relocation: None,
         service: service.clone(),
         kind: ActionKind::Restart,
         signals: Vec::new(),

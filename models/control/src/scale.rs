@@ -295,17 +295,19 @@ pub(crate) fn is_blocked(
         .filter(|entry| entry.plan.service == *group.service);
     let busy = active.any(|entry| {
         let is_beside = match entry.plan.kind {
-            ActionKind::Restart | ActionKind::PullImage => true,
+            ActionKind::Restart | ActionKind::PullImage | ActionKind::Export => true,
             // What more CPU does for the load is waited for; more memory does nothing for it.
             ActionKind::UpdateLimits => !changes_cpu(&entry.plan),
             ActionKind::Recreate
             | ActionKind::CreateReplica
             | ActionKind::RemoveReplica
-            | ActionKind::Stop => false,
+            | ActionKind::Stop
+            | ActionKind::Isolate
+            | ActionKind::Rejoin => false,
         };
         // The containers of an update are watched while the load goes its way.
         let is_beside = is_beside || entry.plan.update.is_some();
-        let is_out = entry.phase == Phase::Decided && entry.plan.kind != ActionKind::PullImage;
+        let is_out = entry.phase == Phase::Decided && entry.plan.kind.touches_containers();
         let is_less = matches!(kind, ActionKind::RemoveReplica | ActionKind::Stop);
         is_out || !is_beside || is_less
     });

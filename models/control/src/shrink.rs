@@ -13,6 +13,7 @@ use crate::fleet::Replica;
 use crate::grow::kept;
 use crate::loads::Load;
 use crate::measure::figure;
+use crate::relocate;
 use crate::scale::{Group, is_blocked, is_capped, overloads};
 use crate::spread;
 use crate::state::State;
@@ -94,7 +95,7 @@ pub(crate) fn shrink(
         return blocked;
     }
     // The one that is too many is the update's own; it ends with a look at what the load asks for.
-    if update::is_running(state, group.service) {
+    if update::is_running(state, group.service) || relocate::is_running(state, group.service, now) {
         return Decision::Nothing;
     }
     let config = &state.config.scale;
@@ -118,6 +119,7 @@ pub(crate) fn shrink(
         None => format!("{:.0}%", peak / (f64::from(left.max(1)) * capacity) * 100.0),
     };
     let draft = Draft {
+        relocation: None,
         service: group.service.clone(),
         kind: ActionKind::RemoveReplica,
         signals: Vec::new(),

@@ -29,7 +29,7 @@ pub(crate) fn decide(state: &State, service: &ServiceId, now: Timestamp) -> Deci
     };
     let busy = state.plans.active().any(|other| {
         other.plan.service == *service
-            && other.plan.kind != ActionKind::PullImage
+            && other.plan.kind.touches_containers()
             && (other.phase == Phase::Decided || other.plan.kind != ActionKind::Restart)
     });
     if busy {
@@ -44,7 +44,12 @@ pub(crate) fn decide(state: &State, service: &ServiceId, now: Timestamp) -> Deci
         ActionKind::CreateReplica => remove(state, service, entry, now),
         ActionKind::Recreate => roll_forward(state, service, entry, now),
         ActionKind::UpdateLimits => restore(state, service, entry, now),
-        ActionKind::Restart | ActionKind::PullImage | ActionKind::Stop => Decision::Nothing,
+        ActionKind::Restart
+        | ActionKind::PullImage
+        | ActionKind::Stop
+        | ActionKind::Export
+        | ActionKind::Isolate
+        | ActionKind::Rejoin => Decision::Nothing,
     }
 }
 
@@ -59,7 +64,10 @@ fn pending<'a>(state: &'a State, service: &ServiceId, now: Timestamp) -> Option<
         | ActionKind::Restart
         | ActionKind::UpdateLimits
         | ActionKind::PullImage
-        | ActionKind::Stop => undoing(state, entry).next().is_some(),
+        | ActionKind::Stop
+        | ActionKind::Export
+        | ActionKind::Isolate
+        | ActionKind::Rejoin => undoing(state, entry).next().is_some(),
     };
     state.plans.acted(service).find(|entry| {
         let worse = entry
@@ -71,12 +79,18 @@ fn pending<'a>(state: &'a State, service: &ServiceId, now: Timestamp) -> Option<
                 true
             }
             ActionKind::Recreate => image_change(entry).is_some(),
-            ActionKind::Restart | ActionKind::PullImage | ActionKind::Stop => false,
+            ActionKind::Restart
+            | ActionKind::PullImage
+            | ActionKind::Stop
+            | ActionKind::Export
+            | ActionKind::Isolate
+            | ActionKind::Rejoin => false,
         };
         worse
             && undoable
-            // Those of an update are taken back together, by that.
+            // Those of an update, or a move, are taken back together, by that.
             && entry.plan.update.is_none()
+            && entry.plan.relocation.is_none()
             && entry.plan.undo_of.is_none()
             && entry.at + UNDO_WITHIN > now
             && !undone(entry)
@@ -112,7 +126,10 @@ fn image_change(entry: &PlanEntry) -> Option<&ImageChange> {
         | Action::CreateReplica { .. }
         | Action::RemoveReplica { .. }
         | Action::PullImage { .. }
-        | Action::Stop { .. } => None,
+        | Action::Stop { .. }
+        | Action::Export { .. }
+        | Action::Isolate { .. }
+        | Action::Rejoin { .. } => None,
     })
 }
 
@@ -207,6 +224,7 @@ fn remove(state: &State, service: &ServiceId, entry: &PlanEntry, now: Timestamp)
         return wait.map_or(Decision::Nothing, Decision::Wait);
     };
     let draft = Draft {
+        relocation: None,
         service: service.clone(),
         kind: ActionKind::RemoveReplica,
         signals: Vec::new(),

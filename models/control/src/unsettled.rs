@@ -26,8 +26,13 @@ pub(crate) fn takes_down(kind: ActionKind) -> bool {
         ActionKind::Restart
         | ActionKind::Recreate
         | ActionKind::RemoveReplica
-        | ActionKind::Stop => true,
-        ActionKind::UpdateLimits | ActionKind::CreateReplica | ActionKind::PullImage => false,
+        | ActionKind::Stop
+        | ActionKind::Isolate => true,
+        ActionKind::UpdateLimits
+        | ActionKind::CreateReplica
+        | ActionKind::PullImage
+        | ActionKind::Export
+        | ActionKind::Rejoin => false,
     }
 }
 
@@ -86,9 +91,12 @@ fn ends(entry: &PlanEntry, step: &Step) -> Timestamp {
         | Action::Recreate { grace, .. }
         | Action::RemoveReplica { grace, .. }
         | Action::Stop { grace, .. } => *grace,
-        Action::UpdateLimits { .. } | Action::CreateReplica { .. } | Action::PullImage { .. } => {
-            Duration::ZERO
-        }
+        Action::UpdateLimits { .. }
+        | Action::CreateReplica { .. }
+        | Action::PullImage { .. }
+        | Action::Export { .. }
+        | Action::Isolate { .. }
+        | Action::Rejoin { .. } => Duration::ZERO,
     };
     entry.at.min(entry.plan.deadline) + grace + WORKS_FOR
 }

@@ -497,7 +497,10 @@ fn check(
             | ActionKind::UpdateLimits
             | ActionKind::CreateReplica
             | ActionKind::RemoveReplica
-            | ActionKind::PullImage => {}
+            | ActionKind::PullImage
+            | ActionKind::Export
+            | ActionKind::Isolate
+            | ActionKind::Rejoin => {}
         }
     }
     Ok(())

@@ -176,6 +176,7 @@ pub(crate) fn event(service: &str, node: &str, happened: i64, kind: EventKind) -
 pub(crate) fn limits_lowered(service: &str, done: i64, because: &[SignalId]) -> Told {
     let service_id = ServiceId::from(service);
     let plan = Plan {
+        relocation: None,
         id: PlanId::of(&service_id, "update_limits", at(done - 1)),
         generation: Generation(1),
         service: service_id,
@@ -216,6 +217,8 @@ pub(crate) fn limits_lowered(service: &str, done: i64, because: &[SignalId]) -> 
         began_at: at(done),
         at: at(done),
         result: OutcomeResult::Succeeded {
+            networks: Vec::new(),
+            sealed: None,
             created: None,
             previous: None,
             image: None,

@@ -56,7 +56,8 @@ pub use metric::{Metric, MetricKind};
 pub use outcome::{Outcome, OutcomeResult, Refusal};
 pub use outlook::{Coming, Expected, Outlook};
 pub use plan::{
-    Action, ActionKind, Cause, Check, Command, Expectation, Image, ImageChange, Plan, Step,
+    Action, ActionKind, Attachment, Cause, Check, Command, Expectation, Image, ImageChange, Origin,
+    Plan, Relocation, Step,
 };
 pub use point::{NodeMetric, Point, SeriesKind};
 pub use policy::{

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CommandId, ContainerId, Image, Limits, NodeId, PlanId, Timestamp};
+use crate::{Attachment, CommandId, ContainerId, Image, Limits, NodeId, PlanId, Timestamp};
 
 /// Why an actuator would not carry a command out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub enum Refusal {
     NotOurs,
     /// The new limit is below what is in use.
     BelowUse,
+    /// This node has no key, or another one, for what moves between nodes.
+    NoKey,
 }
 
 impl Refusal {
@@ -33,6 +35,7 @@ impl Refusal {
             Refusal::Unsafe => "unsafe",
             Refusal::NotOurs => "not_ours",
             Refusal::BelowUse => "below_use",
+            Refusal::NoKey => "no_key",
         }
     }
 }
@@ -52,6 +55,12 @@ pub enum OutcomeResult {
         /// The image that was pulled, when one was.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         image: Option<Image>,
+        /// How a container is made, in base64, sealed, when that was asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sealed: Option<String>,
+        /// The networks it was taken out of, when it was: what an undo restores.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        networks: Vec<Attachment>,
     },
     /// Not begun, on purpose.
     Refused {

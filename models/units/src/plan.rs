@@ -40,6 +40,47 @@ pub struct ImageChange {
     pub to: Image,
 }
 
+/// Where a container that is made on one node has its template, and how that is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The node of the template.
+    pub node: NodeId,
+    /// What the actuator there told, in base64, sealed: only actuators with the same key can read it.
+    pub sealed: String,
+}
+
+/// A container in a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// The network's name.
+    pub network: String,
+    /// The names it answers to there, beside its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+}
+
+/// A container goes to another node. All plans of one move have this in common, and it tells them from those of another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relocation {
+    /// The one that goes.
+    pub container: ContainerId,
+    /// Its name.
+    pub name: ContainerName,
+    /// From here.
+    pub from: NodeId,
+    /// To there.
+    pub to: NodeId,
+    /// When that was decided.
+    pub at: Timestamp,
+}
+
+impl fmt::Display for Relocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Relocation { name, from, to, .. } = self;
+        write!(f, "move of {name} from node {from} to {to}")
+    }
+}
+
 /// One thing to be done to one engine, fully specified.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
@@ -78,13 +119,39 @@ pub enum Action {
     },
     /// Make a container like another and start it.
     CreateReplica {
-        /// The one to copy, on the same node.
+        /// The one to copy.
         template: ContainerId,
         /// The name to give.
         name: ContainerName,
         /// Another image for it than the one its template runs: the first step of an update.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         image: Option<ImageChange>,
+        /// Where the template is, when that is another node: a step of a move. Absent: the node it is made on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        origin: Option<Origin>,
+    },
+    /// Tell another node how a container is made: the first step of a move. Nothing that runs is touched.
+    Export {
+        /// Which.
+        container: ContainerId,
+        /// Its name, for people.
+        name: ContainerName,
+    },
+    /// Take a container out of its networks, and leave it running for people to look at: no request reaches it any more.
+    Isolate {
+        /// Which.
+        container: ContainerId,
+        /// Its name, for people.
+        name: ContainerName,
+    },
+    /// Put an isolated container back into its networks.
+    Rejoin {
+        /// Which.
+        container: ContainerId,
+        /// Its name, for people.
+        name: ContainerName,
+        /// The networks it was taken out of.
+        networks: Vec<Attachment>,
     },
     /// Have the image that a container is to run next at hand on its node. Nothing that runs is touched.
     PullImage {
@@ -95,7 +162,8 @@ pub enum Action {
         /// The reference to pull, such as `shop/web:4`, or an image's id that is there already.
         reference: String,
     },
-    /// Stop a container and keep it: an idle service comes down to none. A restart starts it again.
+    /// Stop a container and keep it, also when its engine starts again: an idle service comes down to none, or a successor on another
+    /// node serves in its place. A restart starts it again.
     Stop {
         /// Which.
         container: ContainerId,
@@ -128,6 +196,9 @@ impl Action {
             Action::RemoveReplica { .. } => ActionKind::RemoveReplica,
             Action::PullImage { .. } => ActionKind::PullImage,
             Action::Stop { .. } => ActionKind::Stop,
+            Action::Export { .. } => ActionKind::Export,
+            Action::Isolate { .. } => ActionKind::Isolate,
+            Action::Rejoin { .. } => ActionKind::Rejoin,
         }
     }
 
@@ -140,7 +211,10 @@ impl Action {
             | Action::CreateReplica { name, .. }
             | Action::RemoveReplica { name, .. }
             | Action::PullImage { name, .. }
-            | Action::Stop { name, .. } => name,
+            | Action::Stop { name, .. }
+            | Action::Export { name, .. }
+            | Action::Isolate { name, .. }
+            | Action::Rejoin { name, .. } => name,
         }
     }
 
@@ -152,7 +226,26 @@ impl Action {
             | Action::UpdateLimits { .. }
             | Action::RemoveReplica { .. }
             | Action::PullImage { .. }
-            | Action::Stop { .. } => None,
+            | Action::Stop { .. }
+            | Action::Export { .. }
+            | Action::Isolate { .. }
+            | Action::Rejoin { .. } => None,
+        }
+    }
+
+    /// Where the template of what it makes is, when that is another node.
+    pub const fn origin(&self) -> Option<&Origin> {
+        match self {
+            Action::CreateReplica { origin, .. } => origin.as_ref(),
+            Action::Restart { .. }
+            | Action::Recreate { .. }
+            | Action::UpdateLimits { .. }
+            | Action::RemoveReplica { .. }
+            | Action::PullImage { .. }
+            | Action::Stop { .. }
+            | Action::Export { .. }
+            | Action::Isolate { .. }
+            | Action::Rejoin { .. } => None,
         }
     }
 
@@ -164,7 +257,10 @@ impl Action {
             | Action::UpdateLimits { container, .. }
             | Action::RemoveReplica { container, .. }
             | Action::PullImage { container, .. }
-            | Action::Stop { container, .. } => container,
+            | Action::Stop { container, .. }
+            | Action::Export { container, .. }
+            | Action::Isolate { container, .. }
+            | Action::Rejoin { container, .. } => container,
             Action::CreateReplica { template, .. } => template,
         }
     }
@@ -186,13 +282,19 @@ pub enum ActionKind {
     RemoveReplica,
     /// Pull an image.
     PullImage,
-    /// Stop a container that is idle.
+    /// Stop a container that is idle, or has a successor.
     Stop,
+    /// Tell another node how a container is made.
+    Export,
+    /// Take a container out of its networks.
+    Isolate,
+    /// Put an isolated container back.
+    Rejoin,
 }
 
 impl ActionKind {
     /// Every kind.
-    pub const ALL: [ActionKind; 7] = [
+    pub const ALL: [ActionKind; 10] = [
         ActionKind::Restart,
         ActionKind::Recreate,
         ActionKind::UpdateLimits,
@@ -200,7 +302,25 @@ impl ActionKind {
         ActionKind::RemoveReplica,
         ActionKind::PullImage,
         ActionKind::Stop,
+        ActionKind::Export,
+        ActionKind::Isolate,
+        ActionKind::Rejoin,
     ];
+
+    /// Whether it changes a container, or makes one. What does not may be done beside anything.
+    pub const fn touches_containers(self) -> bool {
+        match self {
+            ActionKind::PullImage | ActionKind::Export => false,
+            ActionKind::Restart
+            | ActionKind::Recreate
+            | ActionKind::UpdateLimits
+            | ActionKind::CreateReplica
+            | ActionKind::RemoveReplica
+            | ActionKind::Stop
+            | ActionKind::Isolate
+            | ActionKind::Rejoin => true,
+        }
+    }
 
     /// The word on the wire, in metrics and on the command line.
     pub const fn as_str(self) -> &'static str {
@@ -212,6 +332,9 @@ impl ActionKind {
             ActionKind::RemoveReplica => "remove_replica",
             ActionKind::PullImage => "pull_image",
             ActionKind::Stop => "stop",
+            ActionKind::Export => "export",
+            ActionKind::Isolate => "isolate",
+            ActionKind::Rejoin => "rejoin",
         }
     }
 }
@@ -263,6 +386,8 @@ pub enum Check {
     /// The containers of an update that run its image serve, healthy, and no signal tells of them what it does not tell of those
     /// that run the image before.
     ServesAsWell,
+    /// The container that was made in a move serves, healthy, and nothing that calls for healing is told of it.
+    SuccessorServes,
 }
 
 /// What a plan is expected to do.
@@ -311,6 +436,9 @@ pub struct Plan {
     /// The update it is a step of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update: Option<Update>,
+    /// The move it is a step of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relocation: Option<Relocation>,
     /// W3C trace context of what led to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
@@ -330,6 +458,7 @@ impl Plan {
             action: step.action.clone(),
             approval: self.approval.clone(),
             update: self.update.clone(),
+            relocation: self.relocation.clone(),
             traceparent: self.traceparent.clone(),
         })
     }
@@ -361,6 +490,9 @@ pub struct Command {
     /// The update it is a step of: a person ordered it, which counts as an approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update: Option<Update>,
+    /// The move it is a step of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relocation: Option<Relocation>,
     /// W3C trace context.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
@@ -379,13 +511,26 @@ impl fmt::Display for Action {
                 ..
             } => write!(f, "recreate {name} from {}", image.to),
             Action::CreateReplica {
-                name, image: None, ..
-            } => write!(f, "add replica {name}"),
-            Action::CreateReplica {
                 name,
-                image: Some(image),
+                image,
+                origin,
                 ..
-            } => write!(f, "add replica {name} from {}", image.to),
+            } => {
+                write!(f, "add replica {name}")?;
+                if let Some(image) = image {
+                    write!(f, " from {}", image.to)?;
+                }
+                match origin {
+                    Some(origin) => write!(f, ", as it is made on {}", origin.node),
+                    None => Ok(()),
+                }
+            }
+            Action::Export { name, .. } => write!(f, "tell how {name} is made"),
+            Action::Isolate { name, .. } => write!(f, "take {name} out of its networks"),
+            Action::Rejoin { name, networks, .. } => {
+                let networks: Vec<&str> = networks.iter().map(|it| it.network.as_str()).collect();
+                write!(f, "put {name} back into {}", networks.join(" and "))
+            }
             Action::PullImage {
                 name, reference, ..
             } => write!(f, "pull {reference} for {name}"),

@@ -15,7 +15,7 @@ use crate::given::{Source, leave_out};
 use crate::guard::{Refused, labels_of, name_of};
 use crate::replica::{NETWORKS_WITHOUT_ALIASES, Replica, as_asked_for, is_own_id};
 
-const LABEL_SWARM_TASK: &str = "com.docker.swarm.task.id";
+pub(crate) const LABEL_SWARM_TASK: &str = "com.docker.swarm.task.id";
 const VOLUME: &str = "volume";
 /// Networks that are no networks to be connected to: the mode says it all.
 const MODES: [&str; 2] = ["host", "none"];

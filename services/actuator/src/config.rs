@@ -6,6 +6,8 @@ use kit::config::{Invalid, Validate};
 use serde::{Deserialize, Serialize};
 use units::{Mode, NodeId};
 
+use crate::seal::MoveKey;
+
 /// Where the engine listens unless told otherwise.
 const DOCKER_DEFAULT: &str = "unix:///var/run/docker.sock";
 /// Commands carried out at once. Beyond four, starting containers hardly gets faster on one engine.
@@ -33,6 +35,9 @@ pub struct Config {
     /// Credentials for the registries that images of updates are pulled from: a `config.json` as `docker login` writes it, with
     /// `auths`; credential helpers are not run. Read at each pull. Absent: what everybody may pull.
     pub registry_auth_file: Option<PathBuf>,
+    /// The key that seals what moves between nodes, the same on every node: a file of 32 bytes as 64 hex digits or base64, for its
+    /// owner's eyes alone. Absent: no container goes from or to this node.
+    pub move_key_file: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -44,6 +49,7 @@ impl Default for Config {
             max_mode: Mode::Observe,
             parallel: PARALLEL_DEFAULT,
             registry_auth_file: None,
+            move_key_file: None,
         }
     }
 }
@@ -116,6 +122,14 @@ impl Validate for Config {
                 "write /root/.docker/config.json",
             );
         }
+        let key = self.move_key_file.as_deref().map(MoveKey::read);
+        if let Some(Err(error)) = key {
+            problem(
+                "move_key_file",
+                error.to_string(),
+                "make one with `openssl rand -hex 32`, readable by its owner alone, and copy it to every node",
+            );
+        }
         if !(1..=PARALLEL_MAX).contains(&self.parallel) {
             problem(
                 "parallel",
@@ -146,9 +160,19 @@ mod tests {
             docker: Some("/var/run/docker.sock".to_owned()),
             parallel: 0,
             registry_auth_file: Some("config.json".into()),
+            move_key_file: Some("/nowhere/move.key".into()),
             ..Config::default()
         };
         let keys: Vec<_> = config.problems().into_iter().map(|it| it.key).collect();
-        assert_eq!(keys, ["node", "docker", "registry_auth_file", "parallel"]);
+        assert_eq!(
+            keys,
+            [
+                "node",
+                "docker",
+                "registry_auth_file",
+                "move_key_file",
+                "parallel"
+            ]
+        );
     }
 }

@@ -1,6 +1,8 @@
 //! The Docker Engine as the actuator uses it: every call bounded in time, every failure told apart by what it means for a
 //! command.
 
+mod networks;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +11,7 @@ use bollard::Docker;
 use bollard::auth::DockerCredentials;
 use bollard::errors::Error as ClientError;
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, ContainerUpdateBody, EndpointSettings,
-    ImageInspect, NetworkConnectRequest,
+    ContainerCreateBody, ContainerInspectResponse, ContainerUpdateBody, ImageInspect,
 };
 use bollard::query_parameters::{
     CreateContainerOptions, CreateImageOptions, ListContainersOptions, RemoveContainerOptions,
@@ -127,36 +128,6 @@ impl Engine {
             docker.inspect_image(reference).await
         })
         .await
-    }
-
-    /// Names of the containers that share the network of this one.
-    pub(crate) async fn sharers(
-        &self,
-        container: &ContainerId,
-        name: &ContainerName,
-    ) -> Result<Vec<String>, EngineError> {
-        let options = ListContainersOptions {
-            all: true,
-            ..ListContainersOptions::default()
-        };
-        let all = self
-            .call(READ_WITHIN, |docker| async move {
-                docker.list_containers(Some(options)).await
-            })
-            .await?;
-        let shares = |mode: &str| {
-            let owner = mode.strip_prefix("container:");
-            owner.is_some_and(|owner| owner == container.as_str() || owner == name.as_str())
-        };
-        let sharers = all.into_iter().filter(|it| {
-            let host = it.host_config.as_ref();
-            let mode = host.and_then(|host| host.network_mode.as_deref());
-            mode.is_some_and(shares)
-        });
-        let names = sharers.filter_map(|it| it.names?.into_iter().next());
-        Ok(names
-            .map(|name| name.trim_start_matches('/').to_owned())
-            .collect())
     }
 
     /// Memory in use, without the file cache the kernel can drop; zero when it does not run.
@@ -364,22 +335,6 @@ impl Engine {
             })
             .await?;
         Ok(ContainerId::new(made.id))
-    }
-
-    pub(crate) async fn connect(
-        &self,
-        container: &ContainerId,
-        network: &str,
-        endpoint: &EndpointSettings,
-    ) -> Result<(), EngineError> {
-        let request = NetworkConnectRequest {
-            container: container.as_str().to_owned(),
-            endpoint_config: Some(endpoint.clone()),
-        };
-        self.call(WRITE_WITHIN, |docker| async move {
-            docker.connect_network(network, request).await
-        })
-        .await
     }
 
     pub(crate) async fn start(&self, container: &ContainerId) -> Result<(), EngineError> {

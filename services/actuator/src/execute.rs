@@ -6,6 +6,8 @@ use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, Contai
 use units::{CommandId, ContainerId, Limits, OutcomeResult, Timestamp};
 
 use crate::engine::{Engine, EngineError, WRITE_WITHIN};
+use crate::isolate::{self, Networks};
+use crate::moving::{self, Successor};
 use crate::pull::{self, Pull};
 use crate::recreate::{self, Recreation};
 use crate::replica::Replica;
@@ -37,7 +39,16 @@ pub(crate) enum Work {
     Stop {
         container: ContainerId,
         grace: Duration,
+        /// What keeps it stopped, where its restart policy would not.
+        first: Option<Box<ContainerUpdateBody>>,
     },
+    /// Nothing is left to do but to tell it.
+    Tell {
+        sealed: String,
+    },
+    Succeed(Box<Successor>),
+    Isolate(Networks),
+    Rejoin(Networks),
 }
 
 /// What came of asking the engine.
@@ -63,6 +74,8 @@ pub(crate) async fn carry_out(engine: &Engine, work: &Work, deadline: Timestamp)
         } => {
             let answer = engine.update(container, body).await;
             let result = OutcomeResult::Succeeded {
+                networks: Vec::new(),
+                sealed: None,
                 created: None,
                 previous: Some(*previous),
                 image: None,
@@ -73,15 +86,36 @@ pub(crate) async fn carry_out(engine: &Engine, work: &Work, deadline: Timestamp)
         Work::Recreate(recreation) => recreate::carry_out(engine, recreation, deadline).await,
         Work::Remove { container, grace } => remove(engine, container, *grace).await,
         Work::Pull(pull) => pull::carry_out(engine, pull).await,
-        Work::Stop { container, grace } => {
+        Work::Stop {
+            container,
+            grace,
+            first,
+        } => {
+            if let Some(body) = first
+                && let answer @ Err(_) = engine.update(container, body).await
+            {
+                return judge(engine, container, answer, succeeded()).await;
+            }
             let answer = engine.stop(container, *grace).await;
             judge(engine, container, answer, succeeded()).await
         }
+        Work::Tell { sealed } => Done::Certain(OutcomeResult::Succeeded {
+            networks: Vec::new(),
+            sealed: Some(sealed.clone()),
+            created: None,
+            previous: None,
+            image: None,
+        }),
+        Work::Succeed(successor) => moving::create(engine, successor, deadline).await,
+        Work::Isolate(networks) => isolate::isolate(engine, networks).await,
+        Work::Rejoin(networks) => isolate::rejoin(engine, networks).await,
     }
 }
 
 pub(crate) const fn succeeded() -> OutcomeResult {
     OutcomeResult::Succeeded {
+        networks: Vec::new(),
+        sealed: None,
         created: None,
         previous: None,
         image: None,
@@ -169,7 +203,8 @@ pub(crate) async fn until_gone(engine: &Engine, container: &ContainerId) -> bool
     tokio::time::timeout(SETTLES_WITHIN, gone).await.is_ok()
 }
 
-async fn create(engine: &Engine, replica: &Replica, deadline: Timestamp) -> Done {
+/// Makes a replica and starts it.
+pub(crate) async fn create(engine: &Engine, replica: &Replica, deadline: Timestamp) -> Done {
     let name = &replica.name;
     let made = match engine.create(name, &replica.body).await {
         Ok(made) => made,
@@ -184,6 +219,8 @@ async fn create(engine: &Engine, replica: &Replica, deadline: Timestamp) -> Done
     };
     match bring_up(engine, replica, &made, deadline).await {
         Ok(()) => Done::Certain(OutcomeResult::Succeeded {
+            networks: Vec::new(),
+            sealed: None,
             created: Some(made),
             previous: None,
             image: None,

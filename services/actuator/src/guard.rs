@@ -52,12 +52,56 @@ impl Consent {
     }
 }
 
+/// What a command is a part of, where that changes which label must allow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Of nothing more.
+    Itself,
+    /// Of the move of a container to another node.
+    Move,
+}
+
+impl Purpose {
+    /// The one of a command about this container. A move covers what is done to the container that goes, where it was, and taking
+    /// back what was made of it where it should have gone; nothing else rides on one.
+    pub(crate) fn of(command: &Command, container: &ContainerInspectResponse) -> Self {
+        let Some(relocation) = &command.relocation else {
+            return Purpose::Itself;
+        };
+        let target = command.action.target();
+        let is_it = relocation.container == *target && relocation.from == command.node;
+        let made_of = labels_of(container).remove(LABEL_REPLICA_OF);
+        let is_successor = made_of.as_deref() == Some(relocation.container.as_str())
+            && relocation.to == command.node;
+        let is_of_it = match &command.action {
+            Action::Restart { .. } | Action::Stop { .. } => is_it,
+            Action::RemoveReplica { .. } => is_it || is_successor,
+            Action::Recreate { .. }
+            | Action::UpdateLimits { .. }
+            | Action::CreateReplica { .. }
+            | Action::Export { .. }
+            | Action::Isolate { .. }
+            | Action::Rejoin { .. }
+            | Action::PullImage { .. } => false,
+        };
+        match is_of_it {
+            true => Purpose::Move,
+            false => Purpose::Itself,
+        }
+    }
+}
+
 /// What an order lets be done; nothing else rides on one.
 fn is_of_an_update(action: &Action) -> bool {
     match action {
         Action::PullImage { .. } | Action::RemoveReplica { .. } => true,
         Action::CreateReplica { image, .. } | Action::Recreate { image, .. } => image.is_some(),
-        Action::Restart { .. } | Action::UpdateLimits { .. } | Action::Stop { .. } => false,
+        Action::Restart { .. }
+        | Action::UpdateLimits { .. }
+        | Action::Stop { .. }
+        | Action::Export { .. }
+        | Action::Isolate { .. }
+        | Action::Rejoin { .. } => false,
     }
 }
 
@@ -83,6 +127,7 @@ pub(crate) fn check(
     container: &ContainerInspectResponse,
     ceiling: Mode,
     consent: Consent,
+    purpose: Purpose,
 ) -> Result<(), Refused> {
     let labels = labels_of(container);
     let name = name_of(container);
@@ -108,7 +153,8 @@ pub(crate) fn check(
             "this node allows {ceiling} only; raise its max_mode to act"
         ));
     }
-    let (allowed, label) = allowed(action, &policy, consent, standing_of(container));
+    let standing = standing_of(container);
+    let (allowed, label) = allowed(action, &policy, consent, purpose, standing);
     if !allowed {
         return not_opted_in(format!("{name} does not allow it; label it {label}"));
     }
@@ -141,6 +187,7 @@ fn allowed(
     action: &Action,
     policy: &Policy,
     consent: Consent,
+    purpose: Purpose,
     standing: Standing,
 ) -> (bool, &'static str) {
     const UPDATE: &str = "io.homeostat.update=true";
@@ -148,15 +195,29 @@ fn allowed(
     const SCALE: &str = "io.homeostat.scale=1..4";
     const REST: &str =
         "io.homeostat.scale=0..4, with io.homeostat.scale.target=metric@SERVICE:NAME=100";
+    const MOVE: &str = "io.homeostat.move=true";
+    const RECREATE: &str = "io.homeostat.heal=recreate";
     let is_ordered = consent == Consent::Ordered;
     let may_rest = policy.scale.as_ref().is_some_and(|scale| scale.min == 0);
     match action {
+        Action::Export { .. }
+        | Action::CreateReplica {
+            origin: Some(_), ..
+        } => (policy.movable, MOVE),
+        Action::Restart { .. } | Action::Stop { .. } | Action::RemoveReplica { .. }
+            if purpose == Purpose::Move =>
+        {
+            (policy.movable, MOVE)
+        }
+        Action::Isolate { .. } | Action::Rejoin { .. } => {
+            (policy.heal && policy.recreate, RECREATE)
+        }
         // What may come to none while nobody asks for it is started when somebody does, which heals nothing.
         Action::Restart { .. } if standing == Standing::Stopped && may_rest => (true, REST),
         Action::Stop { .. } => (may_rest, REST),
         Action::Restart { .. } => (policy.heal, "io.homeostat.heal=true"),
         Action::Recreate { image: Some(_), .. } if is_ordered => (policy.update, UPDATE),
-        Action::Recreate { .. } => (policy.recreate, "io.homeostat.heal=recreate"),
+        Action::Recreate { .. } => (policy.recreate, RECREATE),
         Action::UpdateLimits { limits, .. } => (
             within(policy.limits, limits),
             "io.homeostat.limits=cpu=100m..2000m,memory=64Mi..1Gi, with ranges that hold the new limits",
@@ -194,6 +255,16 @@ mod tests {
     };
 
     use super::*;
+
+    /// By itself, and part of no move.
+    fn check(
+        action: &Action,
+        container: &ContainerInspectResponse,
+        ceiling: Mode,
+        consent: Consent,
+    ) -> Result<(), Refused> {
+        super::check(action, container, ceiling, consent, Purpose::Itself)
+    }
 
     fn container(labels: &[(&str, &str)]) -> ContainerInspectResponse {
         let pairs = labels.iter();
@@ -233,6 +304,7 @@ mod tests {
                 template: id(),
                 name: name.clone(),
                 image: None,
+                origin: None,
             },
             Action::RemoveReplica {
                 container: id(),
@@ -404,6 +476,7 @@ mod tests {
                 template: id(),
                 name: name.clone(),
                 image: change.clone(),
+                origin: None,
             },
             Action::Recreate {
                 container: id(),
@@ -428,6 +501,7 @@ mod tests {
             action,
             approval: None,
             update,
+            relocation: None,
             traceparent: None,
         }
     }

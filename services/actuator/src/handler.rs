@@ -3,6 +3,8 @@
 //! The order is what makes it safe: begun in the ledger, then the engine, then done in the ledger, then the outcome in the
 //! log; the caller commits the command's position last. Whatever is cut off in between is found again by the next start.
 
+mod fetch;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use units::{
-    Action, Command, Generation, Limits, Mode, NodeId, Outcome, OutcomeResult, Refusal, Timestamp,
+    Action, Command, Generation, Mode, NodeId, Outcome, OutcomeResult, Refusal, Timestamp,
 };
 
 use crate::engine::Engine;
@@ -23,9 +25,10 @@ use crate::events::{
 };
 use crate::execute::{self, Done, Work};
 use crate::guard::Refused;
-use crate::ledger::{Admission, Entry, Ledger, LedgerError, Stage};
+use crate::ledger::{Admission, Before, Entry, Ledger, LedgerError, Stage};
 use crate::locks::Locks;
-use crate::prepare::{Unprepared, prepare};
+use crate::prepare::{Here, Unprepared, prepare};
+use crate::seal::MoveKey;
 use crate::settle;
 
 /// First and longest wait before the engine, the ledger or the log is tried again. Tries go on until the command expires,
@@ -34,6 +37,9 @@ const RETRY_BASE: Duration = Duration::from_millis(100);
 const RETRY_CAP: Duration = Duration::from_secs(5);
 /// After the shutdown began, an outcome has this long to get into the log; the ledger keeps it for the next start.
 const LAST_TRY: Duration = Duration::from_secs(5);
+
+/// What a command did when its deadline passed, where it did nothing yet.
+const WAITED: &str = "waited for its turn";
 
 /// Carries commands out, several at a time.
 pub(crate) struct Handler {
@@ -53,6 +59,8 @@ pub(crate) struct Handler {
     pub(crate) pulls: Semaphore,
     /// Where the credentials for registries are.
     pub(crate) auth_file: Option<PathBuf>,
+    /// What seals and opens what moves between nodes.
+    pub(crate) key: Option<MoveKey>,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -68,14 +76,20 @@ pub(crate) enum Handled {
 /// Why a command did not get to the engine.
 enum Halt {
     /// This is its answer.
-    Outcome(OutcomeResult),
+    Outcome(Box<OutcomeResult>),
     /// The shutdown came first.
     Shutdown,
 }
 
+impl Halt {
+    fn outcome(result: OutcomeResult) -> Self {
+        Halt::Outcome(Box::new(result))
+    }
+}
+
 impl From<Refused> for Halt {
     fn from(refused: Refused) -> Self {
-        Halt::Outcome(OutcomeResult::Refused {
+        Halt::outcome(OutcomeResult::Refused {
             refusal: refused.refusal,
             reason: refused.reason,
         })
@@ -113,8 +127,8 @@ impl Handler {
         } = entry;
         let outcome = match stage {
             Stage::Done { outcome } => outcome,
-            Stage::Begun { previous } => {
-                let found = self.found_out(&command, began_at, previous);
+            Stage::Begun { before } => {
+                let found = self.found_out(&command, began_at, &before);
                 let Some(result) = self.shutdown.run_until_cancelled(found).await else {
                     return Handled::Left;
                 };
@@ -138,11 +152,11 @@ impl Handler {
         &self,
         command: &Command,
         began_at: Timestamp,
-        previous: Option<Limits>,
+        before: &Before,
     ) -> OutcomeResult {
         let mut waits = self.waits(command);
         loop {
-            let found = settle::after_restart(&self.engine, command, began_at, previous).await;
+            let found = settle::after_restart(&self.engine, command, began_at, before).await;
             if let Ok(result) = found {
                 return result;
             }
@@ -158,12 +172,12 @@ impl Handler {
             Admission::Stale(newest) => {
                 return self.refuse(command, stale(command, newest)).await;
             }
-            Admission::Known(stage) => return self.known(command, stage).await,
+            Admission::Known(stage) => return self.known(command, *stage).await,
         }
         match self.run(command).await {
             Ok(outcome) => self.finish(command, outcome).await,
             Err(Halt::Outcome(result)) => {
-                let outcome = self.outcome(command, kit::now(), result);
+                let outcome = self.outcome(command, kit::now(), *result);
                 self.finish(command, outcome).await
             }
             Err(Halt::Shutdown) => None,
@@ -197,6 +211,7 @@ impl Handler {
 
     /// Waits for the command's turn, checks it, writes it down, and carries it out.
     async fn run(&self, command: &Command) -> Result<Outcome, Halt> {
+        self.fetch(command).await?;
         let turn = async {
             if matches!(command.action, Action::PullImage { .. }) {
                 // Its container is not touched.
@@ -205,23 +220,25 @@ impl Handler {
             let lock = self.locks.acquire(command.action.target()).await;
             (Some(lock), self.slots.acquire().await)
         };
-        let _turn = self.before_deadline(command, turn).await?;
+        let _turn = self.before_deadline(command, WAITED, turn).await?;
         let work = self.prepared(command).await?;
         let began_at = kit::now();
         let entry = Entry {
             command: command.clone(),
             began_at,
             stage: Stage::Begun {
-                previous: previous_of(&work),
+                before: before_of(&work),
             },
         };
         let begun = self.in_ledger(|| self.ledger.begin(entry.clone())).await;
         match begun.ok_or(Halt::Shutdown)? {
             Admission::New => {}
             Admission::Stale(newest) => return Err(stale(command, newest).into()),
-            Admission::Known(Stage::Done { outcome }) => return Ok(outcome),
-            // A first try whose confirmation was lost wrote it: the engine was not asked since, or this would not run.
-            Admission::Known(Stage::Begun { .. }) => {}
+            Admission::Known(stage) => match *stage {
+                Stage::Done { outcome } => return Ok(outcome),
+                // A first try whose confirmation was lost wrote it: the engine was not asked since, or this would not run.
+                Stage::Begun { .. } => {}
+            },
         }
         // Waiting for the disk may have taken long.
         self.unexpired(command)?;
@@ -237,7 +254,7 @@ impl Handler {
         work: &Work,
         began_at: Timestamp,
     ) -> Result<OutcomeResult, Halt> {
-        let previous = previous_of(work);
+        let before = before_of(work);
         let carried = execute::carry_out(&self.engine, work, command.deadline);
         let done = match work {
             // It may take minutes, and can be left at any moment.
@@ -250,7 +267,11 @@ impl Handler {
             | Work::Create(_)
             | Work::Recreate(_)
             | Work::Remove { .. }
-            | Work::Stop { .. } => carried.await,
+            | Work::Stop { .. }
+            | Work::Tell { .. }
+            | Work::Succeed(_)
+            | Work::Isolate(_)
+            | Work::Rejoin(_) => carried.await,
         };
         let error = match done {
             Done::Certain(result) => return Ok(result),
@@ -263,37 +284,57 @@ impl Handler {
         .emit();
         if settle::is_put_right(&command.action) {
             // It must not stay as it is: put right as after a restart of this process, or by the next one.
-            let found = self.found_out(command, began_at, previous);
+            let found = self.found_out(command, began_at, &before);
             let found = self.shutdown.run_until_cancelled(found).await;
             return found.ok_or(Halt::Shutdown);
         }
-        Ok(settle::watch(&self.engine, command, began_at, previous).await)
+        Ok(settle::watch(&self.engine, command, began_at, &before).await)
     }
 
     /// The work, as soon as the engine can be asked what it would be done to.
     async fn prepared(&self, command: &Command) -> Result<Work, Halt> {
+        self.answered(command, || async { prepare(&self.here(), command).await })
+            .await
+    }
+
+    /// Asks until the engine answers, for as long as the command is valid.
+    async fn answered<T, F>(&self, command: &Command, ask: impl Fn() -> F) -> Result<T, Halt>
+    where
+        F: Future<Output = Result<T, Unprepared>>,
+    {
         let mut waits = self.waits(command);
         loop {
             self.unexpired(command)?;
-            let auth_file = self.auth_file.as_deref();
-            match prepare(&self.engine, self.ceiling, auth_file, command).await {
-                Ok(work) => {
+            match ask().await {
+                Ok(answer) => {
                     self.unexpired(command)?;
-                    return Ok(work);
+                    return Ok(answer);
                 }
                 Err(Unprepared::Refused(refused)) => return Err(refused.into()),
+                Err(Unprepared::Failed(error)) => {
+                    return Err(Halt::outcome(OutcomeResult::Failed { error }));
+                }
                 Err(Unprepared::Engine(error)) if error.is_missing() => {
-                    return Err(Halt::Outcome(OutcomeResult::Vanished));
+                    return Err(Halt::outcome(OutcomeResult::Vanished));
                 }
                 Err(Unprepared::Engine(error)) if error.leaves_doubt() => {
                     let wait = self.pause(&mut waits);
-                    self.before_deadline(command, wait).await??;
+                    self.before_deadline(command, WAITED, wait).await??;
                 }
                 Err(Unprepared::Engine(error)) => {
                     let error = error.to_string();
-                    return Err(Halt::Outcome(OutcomeResult::Failed { error }));
+                    return Err(Halt::outcome(OutcomeResult::Failed { error }));
                 }
             }
+        }
+    }
+
+    fn here(&self) -> Here<'_> {
+        Here {
+            engine: &self.engine,
+            ceiling: self.ceiling,
+            auth_file: self.auth_file.as_deref(),
+            key: self.key.as_ref(),
         }
     }
 
@@ -311,6 +352,7 @@ impl Handler {
     async fn before_deadline<T>(
         &self,
         command: &Command,
+        what: &'static str,
         wait: impl Future<Output = T>,
     ) -> Result<T, Halt> {
         let left = command.deadline.since(kit::now());
@@ -318,7 +360,7 @@ impl Handler {
             done = wait => Ok(done),
             () = self.shutdown.cancelled() => Err(Halt::Shutdown),
             () = tokio::time::sleep(left) => {
-                let reason = "its deadline passed while it waited for its turn".to_owned();
+                let reason = format!("its deadline passed while it {what}");
                 Err(Refused::new(Refusal::Expired, reason).into())
             }
         }
@@ -407,16 +449,26 @@ impl Handler {
     }
 }
 
-/// The limits before, where those are changed.
-fn previous_of(work: &Work) -> Option<Limits> {
+/// What is changed, as it was.
+fn before_of(work: &Work) -> Before {
     match work {
-        Work::Update { previous, .. } => Some(*previous),
+        Work::Update { previous, .. } => Before {
+            previous: Some(*previous),
+            ..Before::default()
+        },
+        Work::Isolate(isolation) => Before {
+            networks: isolation.networks.clone(),
+            ..Before::default()
+        },
         Work::Restart { .. }
         | Work::Create(_)
         | Work::Recreate(_)
         | Work::Remove { .. }
         | Work::Pull(_)
-        | Work::Stop { .. } => None,
+        | Work::Stop { .. }
+        | Work::Tell { .. }
+        | Work::Succeed(_)
+        | Work::Rejoin(_) => Before::default(),
     }
 }
 

@@ -13,7 +13,7 @@ use redb::{
     TableDefinition,
 };
 use serde::{Deserialize, Serialize};
-use units::{Command, CommandId, Generation, Limits, Outcome, Timestamp};
+use units::{Attachment, Command, CommandId, Generation, Limits, Outcome, Timestamp};
 
 /// Commands stay in their topic for 7 days; an entry outlives the last chance to read its command again.
 const KEPT_FOR: Duration = Duration::from_secs(8 * 24 * 60 * 60);
@@ -77,14 +77,25 @@ pub enum LedgerError {
 pub(crate) enum Stage {
     /// The engine may have been asked. Goes to `Done`, by the answer or by looking into it after a restart.
     Begun {
-        /// The limits before, for a command that changes them.
-        previous: Option<Limits>,
+        /// What it changes, as it was.
+        #[serde(flatten)]
+        before: Before,
     },
     /// Answered for good.
     Done {
         /// With this.
         outcome: Outcome,
     },
+}
+
+/// What a command changes, as it was before: what its outcome tells, and what it is put back to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Before {
+    /// The limits, for a command that changes them.
+    pub(crate) previous: Option<Limits>,
+    /// The networks, for a command that takes a container out of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) networks: Vec<Attachment>,
 }
 
 /// One command in the ledger.
@@ -102,7 +113,7 @@ pub(crate) enum Admission {
     /// Nothing is known of it.
     New,
     /// It has an entry, with this stage.
-    Known(Stage),
+    Known(Box<Stage>),
     /// A leader of this newer generation has spoken.
     Stale(Generation),
 }
@@ -134,7 +145,7 @@ impl Ledger {
         let command = command.clone();
         self.with(move |store| {
             if let Some(entry) = store.read(&command.id)? {
-                return Ok(Admission::Known(entry.stage));
+                return Ok(Admission::Known(Box::new(entry.stage)));
             }
             let newest = store.raise(command.generation)?;
             Ok(if command.generation < newest {
@@ -300,7 +311,7 @@ impl Store<'_> {
 
     fn begin(&self, entry: &Entry) -> Result<Admission, LedgerError> {
         if let Some(known) = self.read(&entry.command.id)? {
-            return Ok(Admission::Known(known.stage));
+            return Ok(Admission::Known(Box::new(known.stage)));
         }
         let newest = self.newest()?;
         if entry.command.generation < newest {
@@ -420,6 +431,7 @@ mod tests {
             },
             approval: None,
             update: None,
+            relocation: None,
             traceparent: None,
         }
     }
@@ -428,7 +440,9 @@ mod tests {
         Entry {
             command: command.clone(),
             began_at: Timestamp::from_millis(5),
-            stage: Stage::Begun { previous: None },
+            stage: Stage::Begun {
+                before: Before::default(),
+            },
         }
     }
 
@@ -453,7 +467,12 @@ mod tests {
             assert_eq!(ledger.admit(&first).await.unwrap(), Admission::New);
             assert_eq!(ledger.begin(entry(&first)).await.unwrap(), Admission::New);
             let again = ledger.begin(entry(&first)).await.unwrap();
-            assert_eq!(again, Admission::Known(Stage::Begun { previous: None }));
+            assert_eq!(
+                again,
+                Admission::Known(Box::new(Stage::Begun {
+                    before: Before::default(),
+                }))
+            );
         }
         let ledger = Ledger::open(Some(dir.path())).unwrap();
         assert_eq!(ledger.unfinished().await.unwrap(), [entry(&first)]);
@@ -463,7 +482,7 @@ mod tests {
 
         let ledger = Ledger::open(Some(dir.path())).unwrap();
         assert!(ledger.unfinished().await.unwrap().is_empty());
-        let known = Admission::Known(Stage::Done { outcome: answer });
+        let known = Admission::Known(Box::new(Stage::Done { outcome: answer }));
         assert_eq!(ledger.admit(&first).await.unwrap(), known);
     }
 

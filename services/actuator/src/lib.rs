@@ -1,7 +1,8 @@
 //! The actuator: carries commands out on its node's Docker Engine, and says what became of each.
 //!
 //! It restarts and stops containers, puts new ones in their place, changes their limits in place, makes replicas of a template, removes
-//! those again, and pulls the image of an update that a person ordered. Every
+//! those again, and pulls the image of an update that a person ordered. For a move it tells how a container is made, sealed, and makes
+//! one as another node told. It takes a container out of its networks, and puts it back. Every
 //! command runs at most once, never after its deadline, and never when a newer leader has spoken: a ledger on disk knows
 //! what was begun, and what was begun when the process ended is looked into, not repeated.
 //!
@@ -21,9 +22,11 @@ mod execute;
 mod given;
 mod guard;
 mod handler;
+mod isolate;
 mod ledger;
 mod limits;
 mod locks;
+mod moving;
 mod prepare;
 mod pull;
 mod recreate;
@@ -31,6 +34,7 @@ mod registry;
 mod replica;
 mod run;
 mod safety;
+mod seal;
 mod settle;
 mod tracker;
 
@@ -41,6 +45,7 @@ use tokio::sync::Semaphore;
 
 pub use config::Config;
 pub use ledger::LedgerError;
+pub use seal::KeyError;
 
 /// Two would only share the line; further ones wait for their turn, until their deadline.
 const PULLS_AT_ONCE: usize = 1;
@@ -54,6 +59,11 @@ pub enum Error {
     /// The ledger cannot be used. Without it a command might run twice.
     #[error("the actuator does not run without its ledger")]
     Ledger(#[from] LedgerError),
+    /// The key for moves cannot be used.
+    #[error(
+        "the actuator does not run with a key that cannot be used; leave out actuator.move_key_file to run without"
+    )]
+    Key(#[from] KeyError),
     /// The handling of a command panicked.
     #[error(
         "handling a command panicked, this is a defect: please report it with the log lines before"
@@ -64,9 +74,11 @@ pub enum Error {
 /// Carries out the commands for this node until the shutdown; then what the engine works on is waited for and answered.
 ///
 /// # Errors
-/// When the ledger cannot be opened or read, or the node has no name. An engine or a log that is away is waited for.
+/// When the ledger or the key for moves cannot be opened or read, or the node has no name. An engine or a log that is away is waited for.
 pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     let node = config.node_id().map_err(Error::Node)?;
+    let key = config.move_key_file.as_deref();
+    let key = key.map(seal::MoveKey::read).transpose()?;
     let ledger_health = context.health.dependency("ledger");
     let ledger = ledger::Ledger::open(config.state_dir.as_deref())?;
     ledger_health.up();
@@ -84,6 +96,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
         slots: Semaphore::new(config.parallel()),
         pulls: Semaphore::new(PULLS_AT_ONCE),
         auth_file: config.registry_auth_file,
+        key,
         shutdown: context.shutdown.clone(),
     });
     // Ends with the loop, however that ends.

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use bollard::models::{ContainerInspectResponse, ImageInspect};
+use bollard::models::{
+    ContainerInspectResponse, ContainerUpdateBody, ImageInspect, RestartPolicy,
+    RestartPolicyNameEnum,
+};
 use units::{
     Action, Bytes, Command, ContainerId, ContainerName, Image, ImageChange, Mode, Refusal, Update,
 };
@@ -11,11 +14,22 @@ use crate::anew::{anew, same_repository};
 use crate::engine::{Engine, EngineError};
 use crate::execute::Work;
 use crate::given::Source;
-use crate::guard::{self, Consent, Refused};
+use crate::guard::{self, Consent, Purpose, Refused};
 use crate::pull::Pull;
 use crate::recreate::Recreation;
 use crate::replica::Replica;
-use crate::{limits, replica};
+use crate::seal::MoveKey;
+use crate::{isolate, limits, moving, replica};
+
+/// This node, and what its operator allows.
+pub(crate) struct Here<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) ceiling: Mode,
+    /// Where the credentials for registries are.
+    pub(crate) auth_file: Option<&'a Path>,
+    /// What opens what other nodes tell.
+    pub(crate) key: Option<&'a MoveKey>,
+}
 
 /// Why there is no work.
 pub(crate) enum Unprepared {
@@ -23,6 +37,8 @@ pub(crate) enum Unprepared {
     Refused(Refused),
     /// The engine could not be asked, or what it was asked about is not there.
     Engine(EngineError),
+    /// Something beyond this node would not have it.
+    Failed(String),
 }
 
 impl From<Refused> for Unprepared {
@@ -41,14 +57,30 @@ impl From<EngineError> for Unprepared {
 ///
 /// # Errors
 /// A refusal, or what the engine said.
-pub(crate) async fn prepare(
-    engine: &Engine,
-    ceiling: Mode,
-    auth_file: Option<&Path>,
-    command: &Command,
-) -> Result<Work, Unprepared> {
+pub(crate) async fn prepare(here: &Here<'_>, command: &Command) -> Result<Work, Unprepared> {
+    if let Action::CreateReplica {
+        origin: Some(origin),
+        ..
+    } = &command.action
+    {
+        let successor = moving::successor(here, command, origin).await?;
+        return Ok(Work::Succeed(Box::new(successor)));
+    }
+    let engine = here.engine;
     let found = engine.inspect(command.action.target()).await?;
-    guard::check(&command.action, &found, ceiling, Consent::of(command))?;
+    let purpose = Purpose::of(command, &found);
+    let consent = Consent::of(command);
+    guard::check(&command.action, &found, here.ceiling, consent, purpose)?;
+    work(here, command, &found).await
+}
+
+/// The work on a container of this node that may be done.
+async fn work(
+    here: &Here<'_>,
+    command: &Command,
+    found: &ContainerInspectResponse,
+) -> Result<Work, Unprepared> {
+    let engine = here.engine;
     Ok(match &command.action {
         Action::Restart {
             container, grace, ..
@@ -72,8 +104,8 @@ pub(crate) async fn prepare(
             }
             Work::Update {
                 container: container.clone(),
-                body: Box::new(limits::update(&found, wanted)),
-                previous: limits::of(&found),
+                body: Box::new(limits::update(found, wanted)),
+                previous: limits::of(found),
             }
         }
         Action::Recreate {
@@ -82,7 +114,7 @@ pub(crate) async fn prepare(
             grace,
             image,
         } => {
-            let new = recreated(engine, &found, command, name, image.as_ref()).await?;
+            let new = recreated(engine, found, command, name, image.as_ref()).await?;
             Work::Recreate(Box::new(Recreation {
                 old: container.clone(),
                 grace: *grace,
@@ -91,22 +123,49 @@ pub(crate) async fn prepare(
         }
         Action::PullImage { reference, .. } => Work::Pull(Pull {
             reference: reference.clone(),
-            auth_file: auth_file.map(ToOwned::to_owned),
+            auth_file: here.auth_file.map(ToOwned::to_owned),
         }),
         Action::Stop {
             container, grace, ..
         } => {
-            kept(&found)?;
+            if command.relocation.is_none() {
+                kept(found)?;
+            }
             Work::Stop {
                 container: container.clone(),
                 grace: *grace,
+                first: kept_stopped(found).map(Box::new),
             }
         }
         Action::CreateReplica { name, image, .. } => {
-            let source = source(engine, &found, command, image.as_ref()).await?;
-            let replica = replica::replica(&found, source, name, command)?;
+            let source = source(engine, found, command, image.as_ref()).await?;
+            let replica = replica::replica(found, source, name, command)?;
             Work::Create(Box::new(replica))
         }
+        Action::Export { .. } => Work::Tell {
+            sealed: moving::export(here, found, command).await?,
+        },
+        Action::Isolate { .. } => Work::Isolate(isolate::isolation(here, found, command).await?),
+        Action::Rejoin {
+            container,
+            networks,
+            ..
+        } => Work::Rejoin(isolate::return_of(found, container, networks)?),
+    })
+}
+
+/// What keeps a stopped container stopped when its engine starts anew: of one that is always to run the engine would make one that
+/// runs again. The policy it gets differs in nothing else.
+fn kept_stopped(found: &ContainerInspectResponse) -> Option<ContainerUpdateBody> {
+    let host = found.host_config.as_ref();
+    let policy = host.and_then(|host| host.restart_policy.as_ref());
+    let is_always = policy.and_then(|it| it.name) == Some(RestartPolicyNameEnum::ALWAYS);
+    is_always.then(|| ContainerUpdateBody {
+        restart_policy: Some(RestartPolicy {
+            name: Some(RestartPolicyNameEnum::UNLESS_STOPPED),
+            maximum_retry_count: None,
+        }),
+        ..ContainerUpdateBody::default()
     })
 }
 
@@ -191,7 +250,7 @@ fn is_ordered(update: &Update, change: &ImageChange) -> bool {
     is_it(&change.to) || is_it(&change.from)
 }
 
-async fn image_by_id(
+pub(crate) async fn image_by_id(
     engine: &Engine,
     name: &ContainerName,
     id: &str,
@@ -232,7 +291,11 @@ async fn image(
 }
 
 /// The reference, as long as it means this image; else the image's id.
-async fn named(engine: &Engine, reference: &str, id: &str) -> Result<String, EngineError> {
+pub(crate) async fn named(
+    engine: &Engine,
+    reference: &str,
+    id: &str,
+) -> Result<String, EngineError> {
     if reference.is_empty() {
         return Ok(id.to_owned());
     }

@@ -75,6 +75,8 @@ pub(crate) async fn at_hand(
     }
     let named = called(reference, &image);
     Ok(image.id.map(|id| OutcomeResult::Succeeded {
+        networks: Vec::new(),
+        sealed: None,
         created: None,
         previous: None,
         image: Some(Image {
@@ -94,7 +96,7 @@ fn called(reference: &str, image: &ImageInspect) -> String {
 }
 
 /// Why an image is not here.
-enum NotPulled {
+pub(crate) enum NotPulled {
     /// Nobody was able to give it.
     Refused(String),
     /// It was given, and did not come in full.
@@ -102,7 +104,8 @@ enum NotPulled {
     Doubtful(EngineError),
 }
 
-async fn obtain(
+/// Pulls a reference; an id cannot be pulled, and is left as it is.
+pub(crate) async fn obtain(
     engine: &Engine,
     reference: &str,
     auth_file: Option<&Path>,
@@ -125,7 +128,7 @@ async fn obtain(
 }
 
 /// Why an image does not run here: what it is built for. An image that does not say is taken at its word.
-fn obstacle(image: &ImageInspect, node: &Platform) -> Option<String> {
+pub(crate) fn obstacle(image: &ImageInspect, node: &Platform) -> Option<String> {
     let said = |text: &Option<String>| text.clone().unwrap_or_default();
     let built_for = Platform {
         os: said(&image.os),

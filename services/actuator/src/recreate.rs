@@ -152,6 +152,8 @@ async fn conclude(
     made: &ContainerId,
 ) -> Result<OutcomeResult, EngineError> {
     let succeeded = OutcomeResult::Succeeded {
+        networks: Vec::new(),
+        sealed: None,
         created: Some(made.clone()),
         previous: None,
         image: None,
@@ -265,6 +267,8 @@ pub(crate) async fn proof(
         return Ok(Some(OutcomeResult::Vanished));
     };
     let created = OutcomeResult::Succeeded {
+        networks: Vec::new(),
+        sealed: None,
         created: Some(made),
         previous: None,
         image: None,
@@ -304,7 +308,10 @@ pub(crate) async fn recover(
         | Action::CreateReplica { .. }
         | Action::RemoveReplica { .. }
         | Action::PullImage { .. }
-        | Action::Stop { .. } => return Ok(OutcomeResult::Interrupted),
+        | Action::Stop { .. }
+        | Action::Export { .. }
+        | Action::Isolate { .. }
+        | Action::Rejoin { .. } => return Ok(OutcomeResult::Interrupted),
     };
     let before = match presence(engine, old).await? {
         Presence::There(found) => Some(found),
@@ -322,6 +329,8 @@ pub(crate) async fn recover(
                 return Ok(failed(certain(error, &what)?));
             }
             Ok(OutcomeResult::Succeeded {
+                networks: Vec::new(),
+                sealed: None,
                 created: Some(made),
                 previous: None,
                 image: None,

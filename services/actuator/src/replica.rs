@@ -246,7 +246,8 @@ fn networks(
     (first, further)
 }
 
-fn is_own_name(template: &ContainerInspectResponse, alias: &str) -> bool {
+/// Whether an alias is one the engine gave it, or its own name.
+pub(crate) fn is_own_name(template: &ContainerInspectResponse, alias: &str) -> bool {
     alias == name_of(template).as_str() || is_own_id(template, alias)
 }
 
@@ -282,9 +283,11 @@ mod tests {
                 template: ContainerId::from(ID),
                 name: "web-r3".into(),
                 image: None,
+                origin: None,
             },
             approval: None,
             update: None,
+            relocation: None,
             traceparent: None,
         }
     }

@@ -1,6 +1,6 @@
 //! Finding out from the engine what became of a command whose answer was lost, because the connection broke or because
 //! this process ended in the middle. Nothing is ever run a second time to find out; what is left between two containers is brought to
-//! one of them (`recreate`).
+//! one of them (`recreate`), and what is out of some of its networks is put back (`isolate`).
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use units::{Action, Command, ContainerId, Limits, OutcomeResult, Timestamp};
 
 use crate::engine::{Engine, EngineError, GRACE_MAX, WRITE_WITHIN};
 use crate::execute::{Presence, abandon, presence, succeeded};
-use crate::{limits, pull, recreate};
+use crate::ledger::Before;
+use crate::{isolate, limits, pull, recreate};
 
 /// How often the engine is asked while it may still be at work.
 const POLL: Duration = Duration::from_millis(500);
@@ -21,11 +22,11 @@ pub(crate) async fn watch(
     engine: &Engine,
     command: &Command,
     began_at: Timestamp,
-    previous: Option<Limits>,
+    before: &Before,
 ) -> OutcomeResult {
     let proof = async {
         loop {
-            if let Ok(Some(result)) = look(engine, command, began_at, previous).await {
+            if let Ok(Some(result)) = look(engine, command, began_at, before).await {
                 return result;
             }
             tokio::time::sleep(POLL).await;
@@ -33,7 +34,7 @@ pub(crate) async fn watch(
     };
     match tokio::time::timeout(grace_of(&command.action) + WRITE_WITHIN, proof).await {
         Ok(result) => result,
-        Err(_) => give_up(engine, command)
+        Err(_) => give_up(engine, command, before)
             .await
             .unwrap_or(OutcomeResult::Interrupted),
     }
@@ -48,15 +49,15 @@ pub(crate) async fn after_restart(
     engine: &Engine,
     command: &Command,
     began_at: Timestamp,
-    previous: Option<Limits>,
+    before: &Before,
 ) -> Result<OutcomeResult, EngineError> {
     let finished_by = began_at + grace_of(&command.action) + FINISHES_WITHIN;
     loop {
-        if let Some(result) = look(engine, command, began_at, previous).await? {
+        if let Some(result) = look(engine, command, began_at, before).await? {
             return Ok(result);
         }
         if kit::now() > finished_by {
-            return give_up(engine, command).await;
+            return give_up(engine, command, before).await;
         }
         tokio::time::sleep(POLL).await;
     }
@@ -65,13 +66,15 @@ pub(crate) async fn after_restart(
 /// Whether an action that was cut off must be brought to one of its ends, because what is between them must not stay.
 pub(crate) fn is_put_right(action: &Action) -> bool {
     match action {
-        Action::Recreate { .. } => true,
+        Action::Recreate { .. } | Action::Isolate { .. } => true,
         Action::Restart { .. }
         | Action::UpdateLimits { .. }
         | Action::CreateReplica { .. }
         | Action::RemoveReplica { .. }
         | Action::PullImage { .. }
-        | Action::Stop { .. } => false,
+        | Action::Stop { .. }
+        | Action::Export { .. }
+        | Action::Rejoin { .. } => false,
     }
 }
 
@@ -81,9 +84,12 @@ fn grace_of(action: &Action) -> Duration {
         | Action::Recreate { grace, .. }
         | Action::RemoveReplica { grace, .. }
         | Action::Stop { grace, .. } => (*grace).min(GRACE_MAX),
-        Action::UpdateLimits { .. } | Action::CreateReplica { .. } | Action::PullImage { .. } => {
-            Duration::ZERO
-        }
+        Action::UpdateLimits { .. }
+        | Action::CreateReplica { .. }
+        | Action::PullImage { .. }
+        | Action::Export { .. }
+        | Action::Isolate { .. }
+        | Action::Rejoin { .. } => Duration::ZERO,
     }
 }
 
@@ -92,14 +98,14 @@ async fn look(
     engine: &Engine,
     command: &Command,
     began_at: Timestamp,
-    previous: Option<Limits>,
+    before: &Before,
 ) -> Result<Option<OutcomeResult>, EngineError> {
     match &command.action {
         Action::Restart { container, .. } => restarted(engine, container, began_at).await,
         Action::Recreate { container, .. } => recreate::proof(engine, &command.id, container).await,
         Action::UpdateLimits {
             container, limits, ..
-        } => updated(engine, container, limits, previous).await,
+        } => updated(engine, container, limits, before.previous).await,
         Action::CreateReplica { .. } => created(engine, command).await,
         Action::RemoveReplica { container, .. } => {
             let gone = matches!(presence(engine, container).await?, Presence::Gone);
@@ -111,6 +117,14 @@ async fn look(
         // What a tag means here may be what it meant before, and nothing stands in the way of pulling it again.
         Action::PullImage { .. } => Ok(None),
         Action::Stop { container, .. } => stopped(engine, container).await,
+        // What was told went with the answer, and may be asked for again: there is nothing to look for.
+        Action::Export { .. } => Ok(Some(OutcomeResult::Interrupted)),
+        Action::Isolate { container, .. } => isolate::is_out(engine, container, before).await,
+        Action::Rejoin {
+            container,
+            networks,
+            ..
+        } => isolate::is_back(engine, container, networks).await,
     }
 }
 
@@ -156,6 +170,8 @@ async fn updated(
     let is_so = (wanted.cpu.is_none() || wanted.cpu == has.cpu)
         && (wanted.memory.is_none() || wanted.memory == has.memory);
     Ok(is_so.then_some(OutcomeResult::Succeeded {
+        networks: Vec::new(),
+        sealed: None,
         created: None,
         previous,
         image: None,
@@ -168,6 +184,8 @@ async fn created(engine: &Engine, command: &Command) -> Result<Option<OutcomeRes
             && found.state.and_then(|state| state.running) == Some(true)
         {
             return Ok(Some(OutcomeResult::Succeeded {
+                networks: Vec::new(),
+                sealed: None,
                 created: Some(made),
                 previous: None,
                 image: None,
@@ -178,7 +196,14 @@ async fn created(engine: &Engine, command: &Command) -> Result<Option<OutcomeRes
 }
 
 /// Nothing proves that it was done. A container made and never started would stand in the way of the next one.
-async fn give_up(engine: &Engine, command: &Command) -> Result<OutcomeResult, EngineError> {
+async fn give_up(
+    engine: &Engine,
+    command: &Command,
+    before: &Before,
+) -> Result<OutcomeResult, EngineError> {
+    if matches!(command.action, Action::Isolate { .. }) {
+        return isolate::recover(engine, &command.action, before).await;
+    }
     if is_put_right(&command.action) {
         return recreate::recover(engine, command).await;
     }

@@ -20,6 +20,8 @@ const SUCCEEDED: OutcomeResult = OutcomeResult::Succeeded {
     created: None,
     previous: None,
     image: None,
+    sealed: None,
+    networks: Vec::new(),
 };
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -173,6 +175,8 @@ async fn limits_change_in_place_and_not_below_use() {
                 created: None,
                 previous: Some(previous),
                 image: None,
+                sealed: None,
+                networks: Vec::new(),
             }
         );
         previous = Limits {

@@ -263,6 +263,7 @@ async fn replicas_and_containers_anew_run_the_ordered_image_with_its_own_default
         template: web.clone(),
         name: ContainerName::new(format!("{}-canary", world.name)),
         image: versions.there(),
+        origin: None,
     });
     let canary = created(&world.answer(&ordered(canary, &image)).await);
     runs(&world, &canary, &versions.new, "2").await;
@@ -312,6 +313,7 @@ async fn without_an_order_or_its_label_nothing_of_an_update_is_done() {
             template: template.clone(),
             name: ContainerName::new(format!("{}-canary", world.name)),
             image: versions.there(),
+            origin: None,
         })
     };
     let mut without = pull(&willing, &image);

@@ -327,6 +327,7 @@ fn suggested(id: &str) -> PlanEntry {
     PlanEntry {
         at,
         plan: Plan {
+            relocation: None,
             id: PlanId::from(id),
             generation: Generation(1),
             service: ServiceId::from("web"),

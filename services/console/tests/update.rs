@@ -59,6 +59,7 @@ fn carried_out(update: &Update, from: Image, to: Image, after: Duration) -> Plan
     let at = update.at + after;
     let id = PlanId::of(&update.service, "recreate", at);
     let plan = Plan {
+        relocation: None,
         id: id.clone(),
         generation: Generation(1),
         service: update.service.clone(),
@@ -99,6 +100,8 @@ fn carried_out(update: &Update, from: Image, to: Image, after: Duration) -> Plan
             began_at: at,
             at,
             result: OutcomeResult::Succeeded {
+                networks: Vec::new(),
+                sealed: None,
                 created: Some(ContainerId::from("c2")),
                 previous: None,
                 image: None,

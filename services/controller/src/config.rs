@@ -24,6 +24,8 @@ pub struct Config {
     pub resize: Resize,
     /// Section `[controller.update]`.
     pub update: Update,
+    /// Section `[controller.relocate]`.
+    pub relocate: Relocate,
     /// Section `[controller.budget]`.
     pub budget: Budget,
     /// Section `[controller.breaker]`.
@@ -138,6 +140,28 @@ pub struct Update {
     pub retry: HumanDuration,
 }
 
+/// Moving containers to other nodes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Relocate {
+    /// A node must have been short of something for so long before anything is moved away from it.
+    pub after: HumanDuration,
+    /// After a move from or to a node, so long is waited for what it brings before the next; at most 1 h.
+    pub settle: HumanDuration,
+    /// The new container, and the service without the old one, are watched for this long at least; at most 10 min.
+    pub soak: HumanDuration,
+    /// How long a container may take to stop before it is killed.
+    pub grace: HumanDuration,
+    /// The new container must have been begun by then, its image pulled.
+    pub create_deadline: HumanDuration,
+    /// Any other step that has not begun after this is given up.
+    pub deadline: HumanDuration,
+    /// Wait before a step that came to nothing is tried again; it doubles with each one more.
+    pub retry_step: HumanDuration,
+    /// A service whose move went wrong is left where it is for so long; at most 2 h.
+    pub retry: HumanDuration,
+}
+
 /// How much may be done, all kinds of action together. One service has one plan at a time, always.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -191,6 +215,7 @@ impl Default for Config {
             scale: Scale::default(),
             resize: Resize::default(),
             update: Update::default(),
+            relocate: Relocate::default(),
             budget: Budget::default(),
             breaker: Breaker::default(),
             ledger: Ledger::default(),
@@ -226,6 +251,7 @@ section!(Heal: durations [grace, deadline, confirm_after, backoff, backoff_reset
 section!(Scale: durations [startup, down_window, down_hold, idle_after, grace, deadline, verdict_within] plain [up_confirmations, tolerance, throttled]);
 section!(Resize: durations [raise_history, oom_within, lower_history, lower_every, lower_hold, deadline, verdict_within] plain [headroom, step_least, raise_most, oom_share, oom_least, lower_most, memory_margin]);
 section!(Update: durations [bake, soak, grace, pull_deadline, deadline, retry] plain []);
+section!(Relocate: durations [after, settle, soak, grace, create_deadline, deadline, retry_step, retry] plain []);
 section!(Budget: durations [] plain [node_concurrent, global_concurrent, service_hourly, global_hourly]);
 section!(Breaker: durations [window, hold, node_forgotten] plain [services_min, share]);
 section!(Ledger: durations [quarantine, backoff] plain [losses]);
@@ -249,6 +275,7 @@ impl Config {
             scale: self.scale.core(),
             resize: self.resize.core(),
             update: self.update.core(),
+            relocate: self.relocate.core(),
             budget: self.budget.core(),
             breaker: self.breaker.core(),
             ledger: self.ledger.core(),
@@ -266,7 +293,7 @@ impl Config {
         }
     }
 
-    fn durations(&self) -> [(&'static str, HumanDuration); 28] {
+    fn durations(&self) -> [(&'static str, HumanDuration); 35] {
         [
             ("telemetry_stale", self.telemetry_stale),
             ("heal.deadline", self.heal.deadline),
@@ -291,6 +318,13 @@ impl Config {
             ("update.pull_deadline", self.update.pull_deadline),
             ("update.deadline", self.update.deadline),
             ("update.retry", self.update.retry),
+            ("relocate.after", self.relocate.after),
+            ("relocate.settle", self.relocate.settle),
+            ("relocate.soak", self.relocate.soak),
+            ("relocate.create_deadline", self.relocate.create_deadline),
+            ("relocate.deadline", self.relocate.deadline),
+            ("relocate.retry_step", self.relocate.retry_step),
+            ("relocate.retry", self.relocate.retry),
             ("breaker.window", self.breaker.window),
             ("breaker.hold", self.breaker.hold),
             ("breaker.node_forgotten", self.breaker.node_forgotten),
@@ -302,7 +336,7 @@ impl Config {
 
 impl Config {
     /// What is looked back on, with the hours that is remembered for.
-    fn looked_back(&self) -> [(&'static str, HumanDuration, u32); 14] {
+    fn looked_back(&self) -> [(&'static str, HumanDuration, u32); 17] {
         [
             ("scale.down_window", self.scale.down_window, 1),
             ("scale.verdict_within", self.scale.verdict_within, 1),
@@ -316,6 +350,9 @@ impl Config {
             ("resize.lower_hold", self.resize.lower_hold, 2),
             ("update.bake", self.update.bake, 1),
             ("update.soak", self.update.soak, 1),
+            ("relocate.settle", self.relocate.settle, 1),
+            ("relocate.soak", self.relocate.soak, 1),
+            ("relocate.retry", self.relocate.retry, 2),
             ("ledger.quarantine", self.ledger.quarantine, 1),
             ("people.hold", self.people.hold, 1),
         ]

@@ -180,6 +180,8 @@ fn done(command: &Command) -> Outcome {
         began_at: kit::now(),
         at: kit::now(),
         result: OutcomeResult::Succeeded {
+            networks: Vec::new(),
+            sealed: None,
             created: None,
             previous: None,
             image: None,

@@ -90,6 +90,7 @@ pub(crate) fn plan_entry() -> PlanEntry {
     PlanEntry {
         at: OPENED_AT,
         plan: Plan {
+            relocation: None,
             id: PlanId::of(&service, "restart", OPENED_AT),
             generation: Generation(7),
             service,

@@ -34,6 +34,7 @@ fn plan(phase: Phase) -> JournalEntry {
     JournalEntry::Plan(Box::new(PlanEntry {
         at,
         plan: Plan {
+            relocation: None,
             id: PlanId::of(&service, "restart", at),
             generation: Generation(3),
             service,

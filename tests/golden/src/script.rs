@@ -114,6 +114,8 @@ impl Stage {
             "load" => self.load(rest),
             "told" => self.told(rest),
             "done" => self.outcomes(&OutcomeResult::Succeeded {
+                networks: Vec::new(),
+                sealed: None,
                 created: None,
                 previous: None,
                 image: None,
@@ -319,7 +321,11 @@ impl Stage {
             }
             Action::Stop { name, .. } => self.world.stop(name.as_str(), self.now),
             Action::Restart { name, .. } => self.world.start(name.as_str(), self.now),
-            Action::Recreate { .. } | Action::PullImage { .. } => {}
+            Action::Recreate { .. }
+            | Action::PullImage { .. }
+            | Action::Export { .. }
+            | Action::Isolate { .. }
+            | Action::Rejoin { .. } => {}
         }
         None
     }

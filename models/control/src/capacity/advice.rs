@@ -29,13 +29,25 @@ pub(super) struct Found {
 /// Relief first, then what may be emptied beside it.
 pub(super) fn find(mut picture: Picture<'_>, state: &State, now: Timestamp) -> Found {
     let mut found = Found::default();
-    // A node of which not all is known is trusted with nothing more.
-    for host in picture.doubtful().collect::<Vec<_>>() {
-        picture.hosts.set_intake(host, Intake::Closed);
-    }
+    distrust(&mut picture);
     relief(&mut picture, state, &mut found);
     emptying(&mut picture, now, &mut found);
     found
+}
+
+/// Relief and nothing else.
+pub(super) fn relief_alone(mut picture: Picture<'_>, state: &State) -> Vec<Advice> {
+    let mut found = Found::default();
+    distrust(&mut picture);
+    relief(&mut picture, state, &mut found);
+    found.advice
+}
+
+/// A node of which not all is known is trusted with nothing more.
+fn distrust(picture: &mut Picture<'_>) {
+    for host in picture.doubtful().collect::<Vec<_>>() {
+        picture.hosts.set_intake(host, Intake::Closed);
+    }
 }
 
 /// What a node is short of, of what moves can bring.

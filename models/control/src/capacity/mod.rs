@@ -205,6 +205,11 @@ pub(crate) fn of(state: &State, now: Timestamp) -> FleetCapacity {
     }
 }
 
+/// Moves that would take load off nodes that are short.
+pub(crate) fn relief(state: &State, now: Timestamp) -> Vec<Advice> {
+    advice::relief_alone(Picture::of(state, now), state)
+}
+
 /// The share of a node that no container is granted or known to use, of CPU or memory, whichever is less. Nothing where the node does
 /// not tell what it has, or of one of its containers it is not known what it needs.
 pub(crate) fn free_share(state: &State, node: &NodeId) -> Option<f64> {

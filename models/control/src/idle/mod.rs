@@ -78,7 +78,7 @@ fn has_stopped(entry: &PlanEntry, replica: &Replica<'_>) -> bool {
     let (ContainerState::Exited, Some(ended)) = (record.state, record.finished_at) else {
         return false;
     };
-    if entry.plan.kind != ActionKind::Stop {
+    if entry.plan.kind != ActionKind::Stop || entry.plan.relocation.is_some() {
         return false;
     }
     let mut steps = entry.plan.steps.iter().enumerate();
@@ -102,14 +102,15 @@ pub(crate) fn is_start(plan: &Plan) -> bool {
         Check::SignalsResolve { .. }
         | Check::NoOverload
         | Check::LimitsHold
-        | Check::ServesAsWell => false,
+        | Check::ServesAsWell
+        | Check::SuccessorServes => false,
     };
     plan.kind == ActionKind::Restart && by_load
 }
 
 /// Whether a plan that is over must not be forgotten: the container it stopped stands still, or it is not known yet whether it does.
 pub(crate) fn keeps(fleet: &Fleet, entry: &PlanEntry) -> bool {
-    if entry.plan.kind != ActionKind::Stop {
+    if entry.plan.kind != ActionKind::Stop || entry.plan.relocation.is_some() {
         return false;
     }
     let mut steps = entry.plan.steps.iter();

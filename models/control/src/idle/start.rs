@@ -51,6 +51,7 @@ fn draft(state: &State, rest: &AtRest<'_>, forecast: &Forecast) -> Draft {
     let (service, name) = (group.service, &record.name);
     let carries = group.carries(forecast.replica_capacity);
     Draft {
+        relocation: None,
         service: service.clone(),
         kind: ActionKind::Restart,
         signals: Vec::new(),

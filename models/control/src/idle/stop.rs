@@ -141,6 +141,7 @@ fn draft(
     let told = group.told(forecast);
     let within_s = config.verdict_within.as_secs();
     Draft {
+        relocation: None,
         service: service.clone(),
         kind: ActionKind::Stop,
         signals: Vec::new(),

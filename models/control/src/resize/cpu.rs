@@ -340,6 +340,7 @@ fn draft(
     let signals = ids(&call.signals);
     let ratio = Ratio::saturating(labelled.headroom(state, now));
     Draft {
+        relocation: None,
         service: labelled.service.clone(),
         kind: ActionKind::UpdateLimits,
         signals: signals.clone(),

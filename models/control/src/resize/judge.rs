@@ -77,7 +77,9 @@ pub(crate) fn judged(state: &State, entry: &PlanEntry, now: Timestamp) -> Findin
         Check::UtilisationAtMost { ratio } => {
             helped(load.and_then(|load| carried(load, entry, *ratio)))
         }
-        Check::NoOverload | Check::LimitsHold | Check::ServesAsWell => None,
+        Check::NoOverload | Check::LimitsHold | Check::ServesAsWell | Check::SuccessorServes => {
+            None
+        }
     };
     match early {
         Some(finding) => Some(finding),
@@ -263,7 +265,7 @@ fn at_last(
                 ),
             }
         }
-        Check::NoOverload | Check::LimitsHold | Check::ServesAsWell => (
+        Check::NoOverload | Check::LimitsHold | Check::ServesAsWell | Check::SuccessorServes => (
             VerdictKind::Helped,
             format!("{service} ran under its new limits for {within_s} s and lacked nothing"),
         ),

@@ -150,6 +150,7 @@ fn draft(
     }
     let words = words.join(" and ");
     Draft {
+        relocation: None,
         service: labelled.service.clone(),
         kind: ActionKind::UpdateLimits,
         signals: Vec::new(),

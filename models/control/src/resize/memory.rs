@@ -107,7 +107,10 @@ fn is_raised_since(
             | units::Action::CreateReplica { .. }
             | units::Action::RemoveReplica { .. }
             | units::Action::PullImage { .. }
-            | units::Action::Stop { .. } => false,
+            | units::Action::Stop { .. }
+            | units::Action::Export { .. }
+            | units::Action::Isolate { .. }
+            | units::Action::Rejoin { .. } => false,
         })
     })
 }
@@ -181,6 +184,7 @@ fn draft(state: &State, labelled: &Labelled<'_>, raises: &[Raise<'_>], now: Time
     };
     let name = &raises[0].replica.record.name;
     Draft {
+        relocation: None,
         service: labelled.service.clone(),
         kind: ActionKind::UpdateLimits,
         signals: ids(&signals),

@@ -22,6 +22,7 @@ use units::{
 use crate::draft::{Decision, Draft, admit};
 use crate::fleet::Replica;
 use crate::ledger;
+use crate::relocate;
 use crate::scale::Group;
 use crate::state::State;
 use crate::update;
@@ -117,7 +118,10 @@ pub(crate) fn decide(state: &State, service: &ServiceId, now: Timestamp) -> Resi
     };
     let allowed = labelled.mode.min(state.config.max_mode);
     // What a new image needs is not known before it has been rolled out.
-    if allowed == Mode::Observe || update::is_running(state, service) {
+    if allowed == Mode::Observe
+        || update::is_running(state, service)
+        || relocate::is_running(state, service, now)
+    {
         return resize;
     }
     if let Some(blocked) = blocked(state, service, Way::Up, now) {
@@ -176,7 +180,10 @@ pub(crate) fn changes_cpu(plan: &Plan) -> bool {
         | Action::CreateReplica { .. }
         | Action::RemoveReplica { .. }
         | Action::PullImage { .. }
-        | Action::Stop { .. } => false,
+        | Action::Stop { .. }
+        | Action::Export { .. }
+        | Action::Isolate { .. }
+        | Action::Rejoin { .. } => false,
     })
 }
 

@@ -42,6 +42,7 @@ pub(crate) fn restore(
     let verdict = entry.verdict.as_ref();
     let because = verdict.map_or("it made things worse", |it| it.reason.as_str());
     let draft = Draft {
+        relocation: None,
         service: service.clone(),
         kind: ActionKind::UpdateLimits,
         signals: Vec::new(),

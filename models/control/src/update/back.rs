@@ -4,9 +4,10 @@
 
 use units::{ActionKind, ContainerState, ImageChange, Mode, Phase, PlanEntry, Timestamp};
 
+use crate::came::{Came, came};
 use crate::heal::RECHECK;
 
-use super::course::{Came, Fault, came};
+use super::course::Fault;
 use super::members::Member;
 use super::next::{Ending, Held, Look, Next, may_go, under_way};
 use super::steps;
@@ -82,12 +83,14 @@ fn held(look: &Look<'_>) -> Option<Next> {
     let busy = state.plans.active().find(|entry| {
         let is_beside = match entry.plan.kind {
             ActionKind::Restart => entry.phase != Phase::Decided,
-            ActionKind::PullImage => true,
+            ActionKind::PullImage | ActionKind::Export => true,
             ActionKind::Recreate
             | ActionKind::UpdateLimits
             | ActionKind::CreateReplica
             | ActionKind::RemoveReplica
-            | ActionKind::Stop => false,
+            | ActionKind::Stop
+            | ActionKind::Isolate
+            | ActionKind::Rejoin => false,
         };
         entry.plan.service == *service && !is_beside
     });

@@ -4,21 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use units::{
-    ActionKind, Image, ImageChange, NodeId, OutcomeResult, Phase, PlanEntry, PlanId, Refusal,
-    ServiceId, Timestamp, Update, VerdictKind,
+    ActionKind, Image, ImageChange, NodeId, OutcomeResult, Phase, PlanEntry, PlanId, ServiceId,
+    Timestamp, Update,
 };
 
+use crate::came::{Came, came, settles_at};
 use crate::fleet::Replica;
 use crate::images::image_of;
 use crate::ledger::doubled;
-use crate::people::LATE;
-use crate::plans::{is_answered, outcome_of};
+use crate::plans::outcome_of;
 use crate::state::State;
 
 /// Steps in a row that came to nothing, and were no failure either, before the order is given up.
 const VOIDS_MAX: usize = 5;
-/// A step that nobody answered for may still be under way so long after it could last begin.
-const SETTLES: Duration = Duration::from_secs(60);
 
 /// The newest order of a service, and its plans.
 pub(crate) struct Course<'a> {
@@ -29,17 +27,6 @@ pub(crate) struct Course<'a> {
     pub(crate) chain: Vec<&'a PlanEntry>,
     /// The word that it is over.
     pub(crate) over: Option<&'a PlanEntry>,
-}
-
-/// What became of one plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Came {
-    /// It is not over.
-    Open,
-    Good,
-    Bad(String),
-    /// It came to nothing, or nobody can say: what is there is looked at again.
-    Void,
 }
 
 /// Why an order goes back, and the plan that showed it.
@@ -254,16 +241,14 @@ impl<'a> Course<'a> {
             .chain
             .iter()
             .copied()
-            .filter(|entry| entry.phase == Phase::Failed && !is_answered(entry));
-        unanswered
-            .find(|entry| entry.plan.deadline + LATE + SETTLES > now)
-            .map(|entry| (entry, entry.plan.deadline + LATE + SETTLES))
+            .filter_map(|entry| Some((entry, settles_at(entry)?)));
+        unanswered.find(|(_, until)| *until > now)
     }
 
     /// Nodes with a step that nobody answered for yet.
     pub(crate) fn unanswered(&self) -> BTreeSet<&'a NodeId> {
         let failed = self.chain.iter().filter(|it| it.phase == Phase::Failed);
-        let failed = failed.filter(|it| it.plan.kind != ActionKind::PullImage);
+        let failed = failed.filter(|it| it.plan.kind.touches_containers());
         let steps = failed.flat_map(|entry| {
             let steps = entry.plan.steps.iter().enumerate();
             steps.filter(|(index, _)| outcome_of(entry, *index).is_none())
@@ -295,44 +280,4 @@ fn is_removal(entry: &PlanEntry) -> bool {
 pub(crate) fn change_of(entry: &PlanEntry) -> Option<&ImageChange> {
     let mut steps = entry.plan.steps.iter();
     steps.find_map(|step| step.action.image_change())
-}
-
-/// What became of a plan.
-pub(crate) fn came(entry: &PlanEntry) -> Came {
-    let first = entry.plan.steps.first();
-    let what = first.map_or_else(String::new, |step| step.action.to_string());
-    match entry.phase {
-        Phase::Decided | Phase::Executed => Came::Open,
-        Phase::Suggested => Came::Void,
-        Phase::Judged => match &entry.verdict {
-            None => Came::Void,
-            Some(verdict) => match verdict.kind {
-                VerdictKind::Helped => Came::Good,
-                VerdictKind::Unknown => Came::Void,
-                VerdictKind::Worse | VerdictKind::NoEffect => Came::Bad(verdict.reason.clone()),
-            },
-        },
-        Phase::Failed => {
-            let mut failures = entry.outcomes.iter().filter_map(|it| failure(&it.result));
-            match failures.next() {
-                Some(why) => Came::Bad(format!("{what} failed: {why}")),
-                None => Came::Void,
-            }
-        }
-    }
-}
-
-fn failure(result: &OutcomeResult) -> Option<&str> {
-    match result {
-        OutcomeResult::Failed { error } => Some(error),
-        OutcomeResult::Refused { refusal, reason } => match refusal {
-            Refusal::NotOptedIn | Refusal::Unsafe | Refusal::NotOurs | Refusal::BelowUse => {
-                Some(reason)
-            }
-            Refusal::StaleGeneration | Refusal::Expired => None,
-        },
-        OutcomeResult::Succeeded { .. } | OutcomeResult::Vanished | OutcomeResult::Interrupted => {
-            None
-        }
-    }
 }

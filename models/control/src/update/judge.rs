@@ -22,7 +22,10 @@ pub(crate) fn judged(state: &State, entry: &PlanEntry, now: Timestamp) -> Findin
         ActionKind::RemoveReplica
         | ActionKind::Restart
         | ActionKind::UpdateLimits
-        | ActionKind::Stop => removed(state, entry, now),
+        | ActionKind::Stop
+        | ActionKind::Export
+        | ActionKind::Isolate
+        | ActionKind::Rejoin => removed(state, entry, now),
     }
 }
 

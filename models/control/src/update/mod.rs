@@ -100,7 +100,10 @@ fn ending_of(entry: &PlanEntry) -> Ending {
         | ActionKind::Restart
         | ActionKind::UpdateLimits
         | ActionKind::RemoveReplica
-        | ActionKind::Stop => Ending::RolledBack,
+        | ActionKind::Stop
+        | ActionKind::Export
+        | ActionKind::Isolate
+        | ActionKind::Rejoin => Ending::RolledBack,
     }
 }
 
@@ -115,6 +118,7 @@ fn said(course: &Course<'_>, ending: Ending, why: String) -> Draft {
         Ending::Refused => format!("the {order} is over; once its reason is gone, order it again"),
     };
     Draft {
+        relocation: None,
         service: order.service.clone(),
         kind: kind_of(ending),
         signals: Vec::new(),

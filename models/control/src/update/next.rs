@@ -10,6 +10,7 @@ use crate::draft::Draft;
 use crate::heal::RECHECK;
 use crate::idle;
 use crate::loads::Load;
+use crate::relocate;
 use crate::scale::{Group, need};
 use crate::state::State;
 
@@ -172,6 +173,10 @@ fn may_go_on(look: &Look<'_>) -> Result<(), Held> {
     let mut active = state.plans.active();
     if let Some(entry) = active.find(|it| it.plan.service == *service) {
         return Err(Held::Wait(under_way(entry), None));
+    }
+    if relocate::is_running(state, service, now) {
+        let why = format!("a container of {service} is on its way to another node");
+        return Err(Held::soon(why, now));
     }
     if let Some((entry, until)) = course.settling(now) {
         let why = format!(

@@ -82,6 +82,7 @@ pub(crate) fn add(look: &Look<'_>, template: &Member<'_>, image: ImageChange, tu
         steps: vec![Step {
             node: template.replica.node.clone(),
             action: Action::CreateReplica {
+                origin: None,
                 template: template.replica.record.id.clone(),
                 name,
                 image: Some(image),
@@ -219,6 +220,7 @@ fn ordered(look: &Look<'_>) -> String {
 fn draft(look: &Look<'_>, kind: ActionKind, text: String, within: Duration) -> Draft {
     let order = look.course.order;
     Draft {
+        relocation: None,
         service: order.service.clone(),
         kind,
         signals: Vec::new(),

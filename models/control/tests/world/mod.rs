@@ -7,13 +7,13 @@ use std::time::Duration;
 use audit::{Auditor, Bounds};
 use control::{Config, Core, Effect, Event};
 use units::{
-    Action, ActionKind, Approval, Command, CommandId, Confidence, ContainerEvent, ContainerId,
-    ContainerName, ContainerRecord, ContainerState, EngineInfo, EventKind, Forecast, ForecastPoint,
-    Generation, HealthState, Image, ImageChange, JournalEntry, Limits, LoadMetric, LoadUnit,
-    MetricLoad, Millicores, Mode, NodeCapacity, NodeFacts, NodeId, NodeInventory, Outcome,
-    OutcomeResult, Phase, PlanEntry, PlanId, Policy, Ratio, Refusal, ScalePolicy, ScaleTarget,
-    SeriesSelector, ServiceId, Severity, Signal, SignalId, SignalKind, SignalPhase, Sizing,
-    Subject, Timestamp, Update, UpdateId,
+    Action, ActionKind, Approval, Attachment, Command, CommandId, Confidence, ContainerEvent,
+    ContainerId, ContainerName, ContainerRecord, ContainerState, EngineInfo, EventKind, Forecast,
+    ForecastPoint, Generation, HealthState, Image, ImageChange, JournalEntry, Limits, LoadMetric,
+    LoadUnit, MetricLoad, Millicores, Mode, NodeCapacity, NodeFacts, NodeId, NodeInventory,
+    Outcome, OutcomeResult, Phase, PlanEntry, PlanId, Policy, Ratio, Refusal, ScalePolicy,
+    ScaleTarget, SeriesSelector, ServiceId, Severity, Signal, SignalId, SignalKind, SignalPhase,
+    Sizing, Subject, Timestamp, Update, UpdateId,
 };
 
 pub fn secs(seconds: u64) -> Duration {
@@ -96,6 +96,10 @@ pub struct World {
     pub heard: Generation,
     /// What forecasts say is needed.
     pub usage: Option<units::Usage>,
+    /// How containers are made, as their nodes told.
+    pub exported: BTreeMap<String, ContainerRecord>,
+    /// Nodes on which nothing can be made as it was elsewhere.
+    pub broken: Vec<NodeId>,
     /// What every node says it has.
     pub capacity_of_nodes: NodeCapacity,
 }
@@ -120,6 +124,8 @@ impl World {
             done: BTreeMap::new(),
             heard: Generation(0),
             usage: None,
+            exported: BTreeMap::new(),
+            broken: Vec::new(),
             capacity_of_nodes: NodeCapacity::default(),
         }
     }
@@ -560,13 +566,43 @@ impl World {
         }
         let now = self.now;
         let containers = self.nodes.get_mut(&command.node).unwrap();
+        if let Action::CreateReplica {
+            origin: Some(origin),
+            name,
+            ..
+        } = &command.action
+        {
+            if self.broken.contains(&command.node) {
+                return OutcomeResult::Failed {
+                    error: "no such network".to_owned(),
+                };
+            }
+            let record = self.exported[&origin.sealed].clone();
+            let record = made(command, name, record, now);
+            let created = Some(record.id.clone());
+            containers.push(record);
+            return succeeded(created);
+        }
         let Some(place) = containers
             .iter()
             .position(|record| record.id == *command.action.target())
         else {
             return OutcomeResult::Vanished;
         };
+        if let Action::Export { .. } = &command.action {
+            let told = format!("sealed for {}", command.id);
+            self.exported
+                .insert(told.clone(), containers[place].clone());
+            return OutcomeResult::Succeeded {
+                created: None,
+                previous: None,
+                image: None,
+                sealed: Some(told),
+                networks: Vec::new(),
+            };
+        }
         let (mut created, mut previous, mut pulled) = (None, None, None);
+        let mut networks = Vec::new();
         match &command.action {
             Action::Restart { .. } => {
                 containers[place].started_at = Some(now);
@@ -590,18 +626,8 @@ impl World {
                 record.limits.memory = limits.memory.or(before.memory);
                 previous = Some(before);
             }
-            Action::CreateReplica {
-                template,
-                name,
-                image,
-            } => {
-                let mut record = containers[place].clone();
-                record.id = ContainerId::new(format!("id-{}", command.id));
-                record.name = name.clone();
-                record.replica_of = Some(template.clone());
-                record.made_by = Some(command.plan.clone());
-                record.created_at = Some(now);
-                record.started_at = Some(now);
+            Action::CreateReplica { name, image, .. } => {
+                let mut record = made(command, name, containers[place].clone(), now);
                 run_image(&mut record, image.as_ref());
                 created = Some(record.id.clone());
                 containers.push(record);
@@ -623,8 +649,17 @@ impl World {
                 containers[place].finished_at = Some(now);
                 containers[place].exit_code = Some(143);
             }
+            Action::Isolate { .. } => {
+                networks.push(Attachment {
+                    network: "shop".to_owned(),
+                    aliases: vec!["web".to_owned()],
+                });
+            }
+            Action::Rejoin { .. } | Action::Export { .. } => {}
         }
         OutcomeResult::Succeeded {
+            networks,
+            sealed: None,
             created,
             previous,
             image: pulled,
@@ -669,6 +704,34 @@ impl World {
             .flatten()
             .filter(|record| record.service.as_str() == service)
             .count()
+    }
+}
+
+/// A container made like another.
+fn made(
+    command: &Command,
+    name: &ContainerName,
+    template: ContainerRecord,
+    now: Timestamp,
+) -> ContainerRecord {
+    ContainerRecord {
+        replica_of: Some(template.id),
+        id: ContainerId::new(format!("id-{}", command.id)),
+        name: name.clone(),
+        made_by: Some(command.plan.clone()),
+        created_at: Some(now),
+        started_at: Some(now),
+        ..template
+    }
+}
+
+fn succeeded(created: Option<ContainerId>) -> OutcomeResult {
+    OutcomeResult::Succeeded {
+        created,
+        previous: None,
+        image: None,
+        sealed: None,
+        networks: Vec::new(),
     }
 }
 

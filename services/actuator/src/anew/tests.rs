@@ -32,6 +32,7 @@ fn command() -> Command {
         },
         approval: None,
         update: None,
+        relocation: None,
         traceparent: None,
     }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use actuator::Config;
 use bollard::Docker;
-use bollard::models::{ContainerCreateBody, ContainerInspectResponse, EventMessage, HostConfig};
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, EventMessage, HostConfig, NetworkCreateRequest,
+};
 use bollard::query_parameters::{
     CreateContainerOptions, EventsOptions, ListContainersOptions, RemoveContainerOptions,
 };
@@ -100,6 +102,15 @@ impl World {
             max_mode: Mode::Act,
             ..Config::default()
         }
+    }
+
+    /// A network of the world's, `name` itself or another that ends in `-b`.
+    pub(crate) async fn network(&self, name: &str) {
+        let request = NetworkCreateRequest {
+            name: name.to_owned(),
+            ..NetworkCreateRequest::default()
+        };
+        self.docker.create_network(request).await.unwrap();
     }
 
     pub(crate) fn start(&self, config: Config) -> Actuator {
@@ -195,6 +206,7 @@ impl World {
             template: template.clone(),
             name: format!("{}-{name}", self.name).as_str().into(),
             image: None,
+            origin: None,
         })
     }
 
@@ -333,6 +345,7 @@ pub(crate) fn command(action: Action) -> Command {
         action,
         approval: None,
         update: None,
+        relocation: None,
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
     }
 }

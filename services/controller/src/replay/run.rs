@@ -32,7 +32,7 @@ const ASSUMED_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 enum Due {
     /// The outcome of a step that was recorded.
-    Outcome(Outcome),
+    Outcome(Box<Outcome>),
     /// A plan that was not recorded is done.
     Assumed(Box<Plan>),
 }
@@ -116,7 +116,7 @@ impl<'a> Run<'a> {
     fn happen(&mut self, due: Due) {
         let now = self.now;
         match due {
-            Due::Outcome(outcome) => self.handle(now, Event::Outcome(Box::new(outcome))),
+            Due::Outcome(outcome) => self.handle(now, Event::Outcome(outcome)),
             Due::Assumed(plan) => {
                 let over = self.world.assume(&plan, now);
                 for (index, step) in plan.steps.iter().enumerate() {
@@ -127,6 +127,8 @@ impl<'a> Run<'a> {
                         began_at: now,
                         at: now,
                         result: OutcomeResult::Succeeded {
+                            networks: Vec::new(),
+                            sealed: None,
                             created: World::created(&plan, index),
                             previous: None,
                             image: None,
@@ -266,7 +268,10 @@ impl<'a> Run<'a> {
                 plan: plan.id.clone(),
                 ..outcome.clone()
             };
-            self.later((*heard_at).max(now + LEAST), Due::Outcome(outcome));
+            self.later(
+                (*heard_at).max(now + LEAST),
+                Due::Outcome(Box::new(outcome)),
+            );
         }
         Source::Recorded
     }
@@ -307,7 +312,10 @@ fn is_about_the_same(a: &Plan, b: &Plan) -> bool {
         | ActionKind::UpdateLimits
         | ActionKind::RemoveReplica
         | ActionKind::PullImage
-        | ActionKind::Stop => targets(a) == targets(b),
+        | ActionKind::Stop
+        | ActionKind::Export
+        | ActionKind::Isolate
+        | ActionKind::Rejoin => targets(a) == targets(b),
     }
 }
 

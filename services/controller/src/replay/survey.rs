@@ -248,14 +248,16 @@ impl Survey {
             let in_time = event.at + SLACK >= plan.created_at && event.at <= end + SLACK;
             let by_step = plan.steps.iter().any(|step| match &step.action {
                 Action::CreateReplica { name, .. } => *name == event.name,
-                Action::PullImage { .. } => false,
+                Action::PullImage { .. } | Action::Export { .. } => false,
                 Action::Recreate {
                     container, name, ..
                 } => *container == event.container || *name == event.name,
                 Action::Restart { container, .. }
                 | Action::UpdateLimits { container, .. }
                 | Action::RemoveReplica { container, .. }
-                | Action::Stop { container, .. } => *container == event.container,
+                | Action::Stop { container, .. }
+                | Action::Isolate { container, .. }
+                | Action::Rejoin { container, .. } => *container == event.container,
             });
             in_time && (by_step || made(outcomes).any(|id| *id == event.container))
         })

@@ -296,6 +296,8 @@ fn decided(records: &[Record]) -> Vec<(Timestamp, JournalEntry)> {
                     began_at: now,
                     at: now,
                     result: units::OutcomeResult::Succeeded {
+                        networks: Vec::new(),
+                        sealed: None,
                         created: None,
                         previous: None,
                         image: None,

@@ -160,7 +160,10 @@ impl World {
             | Action::UpdateLimits { .. }
             | Action::RemoveReplica { .. }
             | Action::PullImage { .. }
-            | Action::Stop { .. } => None,
+            | Action::Stop { .. }
+            | Action::Export { .. }
+            | Action::Isolate { .. }
+            | Action::Rejoin { .. } => None,
         }
     }
 
@@ -197,7 +200,10 @@ impl World {
                 Action::Restart { .. }
                 | Action::Recreate { .. }
                 | Action::PullImage { .. }
-                | Action::Stop { .. } => {}
+                | Action::Stop { .. }
+                | Action::Export { .. }
+                | Action::Isolate { .. }
+                | Action::Rejoin { .. } => {}
             }
         }
         let over = match &plan.expected.check {
@@ -205,7 +211,8 @@ impl World {
             Check::UtilisationAtMost { .. }
             | Check::NoOverload
             | Check::LimitsHold
-            | Check::ServesAsWell => &plan.cause.signals,
+            | Check::ServesAsWell
+            | Check::SuccessorServes => &plan.cause.signals,
         };
         over.iter().filter_map(|id| self.end(id, now)).collect()
     }

@@ -98,7 +98,10 @@ fn plan_standing(entry: &PlanEntry) -> &'static str {
             | ActionKind::Restart
             | ActionKind::UpdateLimits
             | ActionKind::RemoveReplica
-            | ActionKind::Stop => "update rolled back",
+            | ActionKind::Stop
+            | ActionKind::Export
+            | ActionKind::Isolate
+            | ActionKind::Rejoin => "update rolled back",
         };
     }
     match (
@@ -138,6 +141,9 @@ fn plan_summary(entry: &PlanEntry) -> String {
                 ActionKind::RemoveReplica => "remove replicas",
                 ActionKind::PullImage => "pull images",
                 ActionKind::Stop => "stop containers",
+                ActionKind::Export => "tell how containers are made",
+                ActionKind::Isolate => "isolate containers",
+                ActionKind::Rejoin => "put containers back into their networks",
             };
             format!("{what} ({})", steps.len())
         }

@@ -113,6 +113,7 @@ pub(crate) fn signal() -> Signal {
 
 pub(crate) fn plan() -> Plan {
     Plan {
+        relocation: None,
         id: PlanId::of(&ServiceId::from("shop/web"), "restart", at(4_000)),
         generation: Generation(3),
         service: ServiceId::from("shop/web"),
@@ -155,6 +156,8 @@ pub(crate) fn outcome() -> Outcome {
         began_at: at(4_010),
         at: at(4_400),
         result: OutcomeResult::Succeeded {
+            networks: Vec::new(),
+            sealed: None,
             created: None,
             previous: None,
             image: None,

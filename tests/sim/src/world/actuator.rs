@@ -14,6 +14,7 @@ use super::agenda::Happening;
 use super::engine::{failed, succeeded};
 use super::guard::{guard, refused};
 use super::log::{Author, Topic};
+use super::moves::isolated;
 use super::options::Flaw;
 
 /// Commands the engine is asked for at once.
@@ -30,7 +31,7 @@ const REREAD_MOST: usize = 4;
 #[derive(Debug, Clone, PartialEq)]
 enum Stage {
     Begun,
-    Done(Outcome),
+    Done(Box<Outcome>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -121,9 +122,12 @@ fn grace_of(action: &Action) -> Duration {
         | Action::Recreate { grace, .. }
         | Action::RemoveReplica { grace, .. }
         | Action::Stop { grace, .. } => *grace,
-        Action::UpdateLimits { .. } | Action::CreateReplica { .. } | Action::PullImage { .. } => {
-            Duration::ZERO
-        }
+        Action::UpdateLimits { .. }
+        | Action::CreateReplica { .. }
+        | Action::PullImage { .. }
+        | Action::Export { .. }
+        | Action::Isolate { .. }
+        | Action::Rejoin { .. } => Duration::ZERO,
     }
 }
 
@@ -279,13 +283,13 @@ impl World {
         if node.mood.away_until > self.now {
             return self.later(at, command, Step::Inspect, POLL * 2);
         }
-        let Some(container) = node.containers.get(command.action.target()) else {
+        let Some(container) = self.subject_of(at, command) else {
             return self.finish(at, command, OutcomeResult::Vanished);
         };
         if let Err(result) = guard(command, container)
             && !self.options.has(Flaw::IgnoresLabels)
         {
-            return self.finish(at, command, result);
+            return self.finish(at, command, *result);
         }
         let wait = self.dice.actuator.millis(1, 30);
         self.later(at, command, Step::Begin, wait);
@@ -347,7 +351,10 @@ impl World {
             | Action::CreateReplica { .. }
             | Action::RemoveReplica { .. }
             | Action::PullImage { .. }
-            | Action::Stop { .. } => OutcomeResult::Interrupted,
+            | Action::Stop { .. }
+            | Action::Export { .. }
+            | Action::Isolate { .. }
+            | Action::Rejoin { .. } => OutcomeResult::Interrupted,
         };
         self.finish(at, command, result);
     }
@@ -388,8 +395,10 @@ impl World {
                 }
             },
             Action::RemoveReplica { .. } => target.is_none().then(|| succeeded(None)),
-            // Pulling again finds what was pulled.
-            Action::PullImage { .. } => None,
+            // Pulling again finds what was pulled, and telling again tells the same.
+            Action::PullImage { .. } | Action::Export { .. } => None,
+            Action::Isolate { .. } => target.filter(|it| it.is_isolated).map(|_| isolated()),
+            Action::Rejoin { .. } => target.filter(|it| !it.is_isolated).map(|_| succeeded(None)),
             Action::Stop { .. } => match target {
                 None => Some(OutcomeResult::Vanished),
                 Some(container) => {
@@ -430,7 +439,7 @@ impl World {
             Entry {
                 command: command.clone(),
                 began_at,
-                stage: Stage::Done(outcome.clone()),
+                stage: Stage::Done(Box::new(outcome.clone())),
             },
         );
         self.deliver(at, command, &outcome);

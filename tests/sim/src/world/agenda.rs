@@ -38,6 +38,8 @@ pub(super) enum Happening {
     Deploy(usize, u32),
     /// Somebody orders another image, of this service or of any.
     Order(Option<usize>),
+    /// Something else begins to take much of a node.
+    Crowded(usize),
 }
 
 /// The agenda.

@@ -27,7 +27,7 @@ const DAYS: Duration = Duration::from_secs(2 * 24 * 3_600);
 const OVERLOADED: f64 = 0.9;
 const THROTTLED: f64 = 0.2;
 
-type Key = (SignalKind, String);
+pub(super) type Key = (SignalKind, String);
 
 /// What it remembers.
 #[derive(Debug, Default)]
@@ -50,15 +50,20 @@ struct Watch {
 }
 
 /// One thing looked at.
-struct Case {
-    kind: SignalKind,
+pub(super) struct Case {
+    pub(super) kind: SignalKind,
     /// How bad, if it is so.
     bad: Option<Severity>,
     opens_after: Duration,
     clears_after: Duration,
 }
 
-const fn case(kind: SignalKind, bad: Option<Severity>, opens_s: u64, clears_s: u64) -> Case {
+pub(super) const fn case(
+    kind: SignalKind,
+    bad: Option<Severity>,
+    opens_s: u64,
+    clears_s: u64,
+) -> Case {
     Case {
         kind,
         bad,
@@ -102,6 +107,7 @@ impl World {
             let node = &self.nodes[at];
             if node.up && node.connected {
                 self.look_at_containers(at);
+                self.look_at_node(at);
             }
             let node = &self.nodes[at];
             let here = node.up && node.connected;
@@ -164,7 +170,7 @@ impl World {
     }
 
     /// Opens, tells again or resolves.
-    fn weigh(
+    pub(super) fn weigh(
         &mut self,
         key: Key,
         place: Option<(usize, ContainerId)>,

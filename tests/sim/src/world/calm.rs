@@ -103,7 +103,9 @@ impl World {
             container.ill = None;
         }
         let left = container.state == ContainerState::Exited && container.made_by.is_some();
-        if container.state == ContainerState::Paused {
+        if container.is_replaced && container.state == ContainerState::Exited {
+            // Another serves in its place.
+        } else if container.state == ContainerState::Paused {
             self.over(Lasting::Paused(at, id));
         } else if left {
             // A replica that was only stopped when it should have been removed: people clear it away.

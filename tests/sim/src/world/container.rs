@@ -70,6 +70,10 @@ pub(super) struct Container {
     pub(super) image: u32,
     /// Somebody wants it to run.
     pub(super) wanted: bool,
+    /// It was stopped because another serves in its place on another node.
+    pub(super) is_replaced: bool,
+    /// It is in no network: no request reaches it.
+    pub(super) is_isolated: bool,
     pub(super) ill: Option<(Ill, Cure)>,
     /// Share of its memory limit.
     pub(super) memory: f64,
@@ -125,7 +129,7 @@ impl Container {
             Some((Ill::Hung | Ill::Failing | Ill::Crashing | Ill::Flattered, _)) => false,
             Some((Ill::Leaking(_) | Ill::Slandered, _)) | None => true,
         };
-        self.state == ContainerState::Running && self.ready_at <= now && fit
+        self.state == ContainerState::Running && !self.is_isolated && self.ready_at <= now && fit
     }
 
     /// It is a replica, or will be.

@@ -79,7 +79,10 @@ impl World {
             Action::Recreate { .. } => self.dice.engine.millis(3_000, 8_000),
             Action::PullImage { .. } => self.dice.engine.millis(500, 20_000),
             Action::CreateReplica { .. } => self.dice.engine.millis(200, 3_000),
-            Action::UpdateLimits { .. } => self.dice.engine.millis(20, 200),
+            Action::UpdateLimits { .. } | Action::Isolate { .. } | Action::Rejoin { .. } => {
+                self.dice.engine.millis(20, 200)
+            }
+            Action::Export { .. } => self.dice.engine.millis(5, 50),
         };
         // The engine's client gives up at half a minute beyond the grace.
         let took = (took * mood.slow).min(Duration::from_secs(38));
@@ -92,7 +95,10 @@ impl World {
             }
             Action::CreateReplica { .. }
             | Action::UpdateLimits { .. }
-            | Action::PullImage { .. } => false,
+            | Action::PullImage { .. }
+            | Action::Export { .. }
+            | Action::Isolate { .. }
+            | Action::Rejoin { .. } => false,
         };
         if stops {
             self.stop_container(at, command.action.target(), Author::Role);
@@ -132,11 +138,23 @@ impl World {
 
     fn carry_out(&mut self, at: usize, command: &Command) -> OutcomeResult {
         let target = command.action.target().clone();
+        if let Action::CreateReplica {
+            name,
+            origin: Some(origin),
+            ..
+        } = &command.action
+        {
+            return self.make_as_told(at, command, name, origin);
+        }
         if !self.nodes[at].containers.contains_key(&target) {
             return OutcomeResult::Vanished;
         }
         match &command.action {
             Action::Restart { .. } => {
+                if let Some(container) = self.nodes[at].containers.get_mut(&target) {
+                    container.wanted = true;
+                    container.is_replaced = false;
+                }
                 self.start_container(at, &target, Author::Role);
                 succeeded(None)
             }
@@ -163,9 +181,13 @@ impl World {
             Action::Stop { .. } => {
                 if let Some(container) = self.nodes[at].containers.get_mut(&target) {
                     container.wanted = false;
+                    container.is_replaced = command.relocation.is_some();
                 }
                 succeeded(None)
             }
+            Action::Export { .. } => self.export(at, command),
+            Action::Isolate { .. } => self.isolate(at, &target, true),
+            Action::Rejoin { .. } => self.isolate(at, &target, false),
             Action::UpdateLimits { limits, .. } => {
                 let Some(container) = self.nodes[at].containers.get_mut(&target) else {
                     return OutcomeResult::Vanished;
@@ -173,6 +195,8 @@ impl World {
                 let previous = container.resize(limits);
                 self.tell(at, &target, EventKind::Updated, Author::Role);
                 OutcomeResult::Succeeded {
+                    networks: Vec::new(),
+                    sealed: None,
                     created: None,
                     previous: Some(previous),
                     image: None,
@@ -218,6 +242,8 @@ impl World {
             restarts: 0,
             created_at: clock,
             wanted: true,
+            is_replaced: false,
+            is_isolated: false,
             ill: crashes.or(ordered),
             ceased_at: Some(Timestamp::EPOCH),
             counts_since: now,
@@ -283,7 +309,10 @@ impl World {
             Action::Recreate { .. } => self.start_container(at, target, Author::Role),
             Action::CreateReplica { .. }
             | Action::UpdateLimits { .. }
-            | Action::PullImage { .. } => {}
+            | Action::PullImage { .. }
+            | Action::Export { .. }
+            | Action::Isolate { .. }
+            | Action::Rejoin { .. } => {}
         }
     }
 }
@@ -296,6 +325,8 @@ pub(super) fn failed(error: &str) -> OutcomeResult {
 
 pub(super) fn succeeded(created: Option<ContainerId>) -> OutcomeResult {
     OutcomeResult::Succeeded {
+        networks: Vec::new(),
+        sealed: None,
         created,
         previous: None,
         image: None,

@@ -6,15 +6,17 @@ use super::container::Container;
 use super::orders::is_willing;
 
 /// What the labels and the state of a container allow, as the engine shows them now.
-pub(super) fn guard(command: &Command, container: &Container) -> Result<(), OutcomeResult> {
+pub(super) fn guard(command: &Command, container: &Container) -> Result<(), Box<OutcomeResult>> {
     let action = &command.action;
-    let no = |refusal, why: &str| Err(refused(refusal, why));
+    let is_move = command.relocation.is_some();
+    let no = |refusal, why: &str| Err(Box::new(refused(refusal, why)));
     if matches!(action, Action::RemoveReplica { .. }) && container.replica_of.is_none() {
         return no(Refusal::NotOurs, "it was not made by Homeostat");
     }
     let scale = container.policy.scale.as_ref();
     let may_rest = scale.is_some_and(|scale| scale.min == 0);
     let allowed = match action {
+        _ if is_move => container.policy.movable,
         Action::Restart { .. } if container.state == ContainerState::Exited && may_rest => true,
         Action::Restart { .. } => container.policy.heal,
         Action::Stop { .. } => may_rest,
@@ -34,6 +36,8 @@ pub(super) fn guard(command: &Command, container: &Container) -> Result<(), Outc
             container.policy.scale.is_some()
         }
         Action::PullImage { .. } => container.policy.update,
+        Action::Export { .. } => container.policy.movable,
+        Action::Isolate { .. } | Action::Rejoin { .. } => container.policy.recreate,
     };
     let allowed = match command.update {
         Some(_) => is_willing(container),

@@ -21,6 +21,7 @@ mod guard;
 mod limits;
 mod log;
 mod many;
+mod moves;
 mod node;
 mod options;
 mod oracle;
@@ -28,7 +29,7 @@ mod orders;
 mod scene;
 mod view;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bus::NewRecord;
@@ -64,6 +65,7 @@ struct Streams {
     controller: Dice,
     log: Dice,
     orders: Dice,
+    moves: Dice,
 }
 
 /// Everything there is.
@@ -75,6 +77,8 @@ struct World {
     dice: Streams,
     nodes: Vec<Node>,
     services: Vec<Service>,
+    /// How containers are made, as their nodes told.
+    exported: BTreeMap<String, container::Container>,
     log: Log,
     controllers: Vec<Controller>,
     analytics: Analytics,
@@ -136,10 +140,12 @@ impl World {
                 controller: stream("controller"),
                 log: stream("log"),
                 orders: stream("orders"),
+                moves: stream("crowds"),
             },
             oracle: Oracle::new(options.promised.clone(), nodes.len()),
             nodes,
             services,
+            exported: BTreeMap::new(),
             log: Log::new(),
             controllers: Vec::new(),
             analytics: Analytics::default(),
@@ -163,6 +169,7 @@ impl World {
             .note(now + Duration::from_secs(1), Happening::Claim);
         world.agenda.note(now + QUIET, Happening::Fault);
         world.order_later();
+        world.crowd_later();
         world
     }
 
@@ -182,6 +189,7 @@ impl World {
             Happening::Echo(topic, place) => self.echo(topic, place),
             Happening::Deploy(of, turn) => self.deploy(of, turn),
             Happening::Order(of) => self.order(of),
+            Happening::Crowded(at) => self.crowd(at),
         }
     }
 
@@ -236,6 +244,12 @@ impl World {
             let mine = || all.clone().filter(|it| it.service == number);
             let willing = mine().all(|it| it.policy.mode == units::Mode::Act);
             let count = mine().filter(|it| it.counts()).count();
+            if service.scale.is_none() && count > service.replicas as usize {
+                return Some(format!(
+                    "{} has {count} replicas, and had {}",
+                    service.id, service.replicas
+                ));
+            }
             if let (Some(scale), true) = (&service.scale, willing)
                 && (count < scale.min as usize || count > scale.max as usize)
             {

@@ -100,6 +100,12 @@ impl Oracle {
         self.running.remove(command);
     }
 
+    /// The plan is a step of a move.
+    pub(super) fn is_of_move(&self, plan: &PlanId) -> bool {
+        let known = self.plans.get(plan);
+        known.is_some_and(|it| it.entry.plan.relocation.is_some())
+    }
+
     /// Plans the journal does not know the end of.
     pub(super) fn unfinished(&self) -> Vec<&PlanId> {
         let open = self
@@ -171,7 +177,7 @@ impl Oracle {
             }
             all += 1;
             // An image that is pulled touches nothing that runs.
-            if theirs.service == plan.service && theirs.kind != ActionKind::PullImage {
+            if theirs.service == plan.service && theirs.kind.touches_containers() {
                 let what = format!("{} is decided while {} runs", plan.id, theirs.id);
                 found.push((Invariant::Budgets, what));
             }
@@ -227,7 +233,7 @@ impl Oracle {
 
     fn quarantine(&mut self, plan: &Plan, now: Timestamp) {
         // What a person ordered is done whatever was lost before, and says nothing of what is done of itself.
-        if plan.update.is_some() {
+        if plan.update.is_some() || plan.relocation.is_some() {
             return;
         }
         let ledger = &self.promised.ledger;
@@ -263,7 +269,7 @@ impl Oracle {
             let what = format!("{} is judged without a verdict", entry.plan.id);
             return self.breaks(Invariant::Journaled, now, what);
         }
-        if entry.plan.update.is_some() {
+        if entry.plan.update.is_some() || entry.plan.relocation.is_some() {
             return;
         }
         let key = (entry.plan.service.clone(), entry.plan.kind);
@@ -286,14 +292,16 @@ impl Oracle {
             let around = near(touch.at) || near(touch.said_at);
             let same = plan.steps.iter().any(|step| match &step.action {
                 Action::CreateReplica { name, .. } => *name == touch.name,
-                Action::PullImage { .. } => false,
+                Action::PullImage { .. } | Action::Export { .. } => false,
                 Action::Recreate {
                     container, name, ..
                 } => *container == touch.container || *name == touch.name,
                 Action::Restart { container, .. }
                 | Action::UpdateLimits { container, .. }
                 | Action::RemoveReplica { container, .. }
-                | Action::Stop { container, .. } => *container == touch.container,
+                | Action::Stop { container, .. }
+                | Action::Isolate { container, .. }
+                | Action::Rejoin { container, .. } => *container == touch.container,
             });
             plan.service == *service && around && same
         })
@@ -326,7 +334,11 @@ fn weight(entry: &PlanEntry) -> Weight {
             OutcomeResult::Failed { .. } | OutcomeResult::Interrupted => heaviest = Weight::Lost,
             OutcomeResult::Refused { refusal, .. } => match refusal {
                 Refusal::StaleGeneration | Refusal::Expired => heaviest = Weight::Lost,
-                Refusal::NotOptedIn | Refusal::Unsafe | Refusal::NotOurs | Refusal::BelowUse => {
+                Refusal::NotOptedIn
+                | Refusal::Unsafe
+                | Refusal::NotOurs
+                | Refusal::BelowUse
+                | Refusal::NoKey => {
                     return Weight::Hopeless;
                 }
             },

@@ -46,6 +46,8 @@ pub(super) fn pulled(reference: &str) -> OutcomeResult {
     let build = reference.rsplit(':').next();
     match build.and_then(|build| build.parse().ok()) {
         Some(build) => OutcomeResult::Succeeded {
+            networks: Vec::new(),
+            sealed: None,
             created: None,
             previous: None,
             image: Some(super::container::image(build)),
@@ -126,9 +128,11 @@ impl World {
             let status = known.iter().find(|it| it.update.service == service.id);
             let all = self.nodes.iter().flat_map(|node| node.containers.values());
             let mine: Vec<&Container> = all.filter(|it| it.service == number).collect();
-            let beside = mine
-                .iter()
-                .find(|it| service.scale.is_none() && it.made_by.is_some());
+            let beside = mine.iter().filter(|_| service.scale.is_none()).find(|it| {
+                it.made_by
+                    .as_ref()
+                    .is_some_and(|by| !self.oracle.is_of_move(by))
+            });
             if let Some(beside) = beside {
                 return Err(format!("{} was left behind by an update", beside.name));
             }

@@ -30,7 +30,8 @@ pub(super) struct Service {
     /// CPU asked of all its replicas together, in millicores.
     pub(super) demand: f64,
     cpu: Millicores,
-    replicas: u32,
+    /// At first; without scaling there are never more.
+    pub(super) replicas: u32,
     /// The build of its image that people deployed last, and whether it runs at all.
     pub(super) image: u32,
     pub(super) bad_image: Option<u32>,
@@ -61,6 +62,8 @@ impl Service {
     }
 }
 
+/// This share of the services may be moved.
+const MOVABLE: f64 = 0.6;
 /// Of the services that may be restarted, this share may be recreated too.
 const RECREATES: f64 = 0.5;
 
@@ -69,6 +72,7 @@ pub(super) fn set(seed: u64, now: Timestamp) -> (Vec<Node>, Vec<Service>) {
     let mut dice = Dice::new(seed, "scene");
     let mut limit_dice = Dice::new(seed, "limits");
     let mut update_dice = Dice::new(seed, "updates");
+    let mut move_dice = Dice::new(seed, "moves");
     let mut nodes: Vec<Node> = (0..2 + dice.below(4))
         .map(|number| {
             let cores = 4_000.0 + 1_000.0 * dice.below(9) as f64;
@@ -81,6 +85,7 @@ pub(super) fn set(seed: u64, now: Timestamp) -> (Vec<Node>, Vec<Service>) {
         let policy = Policy {
             limits: limits(&mut limit_dice),
             update: update_dice.chance(UPDATABLE),
+            movable: move_dice.chance(MOVABLE),
             ..policy(&mut dice, replicas, target(number))
         };
         let service = Service {
@@ -185,6 +190,8 @@ fn container(
         command: None,
         image: 1,
         wanted: true,
+        is_replaced: false,
+        is_isolated: false,
         ill: None,
         memory: 0.3,
         began_at: created_at,

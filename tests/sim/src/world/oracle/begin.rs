@@ -1,6 +1,6 @@
 //! What an engine is asked, held against what the design promises.
 
-use units::{Action, ActionKind, Command, Mode, Timestamp};
+use units::{Action, Command, Mode, Timestamp};
 
 use super::UNKNOWABLE;
 use crate::world::World;
@@ -48,23 +48,29 @@ impl World {
         for (invariant, what) in found {
             self.oracle.breaks(invariant, now, what);
         }
-        // An image that is pulled takes nothing down.
-        if command.action.kind() != ActionKind::PullImage {
+        // An image that is pulled, or what is told, takes nothing down.
+        if command.action.kind().touches_containers() {
             let target = (command.service.clone(), command.action.target().clone());
             self.oracle.running.insert(id.clone(), target);
         }
     }
 
     fn against_labels(&self, at: usize, command: &Command) -> Option<(Invariant, String)> {
-        let container = self.nodes[at].containers.get(command.action.target())?;
+        let container = self.subject_of(at, command)?;
         let policy = &container.policy;
         let allowed = match &command.action {
+            Action::RemoveReplica { .. } if command.relocation.is_some() => {
+                policy.movable && container.made_by.is_some()
+            }
+            _ if command.relocation.is_some() => policy.movable,
             Action::Restart { .. } => policy.heal,
             Action::Recreate { .. } => policy.recreate,
             Action::RemoveReplica { .. } => policy.scale.is_some() && container.made_by.is_some(),
             Action::UpdateLimits { limits, .. } => are_within(limits, policy),
             Action::CreateReplica { .. } | Action::Stop { .. } => policy.scale.is_some(),
             Action::PullImage { .. } => policy.update,
+            Action::Export { .. } => false,
+            Action::Isolate { .. } | Action::Rejoin { .. } => policy.recreate,
         };
         let willing = match command.update {
             Some(_) => is_willing(container),
@@ -85,19 +91,20 @@ impl World {
         let known_at = command.issued_at - UNKNOWABLE;
         let target = command.action.target();
         found.extend(self.against_use(at, command));
-        let Some(scale) = self.nodes[at]
-            .containers
-            .get(target)
-            .and_then(|it| it.policy.scale.as_ref())
-        else {
-            return found;
+        let subject = self.subject_of(at, command);
+        let scale = subject.and_then(|it| it.policy.scale.as_ref());
+        let (least, most) = match (scale, &command.relocation) {
+            (Some(scale), _) => (scale.min, Some(scale.max)),
+            // What does not scale is there once at least, also while it moves.
+            (None, Some(_)) => (1, None),
+            (None, None) => return found,
         };
         let all = || {
             let containers = self.nodes.iter().flat_map(|node| node.containers.values());
             containers.filter(|it| self.services[it.service].id == command.service)
         };
         match &command.action {
-            Action::RemoveReplica { .. } => {
+            Action::RemoveReplica { .. } | Action::Stop { .. } => {
                 let left = all()
                     .filter(|it| it.id != *target)
                     .filter(|it| it.ceased_at.is_none_or(|ceased| ceased >= known_at));
@@ -107,10 +114,10 @@ impl World {
                 let left = left.count() + taken.count();
                 let gone = all().find(|it| it.id == *target);
                 let known = |it: &Container| it.serves() && it.ready_at < known_at;
-                if left < scale.min as usize && gone.is_some_and(known) {
+                if left < least as usize && gone.is_some_and(known) {
                     let what = format!(
-                        "{} leaves {left} that serve, {} are promised",
-                        command.id, scale.min
+                        "{} leaves {left} that serve, {least} are promised",
+                        command.id
                     );
                     found.push((Invariant::Capacity, what));
                 }
@@ -119,8 +126,10 @@ impl World {
                 let there = all()
                     .filter(|it| it.counts() && it.counts_since < known_at)
                     .count();
-                // An update makes one more, for as long as it goes on.
-                let most = scale.max as usize + usize::from(command.update.is_some());
+                // An update, or a move, makes one more, for as long as it goes on.
+                let beside = command.update.is_some() || command.relocation.is_some();
+                let most = most.map_or(self.service_of(command).replicas, |it| it) as usize;
+                let most = most + usize::from(beside);
                 if there >= most && !self.options.has(Flaw::JournalsNothing) {
                     let what = format!("{} adds to {there}, {most} are allowed", command.id);
                     found.push((Invariant::Capacity, what));
@@ -130,7 +139,9 @@ impl World {
             | Action::Recreate { .. }
             | Action::UpdateLimits { .. }
             | Action::PullImage { .. }
-            | Action::Stop { .. } => {}
+            | Action::Export { .. }
+            | Action::Isolate { .. }
+            | Action::Rejoin { .. } => {}
         }
         let mut down = self.oracle.running.values();
         if matches!(

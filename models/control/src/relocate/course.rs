@@ -1,0 +1,156 @@
+//! The newest move of a service, as its plans tell it.
+
+use units::{
+    Action, ActionKind, Approval, Mode, OutcomeResult, Phase, PlanEntry, Relocation, ServiceId,
+    Timestamp,
+};
+
+use crate::came::{Came, came, settles_at};
+use crate::fleet::Replica;
+use crate::state::State;
+
+/// One move and its plans.
+pub(super) struct Course<'a> {
+    pub(super) service: &'a ServiceId,
+    pub(super) relocation: &'a Relocation,
+    /// Earliest first.
+    pub(super) plans: Vec<&'a PlanEntry>,
+}
+
+impl<'a> Course<'a> {
+    pub(super) fn of(state: &'a State, service: &ServiceId) -> Option<Self> {
+        let moves = |entry: &'a PlanEntry| Some((entry.plan.relocation.as_ref()?, entry));
+        let (relocation, newest) = state
+            .plans
+            .acted(service)
+            .filter_map(moves)
+            .max_by_key(|(it, _)| (it.at, &it.container))?;
+        let plans = state.plans.acted(service);
+        let plans = plans.filter(|it| it.plan.relocation.as_ref() == Some(relocation));
+        let mut plans: Vec<&PlanEntry> = plans.collect();
+        plans.sort_by_key(|it| (it.plan.created_at, &it.plan.id));
+        Some(Course {
+            service: &newest.plan.service,
+            relocation,
+            plans,
+        })
+    }
+
+    /// Its last plan of this kind.
+    pub(super) fn last(&self, kind: ActionKind) -> Option<&'a PlanEntry> {
+        let mut plans = self.plans.iter().rev();
+        plans.find(|it| it.plan.kind == kind).copied()
+    }
+
+    /// How the container is made, as its node told.
+    pub(super) fn sealed(&self) -> Option<&'a str> {
+        let export = self.last(ActionKind::Export)?;
+        let mut outcomes = export.outcomes.iter();
+        outcomes.find_map(|outcome| match &outcome.result {
+            OutcomeResult::Succeeded { sealed, .. } => sealed.as_deref(),
+            OutcomeResult::Refused { .. }
+            | OutcomeResult::Failed { .. }
+            | OutcomeResult::Vanished
+            | OutcomeResult::Interrupted => None,
+        })
+    }
+
+    /// What took the one that was there away, or was to.
+    pub(super) fn retirements(&self) -> impl Iterator<Item = &'a PlanEntry> {
+        let forward = self.plans.iter().copied();
+        let forward = forward.filter(|it| it.plan.undo_of.is_none());
+        forward.filter(|it| match it.plan.kind {
+            ActionKind::Stop | ActionKind::RemoveReplica => true,
+            ActionKind::Restart
+            | ActionKind::Recreate
+            | ActionKind::UpdateLimits
+            | ActionKind::CreateReplica
+            | ActionKind::PullImage
+            | ActionKind::Export
+            | ActionKind::Isolate
+            | ActionKind::Rejoin => false,
+        })
+    }
+
+    /// Tries to take it back, of one kind.
+    pub(super) fn tries_back(&self, kind: ActionKind) -> usize {
+        let back = self.plans.iter();
+        let back = back.filter(|it| it.plan.undo_of.is_some() && it.plan.kind == kind);
+        back.count()
+    }
+
+    /// The new one was found to serve.
+    pub(super) fn is_proven(&self) -> bool {
+        let create = self.last(ActionKind::CreateReplica);
+        create.is_some_and(|entry| came(entry) == Came::Good)
+    }
+
+    /// Why it is taken back, if it is.
+    pub(super) fn fault(&self) -> Option<(&'a PlanEntry, String)> {
+        let create = self.last(ActionKind::CreateReplica);
+        let changes = self.retirements().chain(create);
+        let mut faults = changes.filter_map(|entry| match (came(entry), entry.plan.kind) {
+            (Came::Bad(why), _) => Some((entry, why)),
+            (Came::Void, ActionKind::CreateReplica) => {
+                let told = entry.verdict.as_ref().map(|it| it.reason.clone());
+                let why = told.unwrap_or_else(|| "nobody answered for it".to_owned());
+                Some((entry, why))
+            }
+            (Came::Void | Came::Open | Came::Good, _) => None,
+        });
+        faults.next()
+    }
+
+    /// Something of it went wrong, and when.
+    pub(super) fn lost_at(&self) -> Option<Timestamp> {
+        let export = self.last(ActionKind::Export)?;
+        let lost = self.fault().map(|(entry, _)| entry.at);
+        let bad = matches!(came(export), Came::Bad(_));
+        lost.or(bad.then_some(export.at))
+    }
+
+    pub(super) fn original(&self, state: &'a State) -> Option<Replica<'a>> {
+        let found = state.fleet.find(self.service, &self.relocation.container);
+        found.filter(|it| *it.node == self.relocation.from)
+    }
+
+    pub(super) fn successor(&self, state: &'a State) -> Option<Replica<'a>> {
+        let mut replicas = state.fleet.replicas(self.service).into_iter();
+        replicas.find(|it| self.is_successor(it))
+    }
+
+    pub(super) fn is_successor(&self, replica: &Replica<'_>) -> bool {
+        let create = self.last(ActionKind::CreateReplica);
+        create.is_some_and(|it| Some(&it.plan.id) == replica.record.made_by.as_ref())
+    }
+
+    /// A step that nobody answered for may still come about until then.
+    pub(super) fn settles_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let open = self.plans.iter().filter_map(|it| settles_at(it));
+        open.filter(|until| *until > now).max()
+    }
+
+    /// Who let it begin, where the mode only allows to suggest it.
+    pub(super) fn approval(&self) -> Option<&'a Approval> {
+        self.plans.first()?.plan.approval.as_ref()
+    }
+
+    /// What the labels of the one that goes allow; of the new one, once that is gone.
+    pub(super) fn mode(&self, state: &State) -> Mode {
+        let of = |it: Replica<'_>| it.record.policy.mode;
+        let original = self.original(state).map(of);
+        original
+            .or_else(|| self.successor(state).map(of))
+            .unwrap_or_default()
+    }
+}
+
+/// The container a plan of one step is about.
+pub(super) fn action(entry: &PlanEntry) -> Option<&Action> {
+    entry.plan.steps.first().map(|step| &step.action)
+}
+
+/// It was not carried out.
+pub(super) fn is_failed(entry: &PlanEntry) -> bool {
+    entry.phase == Phase::Failed
+}

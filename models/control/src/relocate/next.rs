@@ -1,0 +1,241 @@
+//! What comes next of a move.
+
+use std::time::Duration;
+
+use units::{ActionKind, ContainerName, ContainerState, ServiceId, Timestamp};
+
+use crate::came::{Came, came};
+use crate::draft::Draft;
+use crate::fleet::Replica;
+use crate::heal::RECHECK;
+use crate::ledger::doubled;
+use crate::scale::returns;
+use crate::state::State;
+
+use super::course::{Course, is_failed};
+use super::steps;
+
+/// No step forward is begun so long after a move was decided: what was right then is another question by now.
+const VALID: Duration = Duration::from_secs(1_800);
+/// A move that was not brought to an end by then is left to people, as it is.
+const GIVEN_UP: Duration = Duration::from_secs(5_400);
+/// Tries of one step before it is given up.
+const TRIES_MAX: usize = 3;
+
+/// What comes next.
+pub(super) enum Next {
+    /// Not yet; look again then. Without a time, at the next event.
+    Wait(Option<Timestamp>),
+    Act(Box<Draft>),
+    Over,
+}
+
+/// What comes next of a move.
+pub(super) fn next(state: &State, course: &Course<'_>, now: Timestamp) -> Next {
+    let at = course.relocation.at;
+    if at + GIVEN_UP <= now {
+        return Next::Over;
+    }
+    let mut active = state.plans.active();
+    if active.any(|it| it.plan.service == *course.service) {
+        return Next::Wait(None);
+    }
+    if let Some(until) = course.settles_at(now) {
+        return Next::Wait(Some(until));
+    }
+    let hold = state.hold_end(course.service);
+    let ahead = forward(state, course, now);
+    match ahead {
+        Next::Act(_) if hold > now => Next::Wait(Some(hold)),
+        other @ (Next::Act(_) | Next::Wait(_) | Next::Over) => other,
+    }
+}
+
+fn forward(state: &State, course: &Course<'_>, now: Timestamp) -> Next {
+    let told = course.last(ActionKind::Export).map(came);
+    if told != Some(Came::Good) || course.sealed().is_none() {
+        return Next::Over;
+    }
+    let is_late = course.relocation.at + VALID <= now;
+    let original = course.original(state);
+    let Some(create) = course.last(ActionKind::CreateReplica) else {
+        return match original {
+            Some(original)
+                if !is_late
+                    && (original.record.state == ContainerState::Restarting
+                        || is_above_most(state, course.service, now)) =>
+            {
+                Next::Wait(Some(now + RECHECK))
+            }
+            Some(original) if !is_late && original.record.state == ContainerState::Running => {
+                act_on(state, course, &original, now, || {
+                    steps::create(state, course, &original)
+                })
+            }
+            Some(_) | None => Next::Over,
+        };
+    };
+    if let Some((entry, why)) = course.fault() {
+        return back(state, course, &why, entry, now);
+    }
+    let Some(successor) = course.successor(state) else {
+        // Its node may not have told of it yet, or somebody took it away: then all is as it was.
+        return heard_since(state, course, create.at, now);
+    };
+    let original = match original {
+        Some(original) if is_up(&original) => original,
+        Some(_) | None => {
+            return match another(state, course) {
+                Some((_, false)) => Next::Wait(Some(now + RECHECK)),
+                Some((name, true)) => {
+                    let why = format!("another {name} was put in its place meanwhile");
+                    back(state, course, &why, create, now)
+                }
+                None => Next::Over,
+            };
+        }
+    };
+    let lost = course.retirements().filter(|it| is_failed(it)).count();
+    if lost >= TRIES_MAX || is_late {
+        let why = "the one it is to take the place of did not go".to_owned();
+        return back(state, course, &why, create, now);
+    }
+    if let Some(last) = course.retirements().last()
+        && is_failed(last)
+    {
+        let times = u32::try_from(lost.saturating_sub(1)).unwrap_or(u32::MAX);
+        let again = last.at + doubled(state.config.relocate.retry_step, times);
+        if again > now {
+            return Next::Wait(Some(again));
+        }
+    }
+    if !successor.record.is_serving()
+        || !state.is_fresh(&successor, now)
+        || !is_enough(state, course, &original, now)
+    {
+        return Next::Wait(Some(now + RECHECK));
+    }
+    act_on(state, course, &original, now, || {
+        steps::retire(state, course, &original, &successor)
+    })
+}
+
+/// Without this one as many serve as are promised, as their nodes said a short time ago.
+fn is_enough(state: &State, course: &Course<'_>, one: &Replica<'_>, now: Timestamp) -> bool {
+    let replicas = state.fleet.replicas(course.service);
+    let others = replicas.iter().filter(|it| it.record.id != one.record.id);
+    let serving = others.filter(|it| it.record.is_serving() && state.is_fresh(it, now));
+    let scales = replicas
+        .iter()
+        .filter_map(|it| it.record.policy.scale.as_ref());
+    let least = scales.map(|it| it.min).min().unwrap_or(1).max(1);
+    serving.count() >= least as usize
+}
+
+/// More than are allowed run, or are likely to be started again: there is no room for one beside them.
+pub(super) fn is_above_most(state: &State, service: &ServiceId, now: Timestamp) -> bool {
+    let replicas = state.fleet.replicas(service);
+    let there = replicas
+        .iter()
+        .filter(|it| it.counts() || returns(state, it, now));
+    let scales = replicas
+        .iter()
+        .filter_map(|it| it.record.policy.scale.as_ref());
+    let most = scales.map(|it| it.max).max();
+    most.is_some_and(|most| there.count() > most as usize)
+}
+
+/// Somebody made another of the name where it was: its name, and whether it serves.
+fn another<'a>(state: &State, course: &Course<'a>) -> Option<(&'a ContainerName, bool)> {
+    let relocation = course.relocation;
+    let mut replicas = state.fleet.replicas(course.service).into_iter();
+    let found = replicas.find(|it| {
+        *it.node == relocation.from
+            && it.record.name == relocation.name
+            && it.record.id != relocation.container
+            && is_up(it)
+    })?;
+    Some((&relocation.name, found.record.is_serving()))
+}
+
+/// The way back: the old one is started again if the move stopped it, then the new one goes.
+fn back(
+    state: &State,
+    course: &Course<'_>,
+    why: &str,
+    of: &units::PlanEntry,
+    now: Timestamp,
+) -> Next {
+    let original = course.original(state);
+    let stopped = course
+        .retirements()
+        .any(|it| it.plan.kind == ActionKind::Stop && !is_failed(it));
+    if let Some(original) = &original
+        && stopped
+        && original.record.state == ContainerState::Exited
+        && course.tries_back(ActionKind::Restart) < TRIES_MAX
+    {
+        return act_on(state, course, original, now, || {
+            steps::start_again(state, course, original, of, why)
+        });
+    }
+    let Some(successor) = course.successor(state) else {
+        return heard_since(state, course, of.at, now);
+    };
+    let other = another(state, course).is_some_and(|(_, serves)| serves);
+    let serves = other || original.is_some_and(|it| it.record.is_serving());
+    if successor.record.is_serving() && !serves {
+        // It is all there is.
+        return match stopped {
+            true => Next::Over,
+            false => Next::Wait(Some(now + RECHECK)),
+        };
+    }
+    if successor.record.is_serving() && !is_enough(state, course, &successor, now) {
+        return Next::Wait(Some(now + RECHECK));
+    }
+    if successor.record.state == ContainerState::Paused
+        || course.tries_back(ActionKind::RemoveReplica) >= TRIES_MAX
+    {
+        return Next::Over;
+    }
+    act_on(state, course, &successor, now, || {
+        steps::remove(state, course, &successor, of, why)
+    })
+}
+
+/// Nothing of what is made there is known; the node may have it and not have said so.
+fn heard_since(state: &State, course: &Course<'_>, at: Timestamp, now: Timestamp) -> Next {
+    let mut seen = state.fleet.last_seen();
+    let heard = seen.any(|(node, heard)| *node == course.relocation.to && heard > at);
+    match heard {
+        true => Next::Over,
+        false => Next::Wait(Some(now + state.config.telemetry_stale)),
+    }
+}
+
+/// What is acted on is as its node told it after the last step.
+fn act_on(
+    state: &State,
+    course: &Course<'_>,
+    replica: &Replica<'_>,
+    now: Timestamp,
+    draft: impl FnOnce() -> Draft,
+) -> Next {
+    let last = course.plans.last().map_or(Timestamp::EPOCH, |it| it.at);
+    match state.is_fresh(replica, now) && replica.seen_at > last {
+        true => Next::Act(Box::new(draft())),
+        false => Next::Wait(Some(now + RECHECK)),
+    }
+}
+
+/// It runs, or is about to: one that people stopped is theirs.
+fn is_up(replica: &Replica<'_>) -> bool {
+    match replica.record.state {
+        ContainerState::Running | ContainerState::Restarting => true,
+        ContainerState::Created
+        | ContainerState::Paused
+        | ContainerState::Exited
+        | ContainerState::Dead => false,
+    }
+}

@@ -1,0 +1,293 @@
+//! Moves off a node that is short, step by step.
+#![allow(clippy::unwrap_used)]
+
+mod world;
+
+use std::sync::Arc;
+
+use units::{
+    Action, ActionKind, Bytes, ContainerState, HealthState, JournalEntry, Limits, Millicores, Mode,
+    NodeCapacity, NodeId, Phase, Policy, Severity, Signal, SignalKind, Subject, VerdictKind,
+};
+use world::{World, acting, policy, secs};
+
+const GIB: u64 = 1 << 30;
+
+fn movable() -> Policy {
+    Policy {
+        movable: true,
+        ..policy(None)
+    }
+}
+
+/// `job` and `web` on node `a`, both movable, and `b` with room for either.
+fn fleet(of_web: Policy) -> World {
+    let mut world = World::new(acting());
+    world.capacity_of_nodes = NodeCapacity {
+        cpu: Millicores(4_000),
+        memory: Bytes(8 * GIB),
+    };
+    let staying = Policy {
+        movable: false,
+        ..of_web.clone()
+    };
+    world = world
+        .with("a", "job", "job", staying.clone())
+        .with("a", "web", "web", of_web)
+        .with("b", "db", "db", staying);
+    for (name, cpu) in [("job", 2_000), ("web", 1_500), ("db", 500)] {
+        let record = world.container(name);
+        record.limits = Limits {
+            cpu: Some(Millicores(cpu)),
+            memory: Some(Bytes(GIB)),
+        };
+        record.spec = Some(Arc::default());
+    }
+    world.leading()
+}
+
+fn pressure(world: &mut World) -> Signal {
+    let subject = Subject::node(NodeId::from("a"));
+    world.open_about(SignalKind::NodePressure, subject, Severity::Warning)
+}
+
+/// Time goes by, and what is commanded is done and answered.
+fn live(world: &mut World, seconds: u64) {
+    for _ in 0..seconds {
+        world.pass(secs(1));
+        world.actuate();
+    }
+}
+
+/// Until this was done.
+fn live_until(world: &mut World, kind: ActionKind) {
+    while world.count(kind) == 0 {
+        live(world, 1);
+    }
+    live(world, 1);
+}
+
+/// What was sent, each with its node; what a new leader sends again is the same.
+fn sent(world: &World) -> Vec<String> {
+    let mut seen = std::collections::BTreeSet::new();
+    let sent = world
+        .commands
+        .iter()
+        .filter(|it| seen.insert(it.id.clone()));
+    sent.map(|it| format!("{} on {}", it.action, it.node))
+        .collect()
+}
+
+const WHOLE: [&str; 3] = [
+    "tell how web is made on a",
+    "add replica web, as it is made on a on b",
+    "stop web on a",
+];
+
+#[test]
+fn a_container_goes_off_a_node_that_is_short_the_new_one_first() {
+    let mut world = fleet(movable());
+    let signal = pressure(&mut world);
+    live(&mut world, 115);
+    assert_eq!(
+        sent(&world),
+        Vec::<String>::new(),
+        "not yet for long enough"
+    );
+    live(&mut world, 200);
+    assert_eq!(sent(&world), WHOLE);
+    let plans = world.in_phase(Phase::Judged);
+    for entry in &plans {
+        assert_eq!(
+            entry.verdict.as_ref().unwrap().kind,
+            VerdictKind::Helped,
+            "{entry:#?}"
+        );
+        assert_eq!(entry.plan.relocation, plans[0].plan.relocation);
+    }
+    assert_eq!(plans[0].plan.cause.signals, [signal.id]);
+    let why = &plans[0].plan.cause.reason;
+    assert!(
+        why.starts_with(
+            "move of web from node a to b: what a is asked for falls from 88% of its CPU"
+        ),
+        "{why}"
+    );
+    let (_, old) = world.place("web");
+    assert_eq!(old.state, ContainerState::Exited);
+    assert_eq!(world.nodes[&NodeId::from("b")].len(), 2);
+}
+
+#[test]
+fn at_every_moment_as_many_serve_as_before() {
+    let mut world = fleet(movable());
+    pressure(&mut world);
+    for _ in 0..400 {
+        live(&mut world, 1);
+        let web = world.nodes.values().flatten();
+        let web = web.filter(|it| it.service.as_str() == "web" && it.is_serving());
+        assert!(web.count() >= 1);
+    }
+    assert_eq!(sent(&world), WHOLE);
+}
+
+#[test]
+fn what_homeostat_made_is_removed() {
+    let mut world = fleet(movable());
+    world.container("web").made_by = Some("web-create_replica-1".into());
+    pressure(&mut world);
+    live(&mut world, 300);
+    assert_eq!(sent(&world)[2], "remove replica web on a");
+}
+
+#[test]
+fn a_controller_that_takes_over_at_any_time_brings_it_to_the_same_end() {
+    for at in 110..240 {
+        let mut world = fleet(movable());
+        pressure(&mut world);
+        live(&mut world, at);
+        world.take_over();
+        live(&mut world, 400 - at);
+        assert_eq!(sent(&world), WHOLE, "taken over after {at} s");
+    }
+}
+
+#[test]
+fn one_that_cannot_be_made_there_changes_nothing_and_is_not_tried_again_soon() {
+    let mut world = fleet(movable());
+    world.broken = vec![NodeId::from("b")];
+    pressure(&mut world);
+    live(&mut world, 3_000);
+    assert_eq!(sent(&world), WHOLE[..2]);
+    live(&mut world, 1_000);
+    assert_eq!(
+        world.count(ActionKind::Export),
+        2,
+        "an hour later once more"
+    );
+    assert_eq!(world.count(ActionKind::Stop), 0);
+}
+
+#[test]
+fn one_that_does_not_serve_there_goes_again() {
+    let mut world = fleet(movable());
+    pressure(&mut world);
+    live_until(&mut world, ActionKind::CreateReplica);
+    let b = NodeId::from("b");
+    world.nodes.get_mut(&b).unwrap()[1].health = HealthState::Unhealthy;
+    live(&mut world, 200);
+    assert_eq!(sent(&world)[2..], ["remove replica web on b"]);
+    let removal = world
+        .entries()
+        .find(|it| it.plan.kind == ActionKind::RemoveReplica);
+    let removal = removal.unwrap();
+    assert!(removal.plan.undo_of.is_some());
+    let why = &removal.plan.cause.reason;
+    assert!(why.contains("web on node b is running"), "{why}");
+    assert_eq!(world.place("web").0, NodeId::from("a"));
+}
+
+#[test]
+fn what_fails_once_it_is_alone_is_taken_back_whole() {
+    let mut world = fleet(movable());
+    pressure(&mut world);
+    live_until(&mut world, ActionKind::Stop);
+    let b = NodeId::from("b");
+    let at = world.nodes[&b]
+        .iter()
+        .position(|it| it.made_by.is_some())
+        .unwrap();
+    world.nodes.get_mut(&b).unwrap()[at].state = ContainerState::Exited;
+    live(&mut world, 300);
+    assert_eq!(
+        sent(&world)[3..],
+        ["restart web on a", "remove replica web on b"]
+    );
+    assert_eq!(world.place("web").1.state, ContainerState::Running);
+}
+
+#[test]
+fn what_is_not_movable_or_only_observed_stays() {
+    let observed = Policy {
+        mode: Mode::Observe,
+        ..movable()
+    };
+    for of_web in [policy(None), observed] {
+        let mut world = fleet(of_web);
+        pressure(&mut world);
+        live(&mut world, 600);
+        assert_eq!(sent(&world), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn where_it_may_only_be_suggested_it_is_said_and_an_approval_brings_the_whole_move() {
+    let suggested = Policy {
+        mode: Mode::Suggest,
+        ..movable()
+    };
+    let mut world = fleet(suggested);
+    pressure(&mut world);
+    live(&mut world, 300);
+    assert_eq!(sent(&world), Vec::<String>::new());
+    let said = world.in_phase(Phase::Suggested);
+    assert_eq!(said.len(), 1, "said once");
+    let id = said[0].plan.id.clone();
+    world.approve(&id);
+    live(&mut world, 300);
+    assert_eq!(sent(&world), WHOLE);
+}
+
+#[test]
+fn what_would_be_cut_off_from_others_by_it_is_left_where_it_is() {
+    let mut world = fleet(movable());
+    let network = units::NetworkSpec {
+        name: "shop".to_owned(),
+        ..units::NetworkSpec::default()
+    };
+    for name in ["web", "job"] {
+        world.container(name).spec = Some(Arc::new(units::ContainerSpec {
+            networks: vec![network.clone()],
+            ..units::ContainerSpec::default()
+        }));
+    }
+    pressure(&mut world);
+    live(&mut world, 600);
+    assert_eq!(sent(&world), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_person_stops_meanwhile_is_theirs() {
+    let mut world = fleet(movable());
+    pressure(&mut world);
+    live_until(&mut world, ActionKind::CreateReplica);
+    world.container("web").state = ContainerState::Exited;
+    live(&mut world, 600);
+    assert_eq!(sent(&world), WHOLE[..2]);
+}
+
+#[test]
+fn when_somebody_puts_another_in_its_place_meanwhile_the_new_one_goes() {
+    let mut world = fleet(movable());
+    pressure(&mut world);
+    live_until(&mut world, ActionKind::CreateReplica);
+    world.container("web").id = "deployed".into();
+    live(&mut world, 150);
+    assert_eq!(sent(&world)[2..], ["remove replica web on b"]);
+}
+
+#[test]
+fn nothing_else_of_the_service_is_taken_away_or_changed_meanwhile() {
+    let mut world = fleet(movable());
+    pressure(&mut world);
+    live(&mut world, 300);
+    for entry in &world.journal {
+        let JournalEntry::Plan(entry) = entry else {
+            continue;
+        };
+        assert!(entry.plan.relocation.is_some(), "{entry:#?}");
+        for step in &entry.plan.steps {
+            assert!(!matches!(step.action, Action::UpdateLimits { .. }));
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What a move asks of two engines, and what makes a node short.
+
+use units::{
+    Attachment, Command, ContainerId, ContainerName, Origin, OutcomeResult, Severity, SignalKind,
+    Subject,
+};
+
+use super::World;
+use super::agenda::Happening;
+use super::analytics::case;
+use super::container::Container;
+use super::engine::{failed, succeeded};
+use super::faults::Lasting;
+use super::log::Author;
+use super::scene::Service;
+
+/// This share of the nodes is crowded once.
+const CROWDED: f64 = 0.3;
+/// A node is short when its processes ask for more than this share of what it has.
+const SHORT: f64 = 0.9;
+
+impl World {
+    /// The container a command is about: one that is to be made as another node told is that other one, as it was told.
+    pub(super) fn subject_of(&self, at: usize, command: &Command) -> Option<&Container> {
+        match command.action.origin() {
+            Some(origin) => self.exported.get(&origin.sealed),
+            None => self.nodes[at].containers.get(command.action.target()),
+        }
+    }
+
+    pub(super) fn service_of(&self, command: &Command) -> &Service {
+        let mut services = self.services.iter();
+        let found = services.find(|it| it.id == command.service);
+        found.expect("commands are about services there are")
+    }
+
+    /// A node tells how a container is made.
+    pub(super) fn export(&mut self, at: usize, command: &Command) -> OutcomeResult {
+        let Some(container) = self.nodes[at].containers.get(command.action.target()) else {
+            return OutcomeResult::Vanished;
+        };
+        let sealed = format!("sealed for {}", command.id);
+        self.exported.insert(sealed.clone(), container.clone());
+        OutcomeResult::Succeeded {
+            created: None,
+            previous: None,
+            image: None,
+            sealed: Some(sealed),
+            networks: Vec::new(),
+        }
+    }
+
+    /// Another makes it so.
+    pub(super) fn make_as_told(
+        &mut self,
+        at: usize,
+        command: &Command,
+        name: &ContainerName,
+        origin: &Origin,
+    ) -> OutcomeResult {
+        let mut all = self.nodes[at].containers.values();
+        if all.any(|it| it.name == *name) {
+            return failed("the name is taken");
+        }
+        let Some(told) = self.exported.get(&origin.sealed) else {
+            return failed("it was sealed for somebody else");
+        };
+        let copy = Container {
+            name: name.clone(),
+            replica_of: Some(told.id.clone()),
+            made_by: Some(command.plan.clone()),
+            command: Some(command.id.clone()),
+            ..told.clone()
+        };
+        let id = self.create_container(at, copy, Author::Role);
+        succeeded(Some(id))
+    }
+
+    /// Out of its networks, or back.
+    pub(super) fn isolate(
+        &mut self,
+        at: usize,
+        id: &ContainerId,
+        is_isolated: bool,
+    ) -> OutcomeResult {
+        let Some(container) = self.nodes[at].containers.get_mut(id) else {
+            return OutcomeResult::Vanished;
+        };
+        container.is_isolated = is_isolated;
+        match is_isolated {
+            true => isolated(),
+            false => succeeded(None),
+        }
+    }
+
+    /// In some worlds something else takes much of a node for long: long enough for containers to be moved away.
+    pub(super) fn crowd_later(&mut self) {
+        for at in 0..self.nodes.len() {
+            let (is_one, wait) = (
+                self.dice.moves.chance(CROWDED),
+                self.dice.moves.secs(60, 2_400),
+            );
+            if is_one {
+                self.agenda.note(self.now + wait, Happening::Crowded(at));
+            }
+        }
+    }
+
+    /// Something else takes much of a node.
+    pub(super) fn crowd(&mut self, at: usize) {
+        if self.calm {
+            return;
+        }
+        let taken = 0.5 + self.dice.moves.unit() * 0.45;
+        self.nodes[at].stolen = taken;
+        self.note(|world| format!("{} is crowded: {taken:.2} of it", world.nodes[at].id));
+        let lasts = self.dice.moves.secs(200, 1_500);
+        let over = Lasting::Stolen(at);
+        self.agenda.note(self.now + lasts, Happening::Over(over));
+    }
+
+    /// Looks whether a node is short of CPU.
+    pub(super) fn look_at_node(&mut self, at: usize) {
+        let node = &self.nodes[at];
+        let has = node.cpu_millicores * (1.0 - node.stolen);
+        let used: f64 = node.containers.values().map(|it| it.use_millicores).sum();
+        let bad = (used > has * SHORT).then_some(Severity::Warning);
+        let case = case(SignalKind::NodePressure, bad, 20, 20);
+        let subject = Subject::node(node.id.clone());
+        let key = (case.kind, node.id.to_string());
+        self.weigh(key, None, subject, case, self.now);
+    }
+}
+
+/// What an engine answers that took a container out of its networks.
+pub(super) fn isolated() -> OutcomeResult {
+    OutcomeResult::Succeeded {
+        created: None,
+        previous: None,
+        image: None,
+        sealed: None,
+        networks: vec![Attachment {
+            network: "shop".to_owned(),
+            aliases: Vec::new(),
+        }],
+    }
+}
