@@ -35,7 +35,7 @@ image: need-build need-docker
 	@deploy/demo/image.sh
 
 .PHONY: test
-test: need-docker need-kafka need-tests need-faults build image ## Run every test, on a real engine and a real Kafka
+test: need-build need-docker need-kafka need-tests need-faults image ## Run every test, on a real engine and a real Kafka
 	@$(SETUP)/fuzz.sh
 	@$(RUNNER) cargo test --workspace --no-fail-fast $(LOCKED)
 

@@ -24,14 +24,18 @@ pub fn root() -> PathBuf {
         .unwrap()
 }
 
-/// The release binary, else the debug one. `HOMEOSTAT_BIN` names another.
+/// The binary built as this is, for release or debugging, else the other. `HOMEOSTAT_BIN` names another.
 pub fn binary() -> PathBuf {
     if let Some(named) = std::env::var_os("HOMEOSTAT_BIN") {
         return PathBuf::from(named);
     }
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let found = ["release", "debug"]
+    let profiles = match cfg!(debug_assertions) {
+        true => ["debug", "release"],
+        false => ["release", "debug"],
+    };
+    let found = profiles
         .iter()
         .map(|profile| target.join(profile).join("homeostat"));
     found
