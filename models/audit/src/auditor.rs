@@ -93,6 +93,8 @@ impl Auditor {
                     .insert(approval.plan.clone(), approval.clone());
             }
             JournalEntry::Update(order) => self.orders.observe(order),
+            // It allows nothing.
+            JournalEntry::Node(_) => {}
         }
     }
 

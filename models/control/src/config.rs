@@ -218,6 +218,8 @@ pub struct Relocate {
     pub after: Duration,
     /// After a move from or to a node, so long is waited for what it brings before the next.
     pub settle: Duration,
+    /// Containers of one node that is to be drained on their way at once.
+    pub drain_parallel: u32,
     /// The new container, and the service without the old one, are watched for this long at least.
     pub soak: Duration,
     /// How long a container may take to stop before it is killed.
@@ -237,6 +239,7 @@ impl Default for Relocate {
         Relocate {
             after: MINUTE * 2,
             settle: MINUTE * 3,
+            drain_parallel: 3,
             soak: Duration::from_secs(30),
             grace: Duration::from_secs(10),
             create_deadline: MINUTE * 10,

@@ -210,6 +210,13 @@ impl Core {
                 let service = self.state.orders.apply(update, self.now);
                 self.dirty.extend(service);
             }
+            JournalEntry::Node(order) => {
+                let node = order.node.clone();
+                if self.state.node_orders.apply(order, self.now) {
+                    let on_it = self.state.fleet.on_node(&node);
+                    self.dirty.extend(on_it.map(|it| it.record.service.clone()));
+                }
+            }
         }
     }
 
@@ -248,6 +255,8 @@ impl Core {
             let entry = entry.map(|entry| JournalEntry::Plan(Box::new(entry)));
             effects.extend(entry.map(|entry| Effect::Journal(Box::new(entry))));
         }
+        let orders = self.state.node_orders.retell(self.now).into_iter();
+        effects.extend(orders.map(|it| Effect::Journal(Box::new(JournalEntry::Node(it)))));
     }
 
     fn wake(&mut self) {
@@ -285,15 +294,18 @@ impl Core {
         self.relieve(generation, effects);
     }
 
-    /// Looks at the whole fleet where a node has been short of something for long enough.
+    /// Looks at the whole fleet where a node is to be drained, or has been short of something for long enough.
     fn relieve(&mut self, generation: Generation, effects: &mut Vec<Effect>) {
         let due = self.relieved_next();
         if due.is_none_or(|at| at > self.now) {
             return;
         }
         self.relieved_at = self.now;
-        for (service, decision) in relocate::relief(&self.state, self.now) {
-            self.carry_out(&service, decision, generation, effects);
+        for candidate in relocate::relief(&self.state, self.now) {
+            // Each is held against what those before it have begun.
+            if let Some((service, decision)) = relocate::begin(&self.state, &candidate, self.now) {
+                self.carry_out(&service, decision, generation, effects);
+            }
         }
     }
 

@@ -47,6 +47,7 @@ mod ledger;
 mod loads;
 mod measure;
 pub mod moves;
+mod node_orders;
 mod ooms;
 mod people;
 pub mod place;

@@ -1,5 +1,5 @@
 //! On which node a new replica is made, where a service runs on several: it is made from a container beside it, so those nodes are the
-//! choice. In this order: not on a node that is short of something, on the one with the fewest replicas of the service, so that the
+//! choice. In this order: not on a node that is short of something or cordoned, on the one with the fewest replicas of the service, so that the
 //! loss of one takes the fewest away, and on the one with the most room. One that is removed goes from where the next would go last.
 
 use std::cmp::Reverse;
@@ -81,8 +81,9 @@ pub(crate) fn crowds<'a>(state: &State, all: &[Replica<'a>]) -> BTreeMap<&'a Nod
     crowds
 }
 
+/// Nodes that are short of something, and those on which people want nothing new.
 fn short(state: &State) -> BTreeSet<&NodeId> {
     let open = state.signals.open_about_nodes(SignalKind::NodePressure);
-    open.filter_map(|signal| signal.subject.node.as_ref())
-        .collect()
+    let open = open.filter_map(|signal| signal.subject.node.as_ref());
+    open.chain(state.node_orders.closed()).collect()
 }

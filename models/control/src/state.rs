@@ -8,6 +8,7 @@ use crate::fleet::{Certainty, Fleet, Replica};
 use crate::idle;
 use crate::images::Images;
 use crate::loads::Loads;
+use crate::node_orders::NodeOrders;
 use crate::ooms::Ooms;
 use crate::people::People;
 use crate::plans::Plans;
@@ -27,6 +28,7 @@ pub(crate) struct State {
     pub(crate) ooms: Ooms,
     pub(crate) breaker: Breaker,
     pub(crate) orders: Orders,
+    pub(crate) node_orders: NodeOrders,
 }
 
 impl State {
@@ -42,6 +44,7 @@ impl State {
             ooms: Ooms::default(),
             breaker: Breaker::default(),
             orders: Orders::default(),
+            node_orders: NodeOrders::default(),
         }
     }
 

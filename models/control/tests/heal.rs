@@ -681,7 +681,10 @@ fn a_node_that_died_with_its_clock_ahead_is_not_acted_on_by_the_next_leader() {
 fn breakers(world: &World) -> Vec<&BreakerEntry> {
     let entries = world.journal.iter().filter_map(|entry| match entry {
         JournalEntry::Breaker(entry) => Some(entry),
-        JournalEntry::Plan(_) | JournalEntry::Approval(_) | JournalEntry::Update(_) => None,
+        JournalEntry::Plan(_)
+        | JournalEntry::Approval(_)
+        | JournalEntry::Update(_)
+        | JournalEntry::Node(_) => None,
     });
     entries.collect()
 }

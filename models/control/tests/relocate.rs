@@ -5,9 +5,11 @@ mod world;
 
 use std::sync::Arc;
 
+use control::Event;
 use units::{
     Action, ActionKind, Bytes, ContainerState, HealthState, JournalEntry, Limits, Millicores, Mode,
-    NodeCapacity, NodeId, Phase, Policy, Severity, Signal, SignalKind, Subject, VerdictKind,
+    NodeCapacity, NodeId, NodeOrder, NodeWanted, Phase, Policy, Severity, Signal, SignalKind,
+    Subject, VerdictKind,
 };
 use world::{World, acting, policy, secs};
 
@@ -274,6 +276,99 @@ fn when_somebody_puts_another_in_its_place_meanwhile_the_new_one_goes() {
     world.container("web").id = "deployed".into();
     live(&mut world, 150);
     assert_eq!(sent(&world)[2..], ["remove replica web on b"]);
+}
+
+fn order(world: &mut World, node: &str, wanted: NodeWanted) {
+    let order = NodeOrder {
+        node: NodeId::from(node),
+        wanted,
+        at: world.now,
+        by: Some("ann".to_owned()),
+    };
+    let entry = JournalEntry::Node(order);
+    world.journal.push(entry.clone());
+    world.tell(Event::Journal(Box::new(entry)));
+}
+
+#[test]
+fn a_node_that_is_to_be_drained_gives_away_what_may_be_moved_and_keeps_the_rest() {
+    let mut world = fleet(movable());
+    order(&mut world, "a", NodeWanted::Drained);
+    live(&mut world, 200);
+    assert_eq!(sent(&world), WHOLE);
+    let why = &world.in_phase(Phase::Judged)[0].plan.cause.reason;
+    assert_eq!(
+        why,
+        "move of web from node a to b: node a is to be drained, ordered by ann"
+    );
+    let capacity = world.core.capacity(world.now);
+    assert_eq!(capacity.nodes[0].wanted, NodeWanted::Drained);
+    let stays = "a is to be drained, and 1 containers stay on it";
+    let remarks = &capacity.remarks;
+    assert!(remarks[0].starts_with(stays), "{remarks:?}");
+    live(&mut world, 600);
+    assert_eq!(sent(&world), WHOLE, "nothing more, and nothing comes back");
+}
+
+#[test]
+fn a_drain_outlives_a_controller_and_ends_with_the_order_to_open() {
+    let mut world = fleet(movable());
+    order(&mut world, "a", NodeWanted::Drained);
+    world.take_over();
+    live(&mut world, 100);
+    world.take_over();
+    live(&mut world, 200);
+    assert_eq!(sent(&world), WHOLE);
+    let mut world = fleet(movable());
+    order(&mut world, "a", NodeWanted::Drained);
+    world.now = world.now + secs(1);
+    order(&mut world, "a", NodeWanted::Open);
+    let begun = sent(&world);
+    live(&mut world, 200);
+    assert!(begun.len() <= 1, "{begun:?}");
+    let mut world = fleet(movable());
+    order(&mut world, "a", NodeWanted::Open);
+    live(&mut world, 200);
+    assert_eq!(sent(&world), Vec::<String>::new());
+}
+
+#[test]
+fn nothing_comes_to_a_node_that_is_cordoned() {
+    let mut world = fleet(movable());
+    order(&mut world, "b", NodeWanted::Cordoned);
+    pressure(&mut world);
+    live(&mut world, 600);
+    assert_eq!(sent(&world), Vec::<String>::new());
+}
+
+#[test]
+fn of_a_node_that_is_drained_a_few_go_at_a_time() {
+    let mut world = fleet(movable());
+    for number in 0..8 {
+        let name = format!("worker-{number}");
+        world = world.with("a", &name, &name, movable());
+        let record = world.container(&name);
+        record.limits = Limits {
+            cpu: Some(Millicores(100)),
+            memory: Some(Bytes(GIB / 8)),
+        };
+        record.spec = Some(Arc::default());
+    }
+    world.tell_inventory();
+    order(&mut world, "a", NodeWanted::Drained);
+    let mut most = 0;
+    for _ in 0..900 {
+        live(&mut world, 1);
+        let there = world.nodes.values().flatten();
+        most = most.max(there.filter(|it| it.is_serving()).count());
+    }
+    let left = world.nodes[&NodeId::from("a")].iter();
+    let left: Vec<&str> = left
+        .filter(|it| it.is_serving())
+        .map(|it| it.name.as_str())
+        .collect();
+    assert_eq!(left, ["job"]);
+    assert_eq!(most, 11 + 3, "the new one comes first, of three at a time");
 }
 
 #[test]

@@ -395,6 +395,7 @@ proptest! {
                 JournalEntry::Breaker(entry) => (entry.at.to_string(), "breaker", None),
                 JournalEntry::Approval(entry) => (entry.at.to_string(), "approval", None),
                 JournalEntry::Update(update) => (update.id.to_string(), "update", None),
+                JournalEntry::Node(order) => (order.at.to_string(), "node", None),
             });
             entries.collect()
         };

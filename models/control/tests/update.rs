@@ -687,6 +687,7 @@ fn told(world: &World) -> Vec<String> {
         JournalEntry::Breaker(entry) => entry.reason.clone(),
         JournalEntry::Approval(entry) => entry.to_string(),
         JournalEntry::Update(order) => order.to_string(),
+        JournalEntry::Node(order) => order.to_string(),
     });
     entries.collect()
 }

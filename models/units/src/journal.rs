@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Generation, Outcome, Plan, PlanId, ServiceId, Timestamp, UpdateId};
+use crate::{Generation, NodeId, Outcome, Plan, PlanId, ServiceId, Timestamp, UpdateId};
 
 /// How far a plan has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -194,6 +194,60 @@ impl std::fmt::Display for Update {
     }
 }
 
+/// What people want done with a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeWanted {
+    /// Nothing special.
+    #[default]
+    Open,
+    /// Nothing new on it.
+    Cordoned,
+    /// Nothing new on it, and what may be moved off it.
+    Drained,
+}
+
+impl NodeWanted {
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            NodeWanted::Open => "open",
+            NodeWanted::Cordoned => "cordoned",
+            NodeWanted::Drained => "drained",
+        }
+    }
+}
+
+impl std::fmt::Display for NodeWanted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A person says what is to be done with a node. The newest of a node counts, until there is another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeOrder {
+    /// Which.
+    pub node: NodeId,
+    /// What.
+    pub wanted: NodeWanted,
+    /// When it was said.
+    pub at: Timestamp,
+    /// By whom, as they say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+impl std::fmt::Display for NodeOrder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "node {} is to be {}", self.node, self.wanted)?;
+        match &self.by {
+            Some(by) => write!(f, ", ordered by {by}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// One record of the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "snake_case")]
@@ -206,4 +260,6 @@ pub enum JournalEntry {
     Approval(Approval),
     /// A person ordered an update.
     Update(Update),
+    /// A person said what is to be done with a node.
+    Node(NodeOrder),
 }

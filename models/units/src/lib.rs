@@ -48,7 +48,8 @@ pub use inventory::{
     NodeInventory,
 };
 pub use journal::{
-    Approval, BreakerEntry, JournalEntry, Phase, PlanEntry, Update, Verdict, VerdictKind,
+    Approval, BreakerEntry, JournalEntry, NodeOrder, NodeWanted, Phase, PlanEntry, Update, Verdict,
+    VerdictKind,
 };
 pub use kind::{Basis, Resource};
 pub use log::{LogLine, LogStream, Severity as LogSeverity};

@@ -9,6 +9,7 @@ use units::{
 pub use crate::approve::{Approved, Consent};
 pub use crate::explain::{Done, Similar};
 pub use crate::feedback::{BarStatus, Heard, ListedSignal, Remark, Said};
+pub use crate::node::OrderNode;
 pub use crate::update::{Back, ListedUpdate, Order, Ordered, Progress};
 
 /// `GET /status`: the fleet at a glance.

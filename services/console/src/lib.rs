@@ -17,6 +17,7 @@ mod explain;
 mod feedback;
 mod follow;
 mod http;
+mod node;
 mod orders;
 mod person;
 mod say;

@@ -20,7 +20,7 @@ use crate::feedback::{Heard, Remark};
 use crate::http::{Shared, problem};
 use crate::trust::{self, Listens, Refused};
 use crate::view::NotFound;
-use crate::{approve, update};
+use crate::{approve, node, update};
 
 /// A body holds one sentence; a larger one is refused unread.
 const BODY_BYTES_MAX: usize = 4 * 1024;
@@ -69,6 +69,7 @@ impl Desk {
             .route("/api/v1/approvals", post(approve::approve))
             .route("/api/v1/updates", get(update::list).post(update::order))
             .route("/api/v1/rollbacks", post(update::go_back))
+            .route("/api/v1/nodes/{node}/orders", post(node::order))
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .with_state(self)
     }

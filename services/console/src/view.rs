@@ -77,6 +77,8 @@ impl View {
             }
             JournalEntry::Approval(approval) => self.approvals.take(approval),
             JournalEntry::Update(update) => self.orders.take(update),
+            // The core knows it.
+            JournalEntry::Node(_) => {}
         }
     }
 

@@ -400,7 +400,10 @@ impl Rig {
                     assert_eq!(&record.key[..], approval.plan.as_str().as_bytes());
                     approvals.push(approval);
                 }
-                JournalEntry::Plan(_) | JournalEntry::Breaker(_) | JournalEntry::Update(_) => {}
+                JournalEntry::Plan(_)
+                | JournalEntry::Breaker(_)
+                | JournalEntry::Update(_)
+                | JournalEntry::Node(_) => {}
             }
         }
         approvals

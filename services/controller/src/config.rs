@@ -148,7 +148,9 @@ pub struct Relocate {
     pub after: HumanDuration,
     /// After a move from or to a node, so long is waited for what it brings before the next; at most 1 h.
     pub settle: HumanDuration,
-    /// The new container, and the service without the old one, are watched for this long at least; at most 10 min.
+    /// Containers of one node that is to be drained on their way at once.
+    pub drain_parallel: u32,
+    /// The new container, and the service without the old one, are watched for this long at least; at most 1 h.
     pub soak: HumanDuration,
     /// How long a container may take to stop before it is killed.
     pub grace: HumanDuration,
@@ -251,7 +253,7 @@ section!(Heal: durations [grace, deadline, confirm_after, backoff, backoff_reset
 section!(Scale: durations [startup, down_window, down_hold, idle_after, grace, deadline, verdict_within] plain [up_confirmations, tolerance, throttled]);
 section!(Resize: durations [raise_history, oom_within, lower_history, lower_every, lower_hold, deadline, verdict_within] plain [headroom, step_least, raise_most, oom_share, oom_least, lower_most, memory_margin]);
 section!(Update: durations [bake, soak, grace, pull_deadline, deadline, retry] plain []);
-section!(Relocate: durations [after, settle, soak, grace, create_deadline, deadline, retry_step, retry] plain []);
+section!(Relocate: durations [after, settle, soak, grace, create_deadline, deadline, retry_step, retry] plain [drain_parallel]);
 section!(Budget: durations [] plain [node_concurrent, global_concurrent, service_hourly, global_hourly]);
 section!(Breaker: durations [window, hold, node_forgotten] plain [services_min, share]);
 section!(Ledger: durations [quarantine, backoff] plain [losses]);
@@ -424,6 +426,7 @@ impl Validate for Config {
             ("budget.global_hourly", self.budget.global_hourly),
             ("breaker.services_min", self.breaker.services_min),
             ("ledger.losses", self.ledger.losses),
+            ("relocate.drain_parallel", self.relocate.drain_parallel),
         ] {
             if count == 0 {
                 problems.push(

@@ -251,6 +251,7 @@ impl Journaled<'_> {
             JournalEntry::Breaker(entry) => tracing::info!("acting again: {}", entry.reason),
             JournalEntry::Approval(approval) => tracing::info!("{approval}"),
             JournalEntry::Update(update) => tracing::info!("{update}"),
+            JournalEntry::Node(order) => tracing::info!("{order}"),
         }
     }
 }

@@ -127,9 +127,10 @@ fn encode(effect: &Effect, meta: &Meta) -> NewRecord {
         Effect::Journal(entry) => {
             let traceparent = match &**entry {
                 JournalEntry::Plan(entry) => entry.plan.traceparent.clone(),
-                JournalEntry::Breaker(_) | JournalEntry::Approval(_) | JournalEntry::Update(_) => {
-                    None
-                }
+                JournalEntry::Breaker(_)
+                | JournalEntry::Approval(_)
+                | JournalEntry::Update(_)
+                | JournalEntry::Node(_) => None,
             };
             wire::encode(&**entry, &meta.within(traceparent))
         }

@@ -203,7 +203,10 @@ async fn phases(bus: &Bus) -> Vec<Phase> {
     entries
         .filter_map(|(entry, _)| match entry {
             JournalEntry::Plan(entry) => Some(entry.phase),
-            JournalEntry::Breaker(_) | JournalEntry::Approval(_) | JournalEntry::Update(_) => None,
+            JournalEntry::Breaker(_)
+            | JournalEntry::Approval(_)
+            | JournalEntry::Update(_)
+            | JournalEntry::Node(_) => None,
         })
         .collect()
 }

@@ -10,8 +10,8 @@ use crate::feedback::FeedbackVerb;
 use crate::process::Role;
 use crate::table::{Output, print};
 use crate::{
-    approve, ask, ask_incidents, config, demo, evaluate, explain, feedback, models, nodes, process,
-    record, replay, score, simulate, templates, train, update, why_not,
+    approve, ask, ask_incidents, config, demo, evaluate, explain, feedback, models, node, nodes,
+    process, record, replay, score, simulate, templates, train, update, why_not,
 };
 
 const AFTER_HELP: &str = "\
@@ -61,6 +61,9 @@ enum Verb {
     Status(Ask),
     /// Every node: what room it has, whether it may be lost, and which moves would be worth it. Nothing is moved.
     Nodes(Ask),
+    /// Cordon a node, drain it, or open it again.
+    #[command(subcommand)]
+    Node(node::Node),
     /// Every service: what is allowed, what runs, its load.
     Services(Ask),
     /// What is out of the ordinary now; and what you say of it.
@@ -261,6 +264,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Console => process::run(Role::Console, config::load(sources)?),
         Verb::Status(asked) => ask::status(&asked),
         Verb::Nodes(asked) => nodes::nodes(&asked),
+        Verb::Node(order) => node::order(&order),
         Verb::Services(asked) => ask::services(&asked),
         Verb::Signals(asked) => signals(asked),
         Verb::Incidents(asked) => asked.run(),

@@ -15,6 +15,7 @@ mod explain;
 mod feedback;
 mod memory;
 mod models;
+mod node;
 mod nodes;
 mod process;
 mod record;

@@ -1,7 +1,7 @@
 //! `homeostat nodes`: what room the nodes have, which may be lost, and which moves would be worth it.
 
 use control::{Advice, FleetCapacity, Hearing, Kept, NodeRoom, Stranded, SuggestedMove, Unfit};
-use units::{Millicores, NodeCapacity};
+use units::{Millicores, NodeCapacity, NodeWanted};
 
 use crate::ask::{get, show, trimmed};
 use crate::cli::Ask;
@@ -24,8 +24,13 @@ fn shown(fleet: &FleetCapacity) -> String {
             Hearing::Speaks => "",
             Hearing::Silent => ", silent",
         };
+        let wanted = match room.wanted {
+            NodeWanted::Open => "",
+            NodeWanted::Cordoned => ", cordoned",
+            NodeWanted::Drained => ", to be drained",
+        };
         table.add_row([
-            format!("{}{silent}", room.node),
+            format!("{}{silent}{wanted}", room.node),
             room.facts.zone.clone().unwrap_or_default(),
             part(room, |it| it.cpu, cores),
             part(room, |it| it.memory, |it| it.to_string()),
@@ -124,6 +129,7 @@ mod tests {
         NodeRoom {
             node: NodeId::from(node),
             hearing: Hearing::Speaks,
+            wanted: NodeWanted::Open,
             facts: NodeFacts {
                 zone: Some("east".to_owned()),
                 ..NodeFacts::default()

@@ -61,7 +61,7 @@ impl Feed {
             JournalEntry::Plan(entry) => self.plan(*entry),
             JournalEntry::Breaker(entry) => self.breaker(entry),
             // What is done upon it is told as a plan.
-            JournalEntry::Approval(_) | JournalEntry::Update(_) => None,
+            JournalEntry::Approval(_) | JournalEntry::Update(_) | JournalEntry::Node(_) => None,
         }
     }
 

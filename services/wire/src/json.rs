@@ -50,6 +50,7 @@ json!(JournalEntry, JOURNAL, "journal", self => match self {
     JournalEntry::Breaker(_) => "breaker",
     JournalEntry::Approval(approval) => approval.plan.as_str(),
     JournalEntry::Update(update) => update.id.as_str(),
+    JournalEntry::Node(order) => order.node.as_str(),
 });
 json!(Claim, ELECTION, "claim", self => &self.candidate);
 json!(Checkpoint, CHECKPOINTS, "checkpoint", self => &self.partition_key);

@@ -25,6 +25,7 @@ pub(crate) fn effect(now: Timestamp, effect: &Effect) -> String {
             }
             JournalEntry::Approval(approval) => format!("{at:8.1} approval {approval}\n"),
             JournalEntry::Update(update) => format!("{at:8.1} order    {update}\n"),
+            JournalEntry::Node(order) => format!("{at:8.1} order    {order}\n"),
         },
     }
 }

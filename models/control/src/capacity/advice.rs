@@ -1,8 +1,8 @@
-//! Moves that would be worth it: off a node that is short, and off one that the others can do without.
+//! Moves that would be worth it: off a node that is to be drained, off one that is short, and off one that the others can do without.
 
 use std::collections::BTreeSet;
 
-use units::{NodeId, Ratio, Signal, SignalKind, Timestamp};
+use units::{NodeId, NodeWanted, Ratio, Signal, SignalKind, Timestamp};
 
 use super::picture::Picture;
 use super::{Advice, AdviceKind, Hearing, SuggestedMove, survival};
@@ -30,6 +30,7 @@ pub(super) struct Found {
 pub(super) fn find(mut picture: Picture<'_>, state: &State, now: Timestamp) -> Found {
     let mut found = Found::default();
     distrust(&mut picture);
+    drains(&mut picture, &mut found);
     relief(&mut picture, state, &mut found);
     emptying(&mut picture, now, &mut found);
     found
@@ -39,8 +40,40 @@ pub(super) fn find(mut picture: Picture<'_>, state: &State, now: Timestamp) -> F
 pub(super) fn relief_alone(mut picture: Picture<'_>, state: &State) -> Vec<Advice> {
     let mut found = Found::default();
     distrust(&mut picture);
+    drains(&mut picture, &mut found);
     relief(&mut picture, state, &mut found);
     found.advice
+}
+
+/// All that may be moved, off nodes that people want drained.
+fn drains(picture: &mut Picture<'_>, found: &mut Found) {
+    let to_drain: Vec<HostIndex> = picture
+        .hosts
+        .indices()
+        .filter(|host| {
+            let node = &picture.nodes[host.0];
+            node.wanted == NodeWanted::Drained && node.hearing == Hearing::Speaks
+        })
+        .collect();
+    for host in to_drain {
+        let moves = relieve(&mut picture.hosts, host, Ratio::saturating(0.0));
+        let node = picture.nodes[host.0].node;
+        let left = picture.hosts.on(host).len();
+        if moves.is_empty() {
+            if left > 0 {
+                found.remarks.push(format!(
+                    "{node} is to be drained, and {left} containers stay on it: no other node takes them, or they may not be moved"
+                ));
+            }
+            continue;
+        }
+        found.advice.push(Advice {
+            kind: AdviceKind::Drain,
+            node: node.clone(),
+            benefit: format!("{node} is to be drained; {left} containers stay on it then"),
+            moves: suggested(picture, &moves),
+        });
+    }
 }
 
 /// A node of which not all is known is trusted with nothing more.

@@ -16,7 +16,7 @@ mod tied;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use units::{ContainerName, NodeCapacity, NodeFacts, NodeId, ServiceId, Timestamp};
+use units::{ContainerName, NodeCapacity, NodeFacts, NodeId, NodeWanted, ServiceId, Timestamp};
 
 use crate::place::{HostIndex, Movable, Resources};
 use crate::state::State;
@@ -56,6 +56,9 @@ pub struct NodeRoom {
     pub node: NodeId,
     /// Whether it speaks.
     pub hearing: Hearing,
+    /// What people want done with it.
+    #[serde(default)]
+    pub wanted: NodeWanted,
     /// Its zone, cost, labels and architecture.
     #[serde(flatten)]
     pub facts: NodeFacts,
@@ -157,6 +160,8 @@ pub struct Advice {
 pub enum AdviceKind {
     /// To take load off a node that is short.
     Relieve,
+    /// To take all that may be moved off a node that people want drained.
+    Drain,
     /// To empty a node that the others can do without.
     Empty,
 }
@@ -205,7 +210,7 @@ pub(crate) fn of(state: &State, now: Timestamp) -> FleetCapacity {
     }
 }
 
-/// Moves that would take load off nodes that are short.
+/// Moves that would take load off nodes that are short, and all there is off those that are to be drained.
 pub(crate) fn relief(state: &State, now: Timestamp) -> Vec<Advice> {
     advice::relief_alone(Picture::of(state, now), state)
 }
@@ -235,6 +240,7 @@ fn room(picture: &Picture<'_>, host: HostIndex, loss: survival::Loss) -> NodeRoo
     NodeRoom {
         node: seen.node.clone(),
         hearing: seen.hearing,
+        wanted: seen.wanted,
         facts: seen.facts.clone(),
         capacity: seen.capacity,
         needed: Needed {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use units::{ContainerState, NodeCapacity, NodeFacts, NodeId, Timestamp};
+use units::{ContainerState, NodeCapacity, NodeFacts, NodeId, NodeWanted, Timestamp};
 
 use super::Hearing;
 use super::tied::{self, Known, PIN};
@@ -22,6 +22,7 @@ pub(super) struct Picture<'a> {
 pub(super) struct SeenNode<'a> {
     pub(super) node: &'a NodeId,
     pub(super) hearing: Hearing,
+    pub(super) wanted: NodeWanted,
     pub(super) facts: &'a NodeFacts,
     pub(super) capacity: Option<NodeCapacity>,
     /// Containers of which it is not known what they need.
@@ -86,7 +87,8 @@ impl<'a> Picture<'a> {
         let replicas: Vec<Replica<'a>> =
             state.fleet.on_node(node.node).filter(takes_room).collect();
         let said = node.capacity != NodeCapacity::default();
-        let host = host(&node, hearing, &replicas);
+        let wanted = state.node_orders.wanted(node.node);
+        let host = host(&node, hearing, wanted, &replicas);
         let on = self.hosts.add_host(host);
         let mut unknown = 0;
         for replica in replicas {
@@ -96,6 +98,7 @@ impl<'a> Picture<'a> {
         self.nodes.push(SeenNode {
             node: node.node,
             hearing,
+            wanted,
             facts: node.facts,
             capacity: said.then_some(node.capacity),
             unknown,
@@ -149,14 +152,20 @@ pub(super) fn takes_room(replica: &Replica<'_>) -> bool {
 }
 
 /// Its images and volumes are those of its containers: what else it holds is not told.
-fn host(node: &KnownNode<'_>, hearing: Hearing, replicas: &[Replica<'_>]) -> Host {
+fn host(
+    node: &KnownNode<'_>,
+    hearing: Hearing,
+    wanted: NodeWanted,
+    replicas: &[Replica<'_>],
+) -> Host {
     let specs = || replicas.iter().filter_map(|it| it.record.spec.as_deref());
     let mut labels: BTreeMap<String, String> = node.facts.labels.clone();
     labels.insert(PIN.to_owned(), node.node.to_string());
     let capacity = Resources::new(node.capacity.cpu, node.capacity.memory);
-    let intake = match hearing {
-        Hearing::Speaks if node.capacity != NodeCapacity::default() => Intake::Open,
-        Hearing::Speaks | Hearing::Silent => Intake::Closed,
+    let told = node.capacity != NodeCapacity::default();
+    let intake = match (hearing, wanted) {
+        (Hearing::Speaks, NodeWanted::Open) if told => Intake::Open,
+        (Hearing::Speaks | Hearing::Silent, _) => Intake::Closed,
     };
     Host {
         architecture: architecture(node.facts),

@@ -5,8 +5,8 @@
 //! and kept. Whatever of that fails, or is judged worse, is taken back: the new one goes, and the old one is started again if it was
 //! stopped. Nothing but the plans is kept, so a controller that starts, or takes over, stands where the one before it stood ([`course`]).
 //!
-//! What is moved, and where to, is [`crate::capacity`]'s advice for nodes that are short ([`relief`]), one container of a node at a time:
-//! what that brings is waited for before the next. While a service has a container on the way no other of it is, none of it is removed and
+//! What is moved, and where to, is [`crate::capacity`]'s advice ([`relief`]): off nodes that are short, one container of a node at a time,
+//! so that what that brings is seen before the next; and off nodes that people want drained, a few at a time. While a service has a container on the way no other of it is, none of it is removed and
 //! no limit changed; it is not updated either. A service whose move went wrong is left where it is for a while.
 
 mod course;
@@ -25,7 +25,7 @@ use course::Course;
 use next::Next;
 
 pub(crate) use judge::judged;
-pub(crate) use relief::{LOOKED_EVERY, due, relief};
+pub(crate) use relief::{LOOKED_EVERY, begin, due, relief};
 
 /// How the move of a container of the service goes on.
 pub(crate) fn decide(state: &State, service: &ServiceId, now: Timestamp) -> Decision {

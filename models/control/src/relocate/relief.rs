@@ -1,12 +1,13 @@
-//! Moves off nodes that are short of something.
+//! Moves off nodes that are short of something, or that people want drained.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use units::{NodeId, Relocation, ServiceId, Severity, Signal, SignalKind, Timestamp};
+use units::{NodeId, NodeOrder, Relocation, ServiceId, Severity, Signal, SignalKind, Timestamp};
 
-use crate::capacity::{self, Advice, SuggestedMove};
-use crate::draft::{Decision, admit};
+use crate::budget;
+use crate::capacity::{self, Advice, AdviceKind, SuggestedMove};
+use crate::draft::{Decision, admit, say};
 use crate::fleet::Replica;
 use crate::state::State;
 use crate::update;
@@ -19,39 +20,130 @@ use super::steps::{self, Purpose};
 /// The whole fleet is looked at this often at the most.
 pub(crate) const LOOKED_EVERY: Duration = Duration::from_secs(10);
 
-/// When the fleet is to be looked at for a node that is short, if one is.
+/// When the fleet is to be looked at for a node that is short or to be drained, if one is.
 pub(crate) fn due(state: &State) -> Option<Timestamp> {
+    let drains = state.node_orders.drains();
+    let drain = drains
+        .filter(|it| holds_movable(state, &it.node))
+        .map(|it| it.at);
     let short = state.signals.open_about_nodes(SignalKind::NodePressure);
     let short = short.filter(|it| it.severity != Severity::Info);
-    short
-        .map(|it| it.opened_at + state.config.relocate.after)
-        .min()
+    let short = short.map(|it| it.opened_at + state.config.relocate.after);
+    short.chain(drain).min()
 }
 
-/// What is to be moved away from nodes that have been short for long enough: of each node one container at a time.
-pub(crate) fn relief(state: &State, now: Timestamp) -> Vec<(ServiceId, Decision)> {
+/// Something on it may be moved, as far as its labels say.
+fn holds_movable(state: &State, node: &NodeId) -> bool {
+    let mut on_it = state.fleet.on_node(node);
+    on_it.any(|it| it.counts() && it.record.policy.movable)
+}
+
+/// A move that is worth it, and what for.
+pub(crate) struct Candidate {
+    step: SuggestedMove,
+    purpose: Purpose,
+    kind: AdviceKind,
+}
+
+/// What is to be moved away from nodes that are to be drained, and from those that have been short for long enough; best first.
+pub(crate) fn relief(state: &State, now: Timestamp) -> Vec<Candidate> {
     let short: Vec<&Signal> = pressed(state, now).collect();
-    let nodes: BTreeSet<&NodeId> = short
-        .iter()
-        .filter_map(|it| it.subject.node.as_ref())
-        .collect();
-    let free = nodes
-        .into_iter()
-        .filter(|node| is_settled(state, node, now));
-    let free: BTreeSet<&NodeId> = free.collect();
-    if free.is_empty() {
+    let nodes = short.iter().filter_map(|it| it.subject.node.as_ref());
+    let free: BTreeSet<&NodeId> = nodes.filter(|it| is_settled(state, it, now)).collect();
+    let drains = state.node_orders.drains();
+    let drains = drains.filter(|it| holds_movable(state, &it.node));
+    let drains: BTreeMap<&NodeId, &NodeOrder> = drains.map(|it| (&it.node, it)).collect();
+    if free.is_empty() && drains.is_empty() {
         return Vec::new();
     }
-    let advised = capacity::relief(state, now);
-    let mut decisions = Vec::new();
-    for advice in advised.iter().filter(|it| free.contains(&it.node)) {
-        let causes = short
-            .iter()
-            .filter(|it| it.subject.node.as_ref() == Some(&advice.node));
-        let causes: Vec<&Signal> = causes.copied().collect();
-        decisions.extend(first(state, advice, &causes, now));
+    let mut candidates = Vec::new();
+    for advice in capacity::relief(state, now) {
+        let purpose = match advice.kind {
+            AdviceKind::Drain => drains.get(&advice.node).map(|order| emptied(order)),
+            AdviceKind::Relieve if free.contains(&advice.node) => Some(relieved(&advice, &short)),
+            AdviceKind::Relieve | AdviceKind::Empty => None,
+        };
+        let Some(purpose) = purpose else { continue };
+        let steps = advice.moves.into_iter();
+        candidates.extend(steps.map(|step| Candidate {
+            step,
+            purpose: purpose.clone(),
+            kind: advice.kind,
+        }));
     }
-    decisions
+    candidates
+}
+
+fn emptied(order: &NodeOrder) -> Purpose {
+    Purpose {
+        signals: Vec::new(),
+        reason: order.to_string(),
+        alternatives: vec![format!("leave it: people want node {} empty", order.node)],
+    }
+}
+
+fn relieved(advice: &Advice, short: &[&Signal]) -> Purpose {
+    let node = &advice.node;
+    let causes = short.iter();
+    let causes = causes.filter(|it| it.subject.node.as_ref() == Some(node));
+    Purpose {
+        signals: causes.map(|it| it.id.clone()).collect(),
+        reason: advice.benefit.clone(),
+        alternatives: vec![
+            format!("leave it: node {node} stays short"),
+            "add a replica elsewhere: it would bring no room here".to_owned(),
+        ],
+    }
+}
+
+/// What begins a move, if it may be begun now. What speaks against it is said with it.
+pub(crate) fn begin(
+    state: &State,
+    candidate: &Candidate,
+    now: Timestamp,
+) -> Option<(ServiceId, Decision)> {
+    let Candidate {
+        step,
+        purpose,
+        kind,
+    } = candidate;
+    let replica = goes(state, step, now)?;
+    let relocation = Relocation {
+        container: replica.record.id.clone(),
+        name: replica.record.name.clone(),
+        from: step.from.clone(),
+        to: step.to.clone(),
+        at: now,
+    };
+    let draft = steps::export(state, &step.service, &replica, relocation, purpose.clone());
+    let budget = &state.config.budget;
+    let waits = match kind {
+        AdviceKind::Relieve | AdviceKind::Empty => !is_settled(state, &step.from, now),
+        // There is always another one later: that a budget is spent for now is nothing to tell people of each.
+        AdviceKind::Drain => {
+            is_full(state, &step.from, now)
+                || budget::admit(&state.plans, budget, &step.service, &draft.steps, now).is_err()
+        }
+    };
+    if waits || (step.caution.is_some() && *kind != AdviceKind::Drain) {
+        return None;
+    }
+    let decision = match &step.caution {
+        None => admit(state, draft, replica.record.policy.mode, now),
+        Some(caution) => say(state, draft.held(caution), None, now),
+    };
+    Some((step.service.clone(), decision))
+}
+
+/// As many containers of the node as may be are on their way.
+fn is_full(state: &State, node: &NodeId, now: Timestamp) -> bool {
+    let moves = state.plans.all().filter(|entry| {
+        let relocation = entry.plan.relocation.as_ref();
+        relocation.is_some_and(|it| it.from == *node)
+    });
+    let services: BTreeSet<&ServiceId> = moves.map(|entry| &entry.plan.service).collect();
+    let running = services.into_iter().filter(|it| is_running(state, it, now));
+    running.count() >= state.config.relocate.drain_parallel as usize
 }
 
 /// Open, and for long enough.
@@ -72,37 +164,6 @@ fn is_settled(state: &State, node: &NodeId, now: Timestamp) -> bool {
     moves
         .into_iter()
         .all(|entry| entry.phase.is_final() && entry.at + settle <= now)
-}
-
-/// The first of the advised moves that can be made.
-fn first(
-    state: &State,
-    advice: &Advice,
-    causes: &[&Signal],
-    now: Timestamp,
-) -> Option<(ServiceId, Decision)> {
-    let able = advice.moves.iter().filter(|it| it.caution.is_none());
-    let (step, replica) = able
-        .filter_map(|it| Some((it, goes(state, it, now)?)))
-        .next()?;
-    let relocation = Relocation {
-        container: replica.record.id.clone(),
-        name: replica.record.name.clone(),
-        from: step.from.clone(),
-        to: step.to.clone(),
-        at: now,
-    };
-    let purpose = Purpose {
-        signals: causes.iter().map(|it| it.id.clone()).collect(),
-        reason: advice.benefit.clone(),
-        alternatives: vec![
-            format!("leave it: node {} stays short", step.from),
-            "add a replica elsewhere: it would bring no room here".to_owned(),
-        ],
-    };
-    let draft = steps::export(state, &step.service, &replica, relocation, purpose);
-    let decision = admit(state, draft, replica.record.policy.mode, now);
-    Some((step.service.clone(), decision))
 }
 
 /// The container, if it may go now.

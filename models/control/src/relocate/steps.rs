@@ -16,6 +16,7 @@ use crate::state::State;
 use super::course::Course;
 
 /// What a move is begun for.
+#[derive(Debug, Clone)]
 pub(super) struct Purpose {
     pub(super) signals: Vec<SignalId>,
     pub(super) reason: String,

@@ -669,7 +669,10 @@ impl World {
     pub fn entries(&self) -> impl Iterator<Item = &PlanEntry> {
         self.journal.iter().filter_map(|entry| match entry {
             JournalEntry::Plan(entry) => Some(&**entry),
-            JournalEntry::Breaker(_) | JournalEntry::Approval(_) | JournalEntry::Update(_) => None,
+            JournalEntry::Breaker(_)
+            | JournalEntry::Approval(_)
+            | JournalEntry::Update(_)
+            | JournalEntry::Node(_) => None,
         })
     }
 

@@ -262,7 +262,7 @@ impl<'a> Courses<'a> {
         match &entry {
             JournalEntry::Plan(entry) => self.recorded.plan(now, entry, outcome_of(entry)),
             JournalEntry::Breaker(entry) => self.recorded.breaker(now, entry),
-            JournalEntry::Approval(_) | JournalEntry::Update(_) => {}
+            JournalEntry::Approval(_) | JournalEntry::Update(_) | JournalEntry::Node(_) => {}
         }
         if self.part == Part::Before {
             for run in &mut self.runs {

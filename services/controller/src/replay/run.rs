@@ -210,7 +210,9 @@ impl<'a> Run<'a> {
                     match *entry {
                         JournalEntry::Plan(entry) => self.plan(now, &entry),
                         JournalEntry::Breaker(entry) => self.tally.breaker(now, &entry),
-                        JournalEntry::Approval(_) | JournalEntry::Update(_) => {}
+                        JournalEntry::Approval(_)
+                        | JournalEntry::Update(_)
+                        | JournalEntry::Node(_) => {}
                     }
                 }
                 Ruling::Write(Effect::Command(command)) => self.note("command", &*command),

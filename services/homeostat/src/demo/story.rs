@@ -221,6 +221,7 @@ impl Story {
             JournalEntry::Breaker(entry) => self.tell("breaker", &entry.reason),
             JournalEntry::Approval(approval) => self.tell("approval", &approval.to_string()),
             JournalEntry::Update(update) => self.tell("update", &update.to_string()),
+            JournalEntry::Node(order) => self.tell("node", &order.to_string()),
         }
     }
 

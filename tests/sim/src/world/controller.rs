@@ -438,6 +438,7 @@ fn told(entry: &JournalEntry) -> String {
         JournalEntry::Breaker(entry) => format!("breaker {:?}: {}", entry.open_until, entry.reason),
         JournalEntry::Approval(approval) => approval.to_string(),
         JournalEntry::Update(update) => update.to_string(),
+        JournalEntry::Node(order) => order.to_string(),
         JournalEntry::Plan(entry) => {
             let steps: Vec<String> = entry
                 .plan

@@ -121,7 +121,7 @@ impl Oracle {
             JournalEntry::Breaker(entry) => {
                 self.breaker = entry.open_until.map(|_| (entry.generation, now));
             }
-            JournalEntry::Approval(_) | JournalEntry::Update(_) => {}
+            JournalEntry::Approval(_) | JournalEntry::Update(_) | JournalEntry::Node(_) => {}
             JournalEntry::Plan(entry) => match entry.phase {
                 Phase::Suggested => {}
                 Phase::Decided => self.planned(entry, now),
