@@ -76,13 +76,12 @@ fn has_stopped(entry: &PlanEntry, step: &Step, record: &ContainerRecord) -> bool
         let id = CommandId::of(&entry.plan.id, index);
         let outcome = entry.outcomes.iter().find(|it| it.command == id);
         let is_possible = outcome.is_none_or(|outcome| match &outcome.result {
-            OutcomeResult::Succeeded { .. } => {
+            OutcomeResult::Succeeded { .. }
+            | OutcomeResult::Failed { .. }
+            | OutcomeResult::Interrupted => {
                 record.finished_at.is_some_and(|at| at >= outcome.began_at)
             }
-            OutcomeResult::Refused { .. }
-            | OutcomeResult::Failed { .. }
-            | OutcomeResult::Vanished
-            | OutcomeResult::Interrupted => false,
+            OutcomeResult::Refused { .. } | OutcomeResult::Vanished => false,
         });
         let is_same = matches!(stop.action, Action::Stop { .. })
             && stop.node == step.node

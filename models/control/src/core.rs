@@ -16,7 +16,7 @@ use crate::event::{Effect, Event};
 use crate::heal;
 use crate::idle;
 use crate::judge;
-use crate::ledger;
+use crate::ledger::{self, Tried};
 use crate::people::LATE;
 use crate::plans::{is_answered, is_done, outcome_of};
 use crate::relocate;
@@ -175,6 +175,7 @@ impl Core {
         }
         self.state.loads.apply(
             forecast,
+            self.now,
             config.scale.startup,
             config.scale.down_window,
             config.telemetry_stale,
@@ -379,7 +380,8 @@ impl Core {
         let mut plans = self.state.plans.only(&plan.service);
         plans.apply(judged, self.now);
         let config = &self.state.config.ledger;
-        if let Some(until) = ledger::quarantined(&plans, config, &plan.service, plan.kind, self.now)
+        if let Some(until) =
+            ledger::quarantined(&plans, config, &plan.service, Tried::by(plan), self.now)
         {
             verdict.reason = format!(
                 "{}; {} did not help {} {} times in a row, so it is left alone until {until}",

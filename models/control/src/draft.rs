@@ -7,8 +7,9 @@ use units::{
     ServiceId, SignalId, Step, Timestamp, Update,
 };
 
+use crate::ledger::{self, Tried};
 use crate::state::State;
-use crate::{budget, ledger, unsettled};
+use crate::{budget, unsettled};
 
 /// Everything of a plan but its id, generation and time.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,7 +122,8 @@ pub(crate) fn admit_ordered(state: &State, draft: Draft, now: Timestamp) -> Deci
 /// Ledger, what may still go on, and budgets.
 fn within_bounds(state: &State, draft: Draft, now: Timestamp) -> Decision {
     let config = &state.config.ledger;
-    let quarantined = ledger::quarantined(&state.plans, config, &draft.service, draft.kind, now);
+    let tried = Tried::of(draft.kind, &draft.expected.check);
+    let quarantined = ledger::quarantined(&state.plans, config, &draft.service, tried, now);
     if let Some(until) = quarantined {
         let why = format!(
             "{} did not help {} the last {} times, so it is left alone until {until}",

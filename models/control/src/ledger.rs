@@ -3,14 +3,43 @@
 use std::time::Duration;
 
 use units::{
-    ActionKind, OutcomeResult, Phase, PlanEntry, Refusal, ServiceId, Timestamp, VerdictKind,
+    ActionKind, Check, OutcomeResult, Phase, Plan, PlanEntry, Refusal, ServiceId, Timestamp,
+    VerdictKind,
 };
 
 use crate::config;
+use crate::idle;
 use crate::plans::Plans;
 
 /// A waiting time is doubled no more often than this.
 const DOUBLINGS_MAX: u32 = 10;
+
+/// What is weighed together: a kind of action. Restarts that start what rests are one of their own: neither says anything of the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tried {
+    Kind(ActionKind),
+    Start,
+}
+
+impl Tried {
+    pub(crate) fn of(kind: ActionKind, check: &Check) -> Self {
+        match idle::starts(kind, check) {
+            true => Tried::Start,
+            false => Tried::Kind(kind),
+        }
+    }
+
+    /// What carrying this plan out is a try of.
+    pub(crate) fn by(plan: &Plan) -> Self {
+        Tried::of(plan.kind, &plan.expected.check)
+    }
+}
+
+impl From<ActionKind> for Tried {
+    fn from(kind: ActionKind) -> Self {
+        Tried::Kind(kind)
+    }
+}
 
 /// What a finished plan says of its kind of action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,11 +98,11 @@ pub(crate) fn streak(
     plans: &Plans,
     config: &config::Ledger,
     service: &ServiceId,
-    kind: ActionKind,
+    tried: Tried,
 ) -> Streak {
     let mut finished: Vec<&PlanEntry> = plans
         .acted(service)
-        .filter(|entry| entry.plan.kind == kind && entry.phase.is_final())
+        .filter(|entry| entry.phase.is_final() && Tried::by(&entry.plan) == tried)
         // What came of a person's order, or of a move, says nothing of what is done for other reasons.
         .filter(|entry| entry.plan.update.is_none() && entry.plan.relocation.is_none())
         .collect();
@@ -96,10 +125,10 @@ pub(crate) fn quarantined(
     plans: &Plans,
     config: &config::Ledger,
     service: &ServiceId,
-    kind: ActionKind,
+    tried: impl Into<Tried>,
     now: Timestamp,
 ) -> Option<Timestamp> {
-    let streak = streak(plans, config, service, kind);
+    let streak = streak(plans, config, service, tried.into());
     let until = streak.last + config.quarantine;
     (streak.losses >= config.losses && until > now).then_some(until)
 }
@@ -109,9 +138,9 @@ pub(crate) fn retry_at(
     plans: &Plans,
     config: &config::Ledger,
     service: &ServiceId,
-    kind: ActionKind,
+    tried: impl Into<Tried>,
 ) -> Timestamp {
-    let streak = streak(plans, config, service, kind);
+    let streak = streak(plans, config, service, tried.into());
     match streak.losses {
         0 => Timestamp::EPOCH,
         losses => streak.last + doubled(config.backoff, losses - 1),

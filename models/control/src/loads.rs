@@ -22,6 +22,14 @@ const METRIC_GAP: Duration = Duration::from_secs(90);
 /// … and what was read longer ago than this is not known any more.
 pub(crate) const METRIC_STALE: Duration = Duration::from_secs(60);
 
+/// A clock that is further ahead of this side's than this is known to be off.
+const AHEAD_PLAY: Duration = Duration::from_secs(5);
+
+/// Whether a forecast was told of a time that is yet to be.
+pub(crate) fn is_ahead(forecast: &Forecast, now: Timestamp) -> bool {
+    forecast.at > now + AHEAD_PLAY
+}
+
 /// Loads by service: its CPU, and the series of its containers that somebody is scaled by.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Loads {
@@ -71,10 +79,11 @@ pub(crate) fn load_ahead(forecast: &Forecast, assumed: Duration) -> f64 {
 }
 
 impl Loads {
-    /// Takes a forecast unless a newer one is known.
+    /// Takes a forecast, read now, unless a newer one is known.
     pub(crate) fn apply(
         &mut self,
         mut forecast: Forecast,
+        now: Timestamp,
         startup: Duration,
         window: Duration,
         gap: Duration,
@@ -82,10 +91,11 @@ impl Loads {
         for load in std::mem::take(&mut forecast.loads) {
             let key = (forecast.service.clone(), load.metric.clone());
             let known = self.metrics.entry(key).or_default();
-            known.apply(of_its_own(&forecast, load), startup, window, METRIC_GAP);
+            let load = of_its_own(&forecast, load);
+            known.apply(load, now, startup, window, METRIC_GAP);
         }
         let known = self.cpu.entry(forecast.service.clone()).or_default();
-        known.apply(forecast, startup, window, gap);
+        known.apply(forecast, now, startup, window, gap);
     }
 
     /// The CPU of a service.
@@ -125,15 +135,23 @@ fn of_its_own(forecast: &Forecast, load: MetricLoad) -> Forecast {
 }
 
 impl Load {
-    fn apply(&mut self, forecast: Forecast, startup: Duration, window: Duration, gap: Duration) {
+    fn apply(
+        &mut self,
+        forecast: Forecast,
+        now: Timestamp,
+        startup: Duration,
+        window: Duration,
+        gap: Duration,
+    ) {
         let usable = forecast.observed.is_finite() && forecast.observed >= 0.0;
         if !usable || forecast.replica_capacity.0 == 0 {
             return;
         }
         match self.latest.back() {
-            Some(last) if last.at >= forecast.at => return,
-            Some(last) if forecast.at.since(last.at) <= gap => {}
-            // What was before a gap says nothing about now, and must not be put beside it.
+            Some(last) if last.at >= forecast.at && !is_ahead(last, now) => return,
+            Some(last) if last.at < forecast.at && forecast.at.since(last.at) <= gap => {}
+            // What was before a gap says nothing about now, and must not be put beside it; nor is what a clock said of a time that is
+            // yet to be, once it was set back.
             Some(_) | None => {
                 *self = Load {
                     unbroken_since: forecast.at,

@@ -322,6 +322,51 @@ fn a_leader_that_takes_over_days_later_starts_it() {
     assert_eq!(world.sent(), ["stop worker-1", "restart worker-1"]);
 }
 
+/// Restarts that did not heal say nothing of a start.
+#[test]
+fn what_restarts_did_not_heal_is_started_all_the_same() {
+    let mut policy = may_rest();
+    policy.heal = true;
+    let mut world = World::new(acting())
+        .with("a", "worker-1", "worker", policy)
+        .with("b", "queue-1", "queue", world::policy(None))
+        .leading();
+    for _ in 0..3 {
+        waiting(&mut world, 0.0, 20);
+        let hang = world.open(SignalKind::Hang, "worker-1", Severity::Critical);
+        waiting(&mut world, 0.0, 1);
+        world.actuate();
+        waiting(&mut world, 0.0, 15);
+        world.resolve(&hang);
+    }
+    for _ in 0..130 {
+        waiting(&mut world, 0.0, 1);
+        world.actuate();
+    }
+    assert_eq!(world.count(ActionKind::Restart), 3);
+    assert_eq!(world.count(ActionKind::Stop), 1);
+    waiting(&mut world, 5.0, 1);
+    assert_eq!(world.count(ActionKind::Restart), 4);
+}
+
+/// A clock that was ahead when it told of none, and was set back: what it tells since is believed.
+#[test]
+fn a_clock_that_was_ahead_hides_nothing() {
+    let mut world = working();
+    waiting(&mut world, 0.0, 100);
+    let told = world.forecasts.last().unwrap().clone();
+    for ahead in 0..60 {
+        world.pass(secs(5));
+        let mut told = told.clone();
+        told.at = world.now + secs(300);
+        told.loads[0].at = told.at;
+        world.tell(control::Event::Forecast(Box::new(told)));
+        assert!(world.commands.is_empty(), "{ahead}: {:?}", world.sent());
+    }
+    waiting(&mut world, 190.0, 3);
+    assert_eq!(world.sent(), ["add replica worker-1-r1"]);
+}
+
 #[test]
 fn an_answer_that_comes_when_the_plan_was_given_up_counts() {
     let mut world = working();
@@ -334,6 +379,27 @@ fn an_answer_that_comes_when_the_plan_was_given_up_counts() {
     for outcome in outcomes {
         world.answer(outcome);
     }
+    waiting(&mut world, 9.0, 1);
+    assert_eq!(world.sent(), ["stop worker-1", "restart worker-1"]);
+}
+
+/// The engine stopped it and said that it failed: nobody else would start it.
+#[test]
+fn what_a_stop_that_failed_has_stopped_is_started_all_the_same() {
+    let mut world = working();
+    waiting(&mut world, 0.0, 122);
+    let outcomes = world.engine();
+    let failed = OutcomeResult::Failed {
+        error: "the engine did half of it".to_owned(),
+    };
+    for outcome in outcomes {
+        world.answer(Outcome {
+            result: failed.clone(),
+            ..outcome
+        });
+    }
+    waiting(&mut world, 0.0, 2);
+    assert_eq!(world.last().phase, Phase::Failed);
     waiting(&mut world, 9.0, 1);
     assert_eq!(world.sent(), ["stop worker-1", "restart worker-1"]);
 }
@@ -422,16 +488,22 @@ fn a_label_that_keeps_one_keeps_one() {
 
 #[test]
 fn an_update_waits_until_it_runs_again() {
-    let mut policy = may_rest();
-    policy.update = true;
-    let mut world = World::new(acting())
-        .with("a", "worker-1", "worker", policy)
-        .with("b", "queue-1", "queue", world::policy(None))
-        .leading();
-    waiting(&mut world, 0.0, 122);
-    world.actuate();
-    waiting(&mut world, 0.0, 30);
+    let mut world = resting();
     world.order("worker", "worker:2");
+    let status = world.core.update_status(&ServiceId::from("worker"));
+    let reason = status.unwrap().reason;
+    assert!(
+        reason.contains("label it io.homeostat.update=true"),
+        "what is not allowed is refused at once: {reason}"
+    );
+    let record = world.container("worker-1");
+    record.policy.update = true;
+    record.spec = Some(Arc::new(ContainerSpec {
+        image_digest: "sha256:1".to_owned(),
+        ..ContainerSpec::default()
+    }));
+    waiting(&mut world, 0.0, 1);
+    world.order("worker", "worker:3");
     waiting(&mut world, 0.0, 30);
     assert_eq!(world.sent(), ["stop worker-1"]);
     let status = world
@@ -446,6 +518,9 @@ fn an_update_waits_until_it_runs_again() {
     );
     waiting(&mut world, 2.0, 1);
     assert_eq!(world.sent()[1..], ["restart worker-1"]);
+    world.actuate();
+    waiting(&mut world, 2.0, 3);
+    assert_eq!(world.sent()[2..], ["pull worker:3 for worker-1"]);
 }
 
 /// What happens in five seconds.

@@ -72,7 +72,8 @@ pub(crate) fn rests(state: &State, replica: &Replica<'_>) -> Option<Timestamp> {
 }
 
 /// The container stands still since the step of this plan: both times are told by one node, so its clock may be off. One that ended
-/// before the engine was asked was stopped by somebody else, whatever the engine answered.
+/// before the engine was asked was stopped by somebody else, whatever the engine answered; one that ended while it was at work was
+/// stopped by it, though it may have failed in the end.
 fn has_stopped(entry: &PlanEntry, replica: &Replica<'_>) -> bool {
     let record = replica.record;
     let (ContainerState::Exited, Some(ended)) = (record.state, record.finished_at) else {
@@ -84,11 +85,10 @@ fn has_stopped(entry: &PlanEntry, replica: &Replica<'_>) -> bool {
     let mut steps = entry.plan.steps.iter().enumerate();
     steps.any(|(index, step)| {
         let outcome = outcome_of(entry, index).filter(|it| match &it.result {
-            OutcomeResult::Succeeded { .. } => true,
-            OutcomeResult::Refused { .. }
+            OutcomeResult::Succeeded { .. }
             | OutcomeResult::Failed { .. }
-            | OutcomeResult::Vanished
-            | OutcomeResult::Interrupted => false,
+            | OutcomeResult::Interrupted => true,
+            OutcomeResult::Refused { .. } | OutcomeResult::Vanished => false,
         });
         let within = outcome.is_some_and(|it| (it.began_at..=it.at + ENGINE_PLAY).contains(&ended));
         within && *step.action.target() == record.id && step.node == *replica.node
@@ -97,7 +97,12 @@ fn has_stopped(entry: &PlanEntry, replica: &Replica<'_>) -> bool {
 
 /// Whether a plan starts what rests, and restarts nothing that is sick.
 pub(crate) fn is_start(plan: &Plan) -> bool {
-    let by_load = match plan.expected.check {
+    starts(plan.kind, &plan.expected.check)
+}
+
+/// The same, by how it is judged.
+pub(crate) fn starts(kind: ActionKind, check: &Check) -> bool {
+    let by_load = match check {
         Check::UtilisationAtMost { .. } => true,
         Check::SignalsResolve { .. }
         | Check::NoOverload
@@ -105,7 +110,7 @@ pub(crate) fn is_start(plan: &Plan) -> bool {
         | Check::ServesAsWell
         | Check::SuccessorServes => false,
     };
-    plan.kind == ActionKind::Restart && by_load
+    kind == ActionKind::Restart && by_load
 }
 
 /// Whether a plan that is over must not be forgotten: the container it stopped stands still, or it is not known yet whether it does.

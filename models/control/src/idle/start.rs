@@ -5,8 +5,9 @@ use units::{Action, ActionKind, Check, Expectation, Forecast, Ratio, ServiceId, 
 use super::{AtRest, at_rest};
 use crate::draft::{Decision, Draft, admit};
 use crate::heal::RECHECK;
+use crate::ledger::{self, Tried};
 use crate::loads::{Load, startup};
-use crate::scale::{Wanted, is_blocked};
+use crate::scale::Wanted;
 use crate::state::State;
 
 /// What to do about a service of which nothing runs.
@@ -28,8 +29,11 @@ pub(crate) fn start(
     if state.plans.active().any(|it| it.plan.service == *service) {
         return (wanted(1), Decision::Nothing);
     }
-    if let Some(blocked) = is_blocked(state, group, ActionKind::Restart, now) {
-        return (wanted(1), blocked);
+    let hold = state.hold_end(service);
+    let retry = ledger::retry_at(&state.plans, &state.config.ledger, service, Tried::Start);
+    let until = hold.max(retry);
+    if until > now {
+        return (wanted(1), Decision::Wait(until));
     }
     if !state.is_fresh(&rest.replica, now) {
         return (wanted(1), Decision::Wait(now + RECHECK));

@@ -6,7 +6,7 @@ use crate::depends;
 use crate::draft::{Decision, Draft, admit};
 use crate::fleet::Replica;
 use crate::heal::RECHECK;
-use crate::loads::{Load, load_ahead, startup};
+use crate::loads::{Load, is_ahead, load_ahead, startup};
 use crate::scale::{Group, is_blocked, overloads};
 use crate::state::State;
 use crate::update;
@@ -71,6 +71,12 @@ fn hindrance(
         let other = &sharer.record.name;
         return Some(format!(
             "{other} shares the network of {name}, and would be left without any"
+        ));
+    }
+    if is_ahead(forecast, now) {
+        return Some(format!(
+            "{} is told of a time that is yet to be: a clock is ahead",
+            group.told(forecast)
         ));
     }
     group.unsure(forecast)

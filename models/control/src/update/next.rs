@@ -9,6 +9,7 @@ use crate::depends;
 use crate::draft::Draft;
 use crate::heal::RECHECK;
 use crate::idle;
+use crate::images::image_of;
 use crate::loads::Load;
 use crate::relocate;
 use crate::scale::{Group, need};
@@ -147,6 +148,14 @@ fn may_go_on(look: &Look<'_>) -> Result<(), Held> {
     if members.0.is_empty() {
         let listening = state.listening_until();
         if let Some(rest) = idle::at_rest(state, service) {
+            let member = Member {
+                replica: rest.replica,
+                image: image_of(&rest.replica),
+                is_surge: false,
+            };
+            if let Some(why) = unfit(state, &member) {
+                return Err(Held::fault(course, why));
+            }
             let name = &rest.replica.record.name;
             let why = format!(
                 "{name} was stopped at {}, when nobody asked for {service}; the update goes on once it runs again",

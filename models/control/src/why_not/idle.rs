@@ -3,11 +3,12 @@
 use units::{ActionKind, ContainerState, Forecast, ServiceId, Timestamp};
 
 use crate::idle::{AtRest, Finding, at_rest, finding};
+use crate::ledger::Tried;
 use crate::loads::Load;
 use crate::scale::Group;
 use crate::state::State;
 
-use super::Reason;
+use super::{Reason, losing};
 
 /// Why the last replica is not stopped; nothing where the label keeps it, or where it is about to be.
 pub(super) fn running(
@@ -27,7 +28,9 @@ pub(super) fn running(
 /// Why nothing of a service is started; nothing where it has none that may be stopped.
 pub(super) fn standing(state: &State, service: &ServiceId, now: Timestamp) -> Option<Vec<Reason>> {
     if let Some(rest) = at_rest(state, service) {
-        return Some(vec![resting(state, &rest, now)]);
+        let mut reasons = vec![resting(state, &rest, now)];
+        reasons.extend(losing(state, service, Tried::Start, now));
+        return Some(reasons);
     }
     let replicas = state.fleet.replicas(service);
     let theirs = replicas.iter().filter(|it| {

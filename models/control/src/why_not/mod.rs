@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use units::{ActionKind, ContainerName, Mode, Phase, ServiceId, Timestamp};
 
 use crate::budget;
-use crate::ledger;
+use crate::ledger::{self, Tried};
 use crate::state::State;
 use crate::unsettled;
 use crate::update;
@@ -194,18 +194,28 @@ fn spent(state: &State, service: &ServiceId, now: Timestamp) -> Vec<Reason> {
 }
 
 /// A kind of action that did not help lately.
-fn losing(state: &State, service: &ServiceId, kind: ActionKind, now: Timestamp) -> Option<Reason> {
+fn losing(
+    state: &State,
+    service: &ServiceId,
+    tried: impl Into<Tried>,
+    now: Timestamp,
+) -> Option<Reason> {
     let config = &state.config.ledger;
-    if let Some(until) = ledger::quarantined(&state.plans, config, service, kind, now) {
+    let tried = tried.into();
+    let kind = match tried {
+        Tried::Kind(kind) => kind,
+        Tried::Start => ActionKind::Restart,
+    };
+    if let Some(until) = ledger::quarantined(&state.plans, config, service, tried, now) {
         let text = format!(
             "{kind} did not help the last {} times or more, and is left alone",
             config.losses
         );
         return Some(Reason::of(kind, text).until(until));
     }
-    let retry = ledger::retry_at(&state.plans, config, service, kind);
+    let retry = ledger::retry_at(&state.plans, config, service, tried);
     // Restarts have a wait of their own, by container.
-    (kind != ActionKind::Restart && retry > now).then(|| {
+    (tried != Tried::Kind(ActionKind::Restart) && retry > now).then(|| {
         let text = format!("{kind} failed or did not help a short time ago");
         Reason::of(kind, text).until(retry)
     })
