@@ -20,6 +20,7 @@
 
 mod groups;
 mod report;
+mod rest;
 mod run;
 mod survey;
 mod tally;

@@ -12,9 +12,9 @@ use proptest::prelude::*;
 use units::{
     Confidence, ContainerEvent, ContainerId, ContainerName, ContainerRecord, ContainerState,
     EngineInfo, EventKind, Forecast, ForecastPoint, HealthState, LimitRange, Limits, LimitsPolicy,
-    LoadMetric, Millicores, Mode, NodeCapacity, NodeFacts, NodeId, NodeInventory, Phase, Policy,
-    Ratio, ScalePolicy, ScaleTarget, ServiceId, Severity, Signal, SignalId, SignalKind,
-    SignalPhase, Subject, Timestamp,
+    LoadMetric, LoadUnit, MetricLoad, MetricTarget, Millicores, Mode, NodeCapacity, NodeFacts,
+    NodeId, NodeInventory, Phase, Policy, Ratio, ScalePolicy, ScaleTarget, SeriesSelector,
+    ServiceId, Severity, Signal, SignalId, SignalKind, SignalPhase, Subject, Timestamp,
 };
 use wire::{Json, Meta};
 
@@ -387,6 +387,218 @@ fn limits_that_only_a_candidate_raises_carry_the_recorded_load() {
         "{}",
         candidate.over_capacity_seconds
     );
+}
+
+/// A worker that is scaled by what a queue tells, down to none.
+fn worker() -> ContainerRecord {
+    let target = MetricTarget {
+        service: Some(ServiceId::from("queue")),
+        metric: SeriesSelector::parse("jobs_waiting").unwrap(),
+        per_replica: 100.0,
+    };
+    let mut worker = container("worker", "worker-1");
+    worker.policy.scale = Some(ScalePolicy {
+        min: 0,
+        max: 4,
+        target: ScaleTarget::Metric(Box::new(target)),
+    });
+    worker
+}
+
+/// A queue that tells how many jobs wait, as one container of it.
+fn queue(at: Timestamp, jobs: f64) -> Forecast {
+    let load = MetricLoad {
+        metric: SeriesSelector::parse("jobs_waiting").unwrap(),
+        at,
+        unit: LoadUnit::Level,
+        total: jobs,
+        recent_peak: jobs,
+        points: Vec::new(),
+        containers: 1,
+        missing: 0,
+    };
+    Forecast {
+        service: ServiceId::from("queue"),
+        loads: vec![load],
+        ..forecast(at, 10.0)
+    }
+}
+
+/// Stopped by one who waits less, and once: it stands still in the candidate's world, where the recording has it run.
+#[test]
+fn what_only_a_candidate_stops_rests_until_it_starts_it() {
+    let mut tape = Tape::default();
+    let held = [worker(), container("queue", "queue-1")];
+    for at_s in (0..900).step_by(5) {
+        tape.put(second(at_s), &inventory(second(at_s), &held));
+        let jobs = if at_s < 600 { 0.0 } else { 20.0 };
+        tape.put(second(at_s), &queue(second(at_s), jobs));
+    }
+    let mut soon = acting();
+    soon.scale.idle_after = HumanDuration::from_secs(120);
+    let report = replayed(&tape.sorted(), 0, &acting(), &soon);
+    let candidate = report.candidate.unwrap();
+    assert_eq!(
+        candidate.actions,
+        BTreeMap::from([("restart", 1), ("stop", 1)]),
+        "{:#?}",
+        candidate.plans
+    );
+    for plan in &candidate.plans {
+        assert_eq!(plan.outcome, Source::Assumed);
+        assert_eq!(plan.verdict, Some(units::VerdictKind::Helped), "{plan:?}");
+    }
+    let less = report.recorded.replica_hours - candidate.replica_hours;
+    assert!((less * 3_600.0 - 480.0).abs() < 15.0, "{less}");
+    assert!(
+        report.present.plans.is_empty(),
+        "{:#?}",
+        report.present.plans
+    );
+}
+
+/// The other way round: recorded is a stop and a start, and a candidate that waits longer has it run all the time.
+#[test]
+fn what_only_the_recording_stops_runs_on_for_a_candidate() {
+    let run = |state, ended: Option<u64>, started: Option<u64>| {
+        let mut worker = worker();
+        worker.state = state;
+        worker.finished_at = ended.map(second);
+        worker.started_at = started.map(second).or(worker.started_at);
+        [worker, container("queue", "queue-1")]
+    };
+    let mut soon = acting();
+    soon.scale.idle_after = HumanDuration::from_secs(120);
+    let mut tape = Tape::default();
+    for at_s in (0..900).step_by(5) {
+        let held = match at_s {
+            0..130 => run(ContainerState::Running, None, None),
+            130..610 => run(ContainerState::Exited, Some(126), None),
+            _ => run(ContainerState::Running, Some(126), Some(606)),
+        };
+        tape.put(second(at_s), &inventory(second(at_s), &held));
+        let jobs = if at_s < 600 { 0.0 } else { 20.0 };
+        tape.put(second(at_s), &queue(second(at_s), jobs));
+    }
+    // What a controller that waits so long wrote then, taken from replays.
+    for began_s in [125, 605] {
+        let so_far = Tape {
+            records: tape.records.clone(),
+            offsets: BTreeMap::new(),
+        };
+        let all = replayed(&so_far.sorted(), 0, &soon, &acting())
+            .present
+            .plans;
+        let plan = all
+            .iter()
+            .find(|plan| plan.at >= second(began_s - 10))
+            .unwrap_or_else(|| panic!("{all:#?}"));
+        assert!(plan.at <= second(began_s), "{plan:?}");
+        let (kind, action) = match began_s {
+            125 => (units::ActionKind::Stop, stop_worker()),
+            _ => (units::ActionKind::Restart, start_worker()),
+        };
+        for entry in done(kind, action, plan.at, second(began_s)) {
+            tape.put(entry.0, &entry.1);
+        }
+    }
+    let report = replayed(&tape.sorted(), 0, &soon, &acting());
+    let both = BTreeMap::from([("restart", 1), ("stop", 1)]);
+    assert_eq!(
+        report.recorded.actions, both,
+        "{:#?}",
+        report.recorded.plans
+    );
+    assert_eq!(report.present.actions, both, "{:#?}", report.present.plans);
+    for plan in &report.present.plans {
+        assert_eq!(plan.outcome, Source::Recorded, "{plan:?}");
+    }
+    let candidate = report.candidate.unwrap();
+    assert!(candidate.plans.is_empty(), "{:#?}", candidate.plans);
+    let more = candidate.replica_hours - report.recorded.replica_hours;
+    assert!((more * 3_600.0 - 480.0).abs() < 15.0, "{more}");
+}
+
+fn stop_worker() -> units::Action {
+    units::Action::Stop {
+        container: ContainerId::from("id-worker-1"),
+        name: ContainerName::from("worker-1"),
+        grace: Duration::from_secs(10),
+    }
+}
+
+fn start_worker() -> units::Action {
+    units::Action::Restart {
+        container: ContainerId::from("id-worker-1"),
+        name: ContainerName::from("worker-1"),
+        grace: Duration::from_secs(10),
+    }
+}
+
+/// What the journal says of a plan of one step that was decided and carried out.
+fn done(
+    kind: units::ActionKind,
+    action: units::Action,
+    decided_at: Timestamp,
+    began_at: Timestamp,
+) -> [(Timestamp, JournalEntry); 2] {
+    let service = ServiceId::from("worker");
+    let plan = units::Plan {
+        id: units::PlanId::of(&service, kind.as_str(), decided_at),
+        generation: units::Generation(1),
+        service,
+        kind,
+        mode: Mode::Act,
+        created_at: decided_at,
+        deadline: decided_at + Duration::from_secs(60),
+        cause: units::Cause {
+            signals: Vec::new(),
+            reason: "nobody asks for it, or somebody does".to_owned(),
+        },
+        steps: vec![units::Step {
+            node: NodeId::from("a"),
+            action,
+        }],
+        expected: units::Expectation {
+            text: String::new(),
+            check: units::Check::NoOverload,
+            within: Duration::from_secs(120),
+        },
+        alternatives: Vec::new(),
+        undo_of: None,
+        approval: None,
+        update: None,
+        traceparent: None,
+    };
+    let outcome = units::Outcome {
+        command: units::CommandId::of(&plan.id, 0),
+        plan: plan.id.clone(),
+        node: NodeId::from("a"),
+        began_at,
+        at: began_at + Duration::from_secs(2),
+        result: units::OutcomeResult::Succeeded {
+            created: None,
+            previous: None,
+            image: None,
+        },
+        traceparent: None,
+    };
+    let entry = |at, phase, outcomes| {
+        let plan = plan.clone();
+        let entry = PlanEntry {
+            at,
+            plan,
+            phase,
+            outcomes,
+            verdict: None,
+        };
+        (at, JournalEntry::Plan(Box::new(entry)))
+    };
+    let ended = outcome.at;
+    [
+        entry(decided_at, Phase::Decided, Vec::new()),
+        entry(ended, Phase::Executed, vec![outcome]),
+    ]
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! How the world of a policy differs from the recorded one: replicas that it has and the recording has not, and the other way round;
-//! signals that its actions are taken to have ended.
+//! signals that its actions are taken to have ended; containers that rest in one of the two.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +9,7 @@ use units::{
     Timestamp,
 };
 
+use super::rest::Rests;
 use super::survey::Survey;
 
 /// The differences, and what is needed to work them out.
@@ -24,6 +25,8 @@ pub(super) struct World {
     removed: BTreeSet<ContainerId>,
     /// Limits that only this policy set.
     limits: BTreeMap<ContainerId, Limits>,
+    /// Containers that only this policy stopped or started.
+    rests: Rests,
     /// Recorded plans that this policy made too.
     pub(super) shared: BTreeSet<PlanId>,
     /// Signals that go on in the recording and are over here.
@@ -78,7 +81,11 @@ impl World {
             inventory.containers.extend(more.values().cloned());
         }
         let containers = inventory.containers.iter_mut();
-        containers.for_each(|record| self.limit(record));
+        containers.for_each(|record| {
+            self.limit(record);
+            self.rests
+                .show(record, survey, |plan| self.shared.contains(plan));
+        });
         inventory.containers.sort_by(|a, b| a.name.cmp(&b.name));
         inventory
     }
@@ -170,6 +177,7 @@ impl World {
     /// A plan that the recording does not hold is done: what it was to bring about is so. Returns the signals that are over with it.
     pub(super) fn assume(&mut self, plan: &Plan, now: Timestamp) -> Vec<Signal> {
         for (index, step) in plan.steps.iter().enumerate() {
+            self.rests.assume(&step.action, now);
             match &step.action {
                 Action::CreateReplica { template, name, .. } => {
                     let found = self.find(&step.node, template).cloned();
