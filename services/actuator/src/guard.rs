@@ -251,7 +251,7 @@ mod tests {
     use bollard::models::{ContainerConfig, ContainerState};
     use units::{
         Bytes, CommandId, ContainerId, Generation, Image, ImageChange, Millicores, NodeId, PlanId,
-        ServiceId, Timestamp, UpdateId,
+        Relocation, ServiceId, Timestamp, UpdateId,
     };
 
     use super::*;
@@ -591,6 +591,101 @@ mod tests {
         for action in actions() {
             let refused = check(&action, &paused, Mode::Act, Consent::Standing).unwrap_err();
             assert!(refused.reason.contains("paused"), "{}", refused.reason);
+        }
+    }
+
+    const MOVE: (&str, &str) = ("io.homeostat.move", "true");
+
+    /// What is done to the container `c1` of node a in a move to node b.
+    fn of_a_move(action: Action, node: &str) -> Command {
+        Command {
+            node: NodeId::from(node),
+            relocation: Some(Relocation {
+                container: id(),
+                name: ContainerName::from("web"),
+                from: NodeId::from("a"),
+                to: NodeId::from("b"),
+                at: Timestamp::EPOCH,
+            }),
+            ..command(action, None, Timestamp::EPOCH)
+        }
+    }
+
+    #[test]
+    fn a_move_goes_by_its_own_label_and_covers_its_own_container_alone() {
+        let grace = Duration::from_secs(1);
+        let (name, other) = (ContainerName::from("web"), ContainerId::from("c9"));
+        let stop = |container| Action::Stop {
+            container,
+            name: name.clone(),
+            grace,
+        };
+        let [restart, limits, _, remove, _] = actions();
+        let removal = Action::RemoveReplica {
+            container: other.clone(),
+            name: name.clone(),
+            grace,
+        };
+        let movable = container(&[ACT, MOVE, MADE]);
+        let of_it = container(&[ACT, MOVE, (LABEL_REPLICA_OF, "c1")]);
+        let allowed = |action: &Action, node: &str, container: &ContainerInspectResponse| {
+            let command = of_a_move(action.clone(), node);
+            let purpose = Purpose::of(&command, container);
+            super::check(action, container, Mode::Act, Consent::Standing, purpose).is_ok()
+        };
+        for action in [&stop(id()), &restart, &remove] {
+            assert!(allowed(action, "a", &movable), "{action}");
+            assert!(!allowed(action, "c", &movable), "on another node: {action}");
+            assert!(check(action, &movable, Mode::Act, Consent::Standing).is_err());
+            let willing = container(&[ACT, HEAL, SCALE, MADE]);
+            assert!(!allowed(action, "a", &willing), "not by others: {action}");
+        }
+        assert!(!allowed(&stop(other), "a", &movable));
+        assert!(!allowed(&limits, "a", &movable));
+        assert!(allowed(&removal, "b", &of_it), "what was made of it");
+        assert!(!allowed(&removal, "a", &of_it) && !allowed(&removal, "b", &movable));
+        let theirs = container(&[ACT, MOVE]);
+        assert!(!allowed(&remove, "a", &theirs), "a person made it");
+    }
+
+    #[test]
+    fn telling_making_and_isolating_take_their_labels() {
+        let (container_id, name) = (id(), ContainerName::from("web"));
+        let export = Action::Export {
+            container: id(),
+            name: name.clone(),
+        };
+        let create = Action::CreateReplica {
+            template: id(),
+            name: name.clone(),
+            image: None,
+            origin: Some(units::Origin {
+                node: NodeId::from("a"),
+                sealed: String::new(),
+            }),
+        };
+        let isolate = Action::Isolate {
+            container: id(),
+            name: name.clone(),
+        };
+        let rejoin = Action::Rejoin {
+            container: container_id,
+            name,
+            networks: Vec::new(),
+        };
+        let (movable, healed) = (container(&[ACT, MOVE]), container(&[ACT, RECREATE]));
+        let others = container(&[ACT, HEAL, SCALE, LIMITS, UPDATE, MADE]);
+        for (action, by, label) in [
+            (&export, &movable, "io.homeostat.move=true"),
+            (&create, &movable, "io.homeostat.move=true"),
+            (&isolate, &healed, "io.homeostat.heal=recreate"),
+            (&rejoin, &healed, "io.homeostat.heal=recreate"),
+        ] {
+            assert_eq!(check(action, by, Mode::Act, Consent::Standing), Ok(()));
+            let refused = check(action, &others, Mode::Act, Consent::Standing).unwrap_err();
+            assert_eq!(refused.refusal, Refusal::NotOptedIn);
+            assert!(refused.reason.contains(label), "{}", refused.reason);
+            assert!(check(action, by, Mode::Suggest, Consent::Standing).is_err());
         }
     }
 

@@ -3,17 +3,22 @@
 //! What is told is what the engine says of the container and its image, sealed (`seal`). The other end trusts it no further than an
 //! engine of its own: the same labels, obstacles and ceiling are checked on it again.
 
-use bollard::models::{ContainerInspectResponse, ImageConfig, ImageInspect};
+mod image;
+
+use bollard::models::ContainerInspectResponse;
 use units::{Command, ContainerName, NodeId, Origin, Refusal, Relocation};
 
-use crate::engine::{Engine, EngineError, Platform};
+use crate::anew::LABEL_SWARM_TASK;
+use crate::engine::{Engine, EngineError};
 use crate::execute::{self, Done, failed};
 use crate::given::Source;
 use crate::guard::{self, Consent, Purpose, Refused, labels_of, name_of};
-use crate::prepare::{Here, Unprepared, image_by_id, named};
+use crate::prepare::{Here, Unprepared, image_by_id};
 use crate::replica::{self, NETWORKS_WITHOUT_ALIASES, Replica};
-use crate::seal::{Exported, ExportedImage, MoveKey, SealError};
-use crate::{anew, pull};
+use crate::seal::{Exported, MoveKey, SealError};
+
+use image::{Image, image, told_of};
+pub(crate) use image::{fetch, lacks_image};
 
 const VOLUME: &str = "volume";
 
@@ -96,62 +101,6 @@ pub(crate) async fn successor(
         replica: replica::replica(&exported.inspect, source, name, command)?,
         node: command.node.clone(),
     })
-}
-
-/// Whether the image of a container from another node must be pulled before it can be made.
-///
-/// # Errors
-/// Whatever stands in the way of making it, and what the engine said.
-pub(crate) async fn lacks_image(
-    here: &Here<'_>,
-    command: &Command,
-    origin: &Origin,
-) -> Result<bool, Unprepared> {
-    let exported = opened(here, command, origin)?;
-    Ok(matches!(
-        image(here.engine, &exported).await?,
-        Image::Elsewhere
-    ))
-}
-
-/// Pulls that image from the first registry that gives it, unless it has come meanwhile.
-///
-/// # Errors
-/// Where none gives it: what each of them said.
-pub(crate) async fn fetch(
-    here: &Here<'_>,
-    command: &Command,
-    origin: &Origin,
-) -> Result<(), Unprepared> {
-    let exported = opened(here, command, origin)?;
-    if let Image::Here(_) = image(here.engine, &exported).await? {
-        return Ok(());
-    }
-    let ExportedImage {
-        reference,
-        repo_digests,
-        ..
-    } = &exported.image;
-    let (from, node) = (&exported.node, &command.node);
-    if repo_digests.is_empty() {
-        return Err(Unprepared::Failed(format!(
-            "the image {reference} was built on {from} and is in no registry: push it to one that {node} can pull from"
-        )));
-    }
-    let mut refusals = Vec::new();
-    for digest in repo_digests {
-        match pull::obtain(here.engine, digest, here.auth_file).await {
-            Ok(()) => return Ok(()),
-            Err(pull::NotPulled::Doubtful(error)) => return Err(error.into()),
-            Err(pull::NotPulled::GaveUp(reason) | pull::NotPulled::Refused(reason)) => {
-                refusals.push(format!("{digest}: {reason}"));
-            }
-        }
-    }
-    Err(Unprepared::Failed(format!(
-        "cannot pull the image {reference} as it runs on {from}: {}; push it to a registry that {node} can pull from",
-        refusals.join("; ")
-    )))
 }
 
 /// Makes and starts it.
@@ -272,7 +221,7 @@ fn obstacles(found: &ContainerInspectResponse) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if labels_of(found).contains_key(anew::LABEL_SWARM_TASK) {
+    if labels_of(found).contains_key(LABEL_SWARM_TASK) {
         obstacles.push("it is a task of a swarm, which places it itself".to_owned());
     }
     obstacles
@@ -296,93 +245,101 @@ fn by_names(mut found: ContainerInspectResponse) -> ContainerInspectResponse {
     found
 }
 
-fn told_of(found: &ContainerInspectResponse, image: ImageInspect) -> ExportedImage {
-    let made_from = replica::image_of(found);
-    ExportedImage {
-        id: image.id.unwrap_or_default(),
-        reference: made_from.map(|it| it.reference).unwrap_or_default(),
-        repo_digests: image.repo_digests.unwrap_or_default(),
-        os: image.os.unwrap_or_default(),
-        architecture: image.architecture.unwrap_or_default(),
-        layers: image.root_fs.and_then(|it| it.layers).unwrap_or_default(),
-        config: image.config.unwrap_or_default(),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
 
-/// Where the image is.
-enum Image {
-    /// Here, and this is what to call it.
-    Here(String),
-    Elsewhere,
-}
-
-async fn image(engine: &Engine, exported: &Exported) -> Result<Image, Unprepared> {
-    let told = &exported.image;
-    let by_id = std::iter::once(&told.id);
-    for reference in by_id.chain(&told.repo_digests) {
-        let image = match engine.image(reference).await {
-            Ok(image) => image,
-            Err(error) if error.is_missing() => continue,
-            Err(error) => return Err(error.into()),
-        };
-        let name = name_of(&exported.inspect);
-        if let Some(obstacle) = differs(told, &image, &engine.platform().await?) {
-            let reason = format!("{name} cannot be made here: {obstacle}");
-            return Err(Refused::new(Refusal::Unsafe, reason).into());
-        }
-        let id = image.id.as_deref().unwrap_or(&told.id);
-        let known = named(engine, &told.reference, id).await?;
-        return Ok(Image::Here(match known == id {
-            // A digest at least tells people where it is from.
-            true => reference.clone(),
-            false => known,
-        }));
-    }
-    Ok(Image::Elsewhere)
-}
-
-/// Why an image of this engine is not the one that was told of, or does not run here. Engines that store images in other ways give the
-/// same image other ids, so that its layers and its configuration count.
-fn differs(told: &ExportedImage, image: &ImageInspect, node: &Platform) -> Option<String> {
-    let name = &told.reference;
-    if let Some(obstacle) = pull::obstacle(image, node) {
-        return Some(format!("{name} {obstacle}"));
-    }
-    let id = image.id.as_deref().unwrap_or_default();
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let has = Platform {
-        os: text(&image.os),
-        architecture: text(&image.architecture),
+    use bollard::models::{
+        ContainerConfig, EndpointSettings, HostConfig, MountPoint, NetworkSettings,
     };
-    let layers = image.root_fs.as_ref().and_then(|it| it.layers.as_deref());
-    let is_same_content = !told.layers.is_empty()
-        && layers == Some(&told.layers)
-        && image.config.as_ref().map(defaults) == Some(defaults(&told.config));
-    let is_same_platform = has.os == told.os && has.architecture == told.architecture;
-    if id == told.id || (is_same_platform && is_same_content) {
-        return None;
-    }
-    if !is_same_platform {
-        return Some(format!(
-            "{name} runs there as it is built for {}/{}, and is another image for {}/{}",
-            told.os, told.architecture, has.os, has.architecture
-        ));
-    }
-    Some(format!("{name} is {} there, and {id} here", told.id))
-}
 
-/// What an image gives its containers, with nothing written as absent: engines write it now so, now so.
-fn defaults(config: &ImageConfig) -> serde_json::Value {
-    let mut told = serde_json::to_value(config).unwrap_or_default();
-    if let Some(fields) = told.as_object_mut() {
-        fields.retain(|_, value| match value {
-            serde_json::Value::Null => false,
-            serde_json::Value::Bool(is_set) => *is_set,
-            serde_json::Value::String(text) => !text.is_empty(),
-            serde_json::Value::Array(items) => !items.is_empty(),
-            serde_json::Value::Object(items) => !items.is_empty(),
-            serde_json::Value::Number(_) => true,
-        });
+    use super::*;
+
+    fn ordinary() -> ContainerInspectResponse {
+        ContainerInspectResponse {
+            name: Some("/web".to_owned()),
+            host_config: Some(HostConfig::default()),
+            ..ContainerInspectResponse::default()
+        }
     }
-    told
+
+    #[test]
+    fn what_a_container_has_of_its_node_keeps_it_there_and_is_named() {
+        assert!(obstacles(&ordinary()).is_empty());
+        let with = |host: HostConfig| ContainerInspectResponse {
+            host_config: Some(host),
+            ..ordinary()
+        };
+        let volume = |rw: bool| ContainerInspectResponse {
+            mounts: Some(vec![MountPoint {
+                typ: Some(VOLUME.to_owned()),
+                destination: Some("/data".to_owned()),
+                rw: Some(rw),
+                ..MountPoint::default()
+            }]),
+            ..ordinary()
+        };
+        let task = ContainerInspectResponse {
+            config: Some(ContainerConfig {
+                labels: Some(HashMap::from([(
+                    LABEL_SWARM_TASK.to_owned(),
+                    "t".to_owned(),
+                )])),
+                ..ContainerConfig::default()
+            }),
+            ..ordinary()
+        };
+        let linked = HostConfig {
+            links: Some(vec!["/db:/web/db".to_owned()]),
+            ..HostConfig::default()
+        };
+        let fleeting = HostConfig {
+            auto_remove: Some(true),
+            ..HostConfig::default()
+        };
+        let privileged = HostConfig {
+            privileged: Some(true),
+            ..HostConfig::default()
+        };
+        for (found, word) in [
+            (with(linked), "--link"),
+            (with(fleeting), "--rm"),
+            (with(privileged), "privileged"),
+            (volume(true), "writes to a volume at /data"),
+            (volume(false), "reads a volume of its node at /data"),
+            (task, "swarm"),
+        ] {
+            let found = obstacles(&found);
+            assert_eq!(found.len(), 1, "{word}: {found:?}");
+            assert!(found[0].contains(word), "{word}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_network_is_told_of_by_its_name() {
+        let in_shop = |mode: &str| {
+            let shop = EndpointSettings {
+                network_id: Some("0123abcd".to_owned()),
+                ..EndpointSettings::default()
+            };
+            by_names(ContainerInspectResponse {
+                host_config: Some(HostConfig {
+                    network_mode: Some(mode.to_owned()),
+                    ..HostConfig::default()
+                }),
+                network_settings: Some(NetworkSettings {
+                    networks: Some(HashMap::from([("shop".to_owned(), shop)])),
+                    ..NetworkSettings::default()
+                }),
+                ..ordinary()
+            })
+            .host_config
+            .unwrap()
+            .network_mode
+        };
+        assert_eq!(in_shop("0123abcd").as_deref(), Some("shop"));
+        for mode in ["shop", "default", "bridge"] {
+            assert_eq!(in_shop(mode).as_deref(), Some(mode));
+        }
+    }
 }

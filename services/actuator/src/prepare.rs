@@ -7,7 +7,8 @@ use bollard::models::{
     RestartPolicyNameEnum,
 };
 use units::{
-    Action, Bytes, Command, ContainerId, ContainerName, Image, ImageChange, Mode, Refusal, Update,
+    Action, Bytes, Command, ContainerId, ContainerName, Image, ImageChange, Limits, Mode, Refusal,
+    Update,
 };
 
 use crate::anew::{anew, same_repository};
@@ -102,11 +103,7 @@ async fn work(
             if let Some(memory) = wanted.memory {
                 above_use(engine, container, name, memory).await?;
             }
-            Work::Update {
-                container: container.clone(),
-                body: Box::new(limits::update(found, wanted)),
-                previous: limits::of(found),
-            }
+            resized(found, container, wanted)
         }
         Action::Recreate {
             container,
@@ -152,6 +149,14 @@ async fn work(
             ..
         } => Work::Rejoin(isolate::return_of(found, container, networks)?),
     })
+}
+
+fn resized(found: &ContainerInspectResponse, container: &ContainerId, wanted: &Limits) -> Work {
+    Work::Update {
+        container: container.clone(),
+        body: Box::new(limits::update(found, wanted)),
+        previous: limits::of(found),
+    }
 }
 
 /// What keeps a stopped container stopped when its engine starts anew: of one that is always to run the engine would make one that

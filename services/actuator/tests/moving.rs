@@ -17,8 +17,10 @@ use bollard::models::{
     RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
-    CommitContainerOptions, RemoveContainerOptions, RemoveImageOptions,
+    CommitContainerOptions, CreateImageOptions, RemoveContainerOptions, RemoveImageOptions,
 };
+use futures::StreamExt;
+use support::registry::Registry;
 use support::{IMAGE, Lost, NODE, World, command};
 use units::{
     Action, Command, ContainerId, LABEL_COMMAND, LABEL_REPLICA_OF, Mode, NodeId, Origin,
@@ -497,6 +499,111 @@ async fn killed_between_two_steps_it_leaves_a_container_that_runs_or_none() {
         second.shut_down().await;
         a.shut_down().await;
     }
+}
+
+/// An image that a registry has and this engine has not, and a container that runs it on the other node.
+async fn of_a_registry(world: &mut World) -> (Registry, Relocation, String) {
+    let maker = world.container(&[]).await;
+    let tag = format!("pulled-{}", world.name);
+    let options = CommitContainerOptions {
+        container: Some(maker.as_str().to_owned()),
+        repo: Some("homeostat-demo".to_owned()),
+        tag: Some(tag.clone()),
+        ..CommitContainerOptions::default()
+    };
+    let config = ContainerConfig {
+        env: Some(vec![format!("MADE_FOR={}", world.name)]),
+        ..ContainerConfig::default()
+    };
+    let built = world.docker.commit_container(options, config).await;
+    built.unwrap();
+    remove(world, &maker).await;
+    let image = format!("homeostat-demo:{tag}");
+    let registry = Registry::of(&world.docker, &image).await;
+    unnamed(world, &image).await;
+    let options = CreateImageOptions {
+        from_image: Some(registry.reference.clone()),
+        ..CreateImageOptions::default()
+    };
+    let mut pulled = std::pin::pin!(world.docker.create_image(Some(options), None, None));
+    while let Some(step) = pulled.next().await {
+        step.unwrap();
+    }
+    let reference = registry.reference.clone();
+    let web = world
+        .create(&MOVABLE, |body, _| body.image = Some(reference.clone()))
+        .await;
+    start(world, &web).await;
+    let id = world.inspect(&web).await.image.unwrap();
+    let relocation = relocation(&web);
+    let text = sealed(world.answer(&export(&relocation)).await);
+    remove(world, &web).await;
+    unnamed(world, &reference).await;
+    let left = world.docker.inspect_image(&id).await;
+    assert!(left.is_err(), "{left:?}");
+    (registry, relocation, text)
+}
+
+async fn unnamed(world: &World, image: &str) {
+    let options = None::<RemoveImageOptions>;
+    world
+        .docker
+        .remove_image(image, options, None)
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_comes_from_its_registry_by_its_digest_whatever_ends_meanwhile() {
+    let mut world = World::new("movepull").await;
+    let a = world.start(here(&world));
+    let (registry, relocation, text) = of_a_registry(&mut world).await;
+    let late = Command {
+        deadline: kit::now() + Duration::from_secs(5),
+        ..create(&world, &relocation, &text)
+    };
+    registry.hold();
+    let first = world.start(there(&world));
+    let (refusal, reason) = world.refusal(&late).await;
+    assert_eq!(refusal, Refusal::Expired, "{reason}");
+
+    let create = create(&world, &relocation, &text);
+    let asked = registry.is_asked();
+    world.send(&create).await;
+    asked.await;
+    first.kill(&world.dir.path().join(OTHER)).await;
+    registry.release();
+    let second = world.start(there(&world));
+    let made = created(&world.outcome(&create).await.result);
+    let found = world.inspect(&made).await;
+    assert_eq!(found.state.unwrap().running, Some(true));
+    let config = found.config.unwrap();
+    assert!(
+        config
+            .env
+            .unwrap()
+            .contains(&format!("MADE_FOR={}", world.name))
+    );
+    // Of a pull that was left an engine may keep the image without a name.
+    let (repository, _) = registry.reference.rsplit_once(':').unwrap();
+    let image = config.image.unwrap();
+    let digest = format!("{repository}@sha256:");
+    assert!(
+        image.starts_with(&digest) || Some(&image) == found.image.as_ref(),
+        "{image}"
+    );
+    remove(&world, &made).await;
+    unnamed(&world, &image).await;
+
+    drop(registry);
+    let again = self::create(&world, &relocation, &text);
+    let told = error(world.answer(&again).await);
+    for word in ["cannot pull the image", &digest, "push it to a registry"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    assert!(world.containers().await.is_empty());
+    second.shut_down().await;
+    a.shut_down().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

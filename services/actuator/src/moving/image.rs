@@ -1,0 +1,241 @@
+//! The image of a container that comes from another node: told of with it, and had here.
+
+use bollard::models::{ContainerInspectResponse, ImageConfig, ImageInspect};
+use units::{Command, Origin, Refusal};
+
+use super::opened;
+use crate::engine::{Engine, Platform};
+use crate::guard::{Refused, name_of};
+use crate::prepare::{Here, Unprepared, named};
+use crate::seal::{Exported, ExportedImage};
+use crate::{pull, replica};
+
+/// Whether the image of a container from another node must be pulled before it can be made.
+///
+/// # Errors
+/// Whatever stands in the way of making it, and what the engine said.
+pub(crate) async fn lacks_image(
+    here: &Here<'_>,
+    command: &Command,
+    origin: &Origin,
+) -> Result<bool, Unprepared> {
+    let exported = opened(here, command, origin)?;
+    Ok(matches!(
+        image(here.engine, &exported).await?,
+        Image::Elsewhere
+    ))
+}
+
+/// Pulls that image from the first registry that gives it, unless it has come meanwhile.
+///
+/// # Errors
+/// Where none gives it: what each of them said.
+pub(crate) async fn fetch(
+    here: &Here<'_>,
+    command: &Command,
+    origin: &Origin,
+) -> Result<(), Unprepared> {
+    let exported = opened(here, command, origin)?;
+    if let Image::Here(_) = image(here.engine, &exported).await? {
+        return Ok(());
+    }
+    let ExportedImage {
+        reference,
+        repo_digests,
+        ..
+    } = &exported.image;
+    let (from, node) = (&exported.node, &command.node);
+    if repo_digests.is_empty() {
+        return Err(Unprepared::Failed(format!(
+            "the image {reference} was built on {from} and is in no registry: push it to one that {node} can pull from"
+        )));
+    }
+    let mut refusals = Vec::new();
+    for digest in repo_digests {
+        match pull::obtain(here.engine, digest, here.auth_file).await {
+            Ok(()) => return Ok(()),
+            Err(pull::NotPulled::Doubtful(error)) => return Err(error.into()),
+            Err(pull::NotPulled::GaveUp(reason) | pull::NotPulled::Refused(reason)) => {
+                refusals.push(format!("{digest}: {reason}"));
+            }
+        }
+    }
+    Err(Unprepared::Failed(format!(
+        "cannot pull the image {reference} as it runs on {from}: {}; push it to a registry that {node} can pull from",
+        refusals.join("; ")
+    )))
+}
+
+/// What another node is to know of the image of a container.
+pub(super) fn told_of(found: &ContainerInspectResponse, image: ImageInspect) -> ExportedImage {
+    let made_from = replica::image_of(found);
+    ExportedImage {
+        id: image.id.unwrap_or_default(),
+        reference: made_from.map(|it| it.reference).unwrap_or_default(),
+        repo_digests: image.repo_digests.unwrap_or_default(),
+        os: image.os.unwrap_or_default(),
+        architecture: image.architecture.unwrap_or_default(),
+        layers: image.root_fs.and_then(|it| it.layers).unwrap_or_default(),
+        config: image.config.unwrap_or_default(),
+    }
+}
+
+/// Where the image is.
+pub(super) enum Image {
+    /// Here, and this is what to call it.
+    Here(String),
+    Elsewhere,
+}
+
+/// Where the image is that a container of another node runs.
+///
+/// # Errors
+/// A refusal where what is here is another one, or does not run here; or what the engine said.
+pub(super) async fn image(engine: &Engine, exported: &Exported) -> Result<Image, Unprepared> {
+    let told = &exported.image;
+    let by_id = std::iter::once(&told.id);
+    for reference in by_id.chain(&told.repo_digests) {
+        let image = match engine.image(reference).await {
+            Ok(image) => image,
+            Err(error) if error.is_missing() => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let name = name_of(&exported.inspect);
+        if let Some(obstacle) = differs(told, &image, &engine.platform().await?) {
+            let reason = format!("{name} cannot be made here: {obstacle}");
+            return Err(Refused::new(Refusal::Unsafe, reason).into());
+        }
+        let id = image.id.as_deref().unwrap_or(&told.id);
+        let known = named(engine, &told.reference, id).await?;
+        if known != id {
+            return Ok(Image::Here(known));
+        }
+        // A digest at least tells people where it is from.
+        let digests = image.repo_digests.as_deref().unwrap_or_default();
+        let digest = told.repo_digests.iter().find(|it| digests.contains(it));
+        return Ok(Image::Here(digest.unwrap_or(&known).clone()));
+    }
+    Ok(Image::Elsewhere)
+}
+
+/// Why an image of this engine is not the one that was told of, or does not run here. Engines that store images in other ways give the
+/// same image other ids, so that its layers and its configuration count.
+fn differs(told: &ExportedImage, image: &ImageInspect, node: &Platform) -> Option<String> {
+    let name = &told.reference;
+    if let Some(obstacle) = pull::obstacle(image, node) {
+        return Some(format!("{name} {obstacle}"));
+    }
+    let id = image.id.as_deref().unwrap_or_default();
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let has = Platform {
+        os: text(&image.os),
+        architecture: text(&image.architecture),
+    };
+    let layers = image.root_fs.as_ref().and_then(|it| it.layers.as_deref());
+    let is_same_content = !told.layers.is_empty()
+        && layers == Some(&told.layers)
+        && image.config.as_ref().map(defaults) == Some(defaults(&told.config));
+    let is_same_platform = has.os == told.os && has.architecture == told.architecture;
+    if id == told.id || (is_same_platform && is_same_content) {
+        return None;
+    }
+    if !is_same_platform {
+        return Some(format!(
+            "{name} runs there as it is built for {}/{}, and is another image for {}/{}",
+            told.os, told.architecture, has.os, has.architecture
+        ));
+    }
+    Some(format!("{name} is {} there, and {id} here", told.id))
+}
+
+/// What an image gives its containers, with nothing written as absent: engines write it now so, now so.
+fn defaults(config: &ImageConfig) -> serde_json::Value {
+    let mut told = serde_json::to_value(config).unwrap_or_default();
+    if let Some(fields) = told.as_object_mut() {
+        fields.retain(|_, value| match value {
+            serde_json::Value::Null => false,
+            serde_json::Value::Bool(is_set) => *is_set,
+            serde_json::Value::String(text) => !text.is_empty(),
+            serde_json::Value::Array(items) => !items.is_empty(),
+            serde_json::Value::Object(items) => !items.is_empty(),
+            serde_json::Value::Number(_) => true,
+        });
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::ImageInspectRootFs;
+
+    use super::*;
+
+    fn node(architecture: &str) -> Platform {
+        Platform {
+            os: "linux".to_owned(),
+            architecture: architecture.to_owned(),
+        }
+    }
+
+    fn image(id: &str, architecture: &str, layer: &str, user: Option<&str>) -> ImageInspect {
+        ImageInspect {
+            id: Some(id.to_owned()),
+            os: Some("linux".to_owned()),
+            architecture: Some(architecture.to_owned()),
+            root_fs: Some(ImageInspectRootFs {
+                typ: "layers".to_owned(),
+                layers: Some(vec![layer.to_owned()]),
+            }),
+            config: Some(ImageConfig {
+                user: user.map(ToOwned::to_owned),
+                ..ImageConfig::default()
+            }),
+            ..ImageInspect::default()
+        }
+    }
+
+    fn told() -> ExportedImage {
+        let found = ContainerInspectResponse {
+            image: Some("sha256:1".to_owned()),
+            ..ContainerInspectResponse::default()
+        };
+        told_of(&found, image("sha256:1", "amd64", "l1", Some("")))
+    }
+
+    #[test]
+    fn an_image_is_the_same_by_its_id_or_by_all_that_is_in_it() {
+        let differs = |image: ImageInspect| differs(&told(), &image, &node("amd64"));
+        assert_eq!(differs(image("sha256:1", "amd64", "l1", None)), None);
+        // Stored in another way.
+        assert_eq!(differs(image("sha256:2", "amd64", "l1", None)), None);
+        for other in [
+            image("sha256:2", "amd64", "l2", None),
+            image("sha256:2", "amd64", "l1", Some("web")),
+        ] {
+            let told = differs(other).unwrap();
+            assert!(
+                told.contains("sha256:1") && told.contains("sha256:2"),
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_built_for_another_architecture_is_refused_with_both() {
+        let there = told();
+        // Many images under one digest: the registry gave the one for this node.
+        let own = image("sha256:2", "arm64", "l2", None);
+        let told = differs(&there, &own, &node("arm64")).unwrap();
+        assert!(
+            told.contains("linux/amd64") && told.contains("linux/arm64"),
+            "{told}"
+        );
+        // One image, for the other node alone.
+        let same = image("sha256:1", "amd64", "l1", None);
+        let told = differs(&there, &same, &node("arm64")).unwrap();
+        assert!(
+            told.contains("built for linux/amd64") && told.contains("runs linux/arm64"),
+            "{told}"
+        );
+    }
+}
