@@ -179,3 +179,104 @@ fn each_schema_has_its_own_name() {
     let unique: std::collections::BTreeSet<_> = names.iter().collect();
     assert_eq!(unique.len(), names.len());
 }
+
+/// The steps of a move, of an isolation and back.
+fn relocating() -> [Action; 4] {
+    let (container, name) = (
+        ContainerId::from("0123456789abcdef"),
+        ContainerName::from("shop-web-1"),
+    );
+    [
+        Action::Export {
+            container: container.clone(),
+            name: name.clone(),
+        },
+        Action::CreateReplica {
+            template: container.clone(),
+            name: name.clone(),
+            image: None,
+            origin: Some(Origin {
+                node: NodeId::from("node-a"),
+                sealed: "c2VhbGVk".to_owned(),
+            }),
+        },
+        Action::Isolate {
+            container: container.clone(),
+            name: name.clone(),
+        },
+        Action::Rejoin {
+            container,
+            name,
+            networks: vec![attachment()],
+        },
+    ]
+}
+
+fn attachment() -> Attachment {
+    Attachment {
+        network: "shop_default".to_owned(),
+        aliases: vec!["web".to_owned()],
+    }
+}
+
+#[test]
+fn the_steps_of_a_move_and_what_became_of_them_are_read_as_written() {
+    let relocation = Relocation {
+        container: ContainerId::from("0123456789abcdef"),
+        name: ContainerName::from("shop-web-1"),
+        from: NodeId::from("node-a"),
+        to: NodeId::from("node-b"),
+        at: at(4_000),
+    };
+    for action in relocating() {
+        let step = Step {
+            node: NodeId::from("node-b"),
+            action,
+        };
+        let plan = Plan {
+            kind: step.action.kind(),
+            steps: vec![step],
+            relocation: Some(relocation.clone()),
+            ..plan()
+        };
+        let command = plan.commands().next().unwrap();
+        let record = delivered(wire::encode(&command, &meta()));
+        assert_eq!(wire::decode::<Command>(&record).unwrap(), command);
+    }
+    let outcome = Outcome {
+        result: OutcomeResult::Succeeded {
+            created: None,
+            previous: None,
+            image: None,
+            sealed: Some("c2VhbGVk".to_owned()),
+            networks: vec![attachment()],
+        },
+        ..outcome()
+    };
+    let record = delivered(wire::encode(&outcome, &meta()));
+    assert_eq!(wire::decode::<Outcome>(&record).unwrap(), outcome);
+}
+
+#[test]
+fn a_command_for_one_node_says_nothing_of_others() {
+    let mut command = plan().commands().next().unwrap();
+    let mut value = |action: Action| {
+        command.action = action;
+        let record = wire::encode(&command, &meta());
+        serde_json::from_slice::<serde_json::Value>(&record.value).unwrap()
+    };
+    let [_, create, ..] = relocating();
+    let Action::CreateReplica { template, name, .. } = create else {
+        unreachable!("the second makes one");
+    };
+    let plain = value(Action::CreateReplica {
+        template,
+        name,
+        image: None,
+        origin: None,
+    });
+    // As every version before wrote it.
+    for key in ["origin", "relocation", "image"] {
+        assert!(plain.get(key).is_none(), "{key}: {plain}");
+    }
+}

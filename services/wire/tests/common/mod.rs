@@ -144,6 +144,7 @@ pub(crate) fn plan() -> Plan {
         undo_of: None,
         approval: None,
         update: None,
+        relocation: None,
         traceparent: signal().traceparent,
     }
 }
@@ -161,6 +162,8 @@ pub(crate) fn outcome() -> Outcome {
             created: None,
             previous: None,
             image: None,
+            sealed: None,
+            networks: Vec::new(),
         },
         traceparent: None,
     }
