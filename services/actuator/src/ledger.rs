@@ -458,6 +458,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_an_older_version_wrote_down_as_begun_is_read() {
+        let stage: Stage = serde_json::from_str(r#"{"stage":"begun","previous":null}"#).unwrap();
+        let before = Before::default();
+        assert_eq!(stage, Stage::Begun { before });
+        let written = serde_json::to_string(&stage).unwrap();
+        assert_eq!(written, r#"{"stage":"begun","previous":null}"#);
+    }
+
     #[tokio::test]
     async fn a_command_begins_once_and_is_answered_the_same_for_ever() {
         let dir = tempfile::tempdir().unwrap();
