@@ -15,9 +15,7 @@ use crate::violation::Violation;
 
 pub(crate) fn check(auditor: &Auditor, plan: &Plan, found: &mut Vec<Violation>) {
     let mut named: BTreeSet<&ContainerName> = BTreeSet::new();
-    let mut restarts = 0;
-    let mut removed: Vec<&ContainerRecord> = Vec::new();
-    let mut added = 0_u32;
+    let mut tally = Tally::default();
     for step in &plan.steps {
         let name = step.action.name();
         if is_taken(auditor, step) || !named.insert(name) {
@@ -38,60 +36,80 @@ pub(crate) fn check(auditor: &Auditor, plan: &Plan, found: &mut Vec<Violation>) 
             update::step(auditor, plan, &step.action, record, found);
         }
         relocation::step(auditor, plan, step, record, found);
-        match &step.action {
-            // What a move stopped, once more; checked as a step of that.
-            Action::Restart { .. } if plan.relocation.is_some() => {}
-            Action::Restart { .. } if rest::is_start(auditor, plan, step, record) => added += 1,
-            Action::Restart { .. } => {
-                restarts += 1;
-                running(record, found);
-                if !is_cut_off(auditor, step, record) {
-                    caused(plan, record, found);
-                }
-            }
-            Action::Recreate { image, .. } => {
-                restarts += 1;
-                recreated(plan, record, image.as_ref(), found);
-                if plan.update.is_none() {
-                    caused(plan, record, found);
-                }
-            }
-            Action::UpdateLimits { limits, .. } => {
-                running(record, found);
-                bounds(record, limits, found);
-            }
-            Action::CreateReplica { image, .. } => {
-                added += 1;
-                running(record, found);
-                other_image(record, image.as_ref(), found);
-            }
-            // It touches nothing that runs, and is done for an order alone.
-            Action::PullImage { .. } if plan.update.is_some() => {}
-            Action::PullImage { .. } => found.push(Violation::NoPartOfUpdate {
-                container: name.clone(),
-                kind: step.action.kind(),
-            }),
-            Action::Export { .. } => running(record, found),
-            Action::Isolate { .. } => {
-                running(record, found);
-                caused(plan, record, found);
-                beside(auditor, plan, record, found);
-                removed.push(record);
-            }
-            Action::Rejoin { .. } => running(record, found),
-            Action::Stop { .. } | Action::RemoveReplica { .. } => {
-                removed.push(record);
-                may_go(auditor, plan, step, record, found);
-            }
-        }
+        one(auditor, plan, step, record, &mut tally, found);
     }
-    if restarts > 1 {
+    if tally.restarts > 1 {
         found.push(Violation::TogetherDown {
             service: plan.service.clone(),
-            steps: restarts,
+            steps: tally.restarts,
         });
     }
-    range(auditor, plan, added, &removed, found);
+    range(auditor, plan, &tally, found);
+}
+
+/// What one step does.
+fn one<'a>(
+    auditor: &Auditor,
+    plan: &Plan,
+    step: &Step,
+    record: &'a ContainerRecord,
+    tally: &mut Tally<'a>,
+    found: &mut Vec<Violation>,
+) {
+    match &step.action {
+        // What a move stopped, once more; checked as a step of that.
+        Action::Restart { .. } if plan.relocation.is_some() => {}
+        Action::Restart { .. } if rest::is_start(auditor, plan, step, record) => tally.added += 1,
+        Action::Restart { .. } => {
+            tally.restarts += 1;
+            running(record, found);
+            if !is_cut_off(auditor, step, record) {
+                caused(plan, record, found);
+            }
+        }
+        Action::Recreate { image, .. } => {
+            tally.restarts += 1;
+            recreated(plan, record, image.as_ref(), found);
+            if plan.update.is_none() {
+                caused(plan, record, found);
+            }
+        }
+        Action::UpdateLimits { limits, .. } => {
+            running(record, found);
+            bounds(record, limits, found);
+        }
+        Action::CreateReplica { image, .. } => {
+            tally.added += 1;
+            running(record, found);
+            other_image(record, image.as_ref(), found);
+        }
+        // It touches nothing that runs, and is done for an order alone.
+        Action::PullImage { .. } if plan.update.is_some() => {}
+        Action::PullImage { .. } => found.push(Violation::NoPartOfUpdate {
+            container: step.action.name().clone(),
+            kind: step.action.kind(),
+        }),
+        Action::Export { .. } => running(record, found),
+        Action::Isolate { .. } => {
+            running(record, found);
+            caused(plan, record, found);
+            beside(auditor, plan, record, found);
+            tally.removed.push(record);
+        }
+        Action::Rejoin { .. } => running(record, found),
+        Action::Stop { .. } | Action::RemoveReplica { .. } => {
+            tally.removed.push(record);
+            may_go(auditor, plan, step, record, found);
+        }
+    }
+}
+
+/// What the steps of a plan come to together.
+#[derive(Default)]
+struct Tally<'a> {
+    restarts: usize,
+    added: u32,
+    removed: Vec<&'a ContainerRecord>,
 }
 
 /// The name a new replica is to get is that of another container there.
@@ -288,13 +306,8 @@ fn other_image(record: &ContainerRecord, image: Option<&ImageChange>, found: &mu
     }
 }
 
-fn range(
-    auditor: &Auditor,
-    plan: &Plan,
-    added: u32,
-    removed: &[&ContainerRecord],
-    found: &mut Vec<Violation>,
-) {
+fn range(auditor: &Auditor, plan: &Plan, tally: &Tally<'_>, found: &mut Vec<Violation>) {
+    let (added, removed) = (tally.added, &tally.removed);
     let count = |replicas: usize| u32::try_from(replicas).unwrap_or(u32::MAX);
     let scale = auditor
         .replicas(&plan.service)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use units::{
     BreakerEntry, Command, ContainerEvent, Generation, JournalEntry, Mode, Outcome, Phase, Plan,
-    PlanEntry, PlanId, ServiceId, Timestamp, Verdict,
+    PlanEntry, PlanId, ServiceId, Timestamp,
 };
 
 use crate::breaker;
@@ -16,7 +16,7 @@ use crate::event::{Effect, Event};
 use crate::heal;
 use crate::idle;
 use crate::judge;
-use crate::ledger::{self, Tried};
+use crate::ledger;
 use crate::people::LATE;
 use crate::plans::{is_answered, is_done, outcome_of};
 use crate::relocate;
@@ -347,8 +347,14 @@ impl Core {
                 Phase::Decided if is_answered(entry) || now >= entry.plan.deadline + LATE => {
                     Some((Phase::Failed, None))
                 }
-                Phase::Executed => judge::judge(&self.state, entry, now)
-                    .map(|verdict| (Phase::Judged, Some(self.weighed(entry, verdict)))),
+                Phase::Executed => judge::judge(&self.state, entry, now).map(|verdict| {
+                    let config = &self.state.config.ledger;
+                    let plans = &self.state.plans;
+                    (
+                        Phase::Judged,
+                        Some(ledger::weighed(plans, config, entry, verdict, now)),
+                    )
+                }),
                 Phase::Decided | Phase::Suggested | Phase::Failed | Phase::Judged => None,
             };
             if let Some((phase, verdict)) = next {
@@ -362,33 +368,6 @@ impl Core {
             }
         }
         effects.len() > before
-    }
-
-    /// The verdict, with what follows of it for the kind of action.
-    fn weighed(&self, entry: &PlanEntry, mut verdict: Verdict) -> Verdict {
-        let plan = &entry.plan;
-        // Nothing of an order is tried twice, and a move is weighed as a whole, so there is nothing to leave alone.
-        if plan.update.is_some() || plan.relocation.is_some() {
-            return verdict;
-        }
-        let judged = PlanEntry {
-            at: verdict.at,
-            phase: Phase::Judged,
-            verdict: Some(verdict.clone()),
-            ..entry.clone()
-        };
-        let mut plans = self.state.plans.only(&plan.service);
-        plans.apply(judged, self.now);
-        let config = &self.state.config.ledger;
-        if let Some(until) =
-            ledger::quarantined(&plans, config, &plan.service, Tried::by(plan), self.now)
-        {
-            verdict.reason = format!(
-                "{}; {} did not help {} {} times in a row, so it is left alone until {until}",
-                verdict.reason, plan.kind, plan.service, config.losses
-            );
-        }
-        verdict
     }
 
     /// Looks at one service: undo first, then heal, then a move that began, then what people ordered, then what is cheapest: limits before replicas.

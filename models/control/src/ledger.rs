@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use units::{
     ActionKind, Check, OutcomeResult, Phase, Plan, PlanEntry, Refusal, ServiceId, Timestamp,
-    VerdictKind,
+    Verdict, VerdictKind,
 };
 
 use crate::config;
@@ -131,6 +131,36 @@ pub(crate) fn quarantined(
     let streak = streak(plans, config, service, tried.into());
     let until = streak.last + config.quarantine;
     (streak.losses >= config.losses && until > now).then_some(until)
+}
+
+/// The verdict, with what follows of it for the kind of action.
+pub(crate) fn weighed(
+    plans: &Plans,
+    config: &config::Ledger,
+    entry: &PlanEntry,
+    mut verdict: Verdict,
+    now: Timestamp,
+) -> Verdict {
+    let plan = &entry.plan;
+    // Nothing of an order is tried twice, and a move is weighed as a whole, so there is nothing to leave alone.
+    if plan.update.is_some() || plan.relocation.is_some() {
+        return verdict;
+    }
+    let judged = PlanEntry {
+        at: verdict.at,
+        phase: Phase::Judged,
+        verdict: Some(verdict.clone()),
+        ..entry.clone()
+    };
+    let mut with = plans.only(&plan.service);
+    with.apply(judged, now);
+    if let Some(until) = quarantined(&with, config, &plan.service, Tried::by(plan), now) {
+        verdict.reason = format!(
+            "{}; {} did not help {} {} times in a row, so it is left alone until {until}",
+            verdict.reason, plan.kind, plan.service, config.losses
+        );
+    }
+    verdict
 }
 
 /// When the next try may be made after losses: a wait that doubles with each.

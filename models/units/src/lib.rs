@@ -6,6 +6,7 @@
 //! what to do about one is that of the other crates under `models/`.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod action;
 mod copying;
 mod even;
 mod event;
@@ -32,6 +33,7 @@ mod target;
 mod time;
 mod traffic;
 
+pub use action::{Action, ActionKind, Attachment, Image, ImageChange, Origin, Relocation};
 pub use copying::{CopyTemplate, is_fixed_port};
 pub use even::EvenClock;
 pub use event::{ContainerEvent, EventKind};
@@ -56,10 +58,7 @@ pub use log::{LogLine, LogStream, Severity as LogSeverity};
 pub use metric::{Metric, MetricKind};
 pub use outcome::{Outcome, OutcomeResult, Refusal};
 pub use outlook::{Coming, Expected, Outlook};
-pub use plan::{
-    Action, ActionKind, Attachment, Cause, Check, Command, Expectation, Image, ImageChange, Origin,
-    Plan, Relocation, Step,
-};
+pub use plan::{Cause, Check, Command, Expectation, Plan, Step};
 pub use point::{NodeMetric, Point, SeriesKind};
 pub use policy::{
     LABEL_COMMAND, LABEL_PLAN, LABEL_PREFIX, LABEL_REPLICA_OF, LabelProblem, Mode, Policy,

@@ -1,6 +1,7 @@
 //! From a command to what the engine will be told, with every check on the way. Only reads.
 
 use std::path::Path;
+use std::time::Duration;
 
 use bollard::models::{
     ContainerInspectResponse, ContainerUpdateBody, ImageInspect, RestartPolicy,
@@ -124,16 +125,7 @@ async fn work(
         }),
         Action::Stop {
             container, grace, ..
-        } => {
-            if command.relocation.is_none() {
-                kept(found)?;
-            }
-            Work::Stop {
-                container: container.clone(),
-                grace: *grace,
-                first: kept_stopped(found).map(Box::new),
-            }
-        }
+        } => stopped(command, found, container, *grace)?,
         Action::CreateReplica { name, image, .. } => {
             let source = source(engine, found, command, image.as_ref()).await?;
             let replica = replica::replica(found, source, name, command)?;
@@ -157,6 +149,23 @@ fn resized(found: &ContainerInspectResponse, container: &ContainerId, wanted: &L
         body: Box::new(limits::update(found, wanted)),
         previous: limits::of(found),
     }
+}
+
+fn stopped(
+    command: &Command,
+    found: &ContainerInspectResponse,
+    container: &ContainerId,
+    grace: Duration,
+) -> Result<Work, Refused> {
+    // What moves has a successor; everything else is to be started again.
+    if command.relocation.is_none() {
+        kept(found)?;
+    }
+    Ok(Work::Stop {
+        container: container.clone(),
+        grace,
+        first: kept_stopped(found).map(Box::new),
+    })
 }
 
 /// What keeps a stopped container stopped when its engine starts anew: of one that is always to run the engine would make one that

@@ -36,7 +36,10 @@ impl Rests {
             | Action::UpdateLimits { .. }
             | Action::CreateReplica { .. }
             | Action::RemoveReplica { .. }
-            | Action::PullImage { .. } => {}
+            | Action::PullImage { .. }
+            | Action::Export { .. }
+            | Action::Isolate { .. }
+            | Action::Rejoin { .. } => {}
         }
     }
 

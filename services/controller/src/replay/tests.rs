@@ -544,6 +544,7 @@ fn done(
 ) -> [(Timestamp, JournalEntry); 2] {
     let service = ServiceId::from("worker");
     let plan = units::Plan {
+        relocation: None,
         id: units::PlanId::of(&service, kind.as_str(), decided_at),
         generation: units::Generation(1),
         service,
@@ -577,6 +578,8 @@ fn done(
         began_at,
         at: began_at + Duration::from_secs(2),
         result: units::OutcomeResult::Succeeded {
+            networks: Vec::new(),
+            sealed: None,
             created: None,
             previous: None,
             image: None,

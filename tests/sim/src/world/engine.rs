@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use units::{Action, Command, ContainerId, ContainerState, EventKind, OutcomeResult, Timestamp};
+use units::{
+    Action, Command, ContainerId, ContainerName, ContainerState, EventKind, ImageChange,
+    OutcomeResult, Timestamp,
+};
 
 use super::World;
 use super::agenda::Happening;
@@ -158,20 +161,7 @@ impl World {
                 self.start_container(at, &target, Author::Role);
                 succeeded(None)
             }
-            Action::Recreate { image, .. } => {
-                let Some(mut copy) = self.nodes[at].containers.get(&target).cloned() else {
-                    return OutcomeResult::Vanished;
-                };
-                copy.command = Some(command.id.clone());
-                match orders::built(&copy, image.as_ref()) {
-                    Some(build) => copy.image = build,
-                    None => return failed("it runs another image by now"),
-                }
-                let id = self.create_container(at, copy, Author::Role);
-                self.tell(at, &target, EventKind::Removed, Author::Role);
-                self.nodes[at].containers.remove(&target);
-                succeeded(Some(id))
-            }
+            Action::Recreate { image, .. } => self.replace(at, command, image.as_ref()),
             Action::RemoveReplica { .. } => {
                 self.tell(at, &target, EventKind::Removed, Author::Role);
                 self.nodes[at].containers.remove(&target);
@@ -203,23 +193,57 @@ impl World {
                 }
             }
             Action::CreateReplica { name, image, .. } => {
-                let mut all = self.nodes[at].containers.values();
-                if all.any(|it| it.name == *name) {
-                    return failed("the name is taken");
-                }
-                let mut copy = self.nodes[at].containers[&target].clone();
-                match orders::built(&copy, image.as_ref()) {
-                    Some(build) => copy.image = build,
-                    None => return failed("its template runs another image by now"),
-                }
-                copy.name = name.clone();
-                copy.replica_of = Some(target);
-                copy.made_by = Some(command.plan.clone());
-                copy.command = Some(command.id.clone());
-                let id = self.create_container(at, copy, Author::Role);
-                succeeded(Some(id))
+                self.copy(at, command, name, image.as_ref())
             }
         }
+    }
+
+    /// A new container in the place of one.
+    fn replace(
+        &mut self,
+        at: usize,
+        command: &Command,
+        image: Option<&ImageChange>,
+    ) -> OutcomeResult {
+        let target = command.action.target();
+        let Some(mut copy) = self.nodes[at].containers.get(target).cloned() else {
+            return OutcomeResult::Vanished;
+        };
+        copy.command = Some(command.id.clone());
+        match orders::built(&copy, image) {
+            Some(build) => copy.image = build,
+            None => return failed("it runs another image by now"),
+        }
+        let id = self.create_container(at, copy, Author::Role);
+        self.tell(at, target, EventKind::Removed, Author::Role);
+        self.nodes[at].containers.remove(target);
+        succeeded(Some(id))
+    }
+
+    /// A new container beside one.
+    fn copy(
+        &mut self,
+        at: usize,
+        command: &Command,
+        name: &ContainerName,
+        image: Option<&ImageChange>,
+    ) -> OutcomeResult {
+        let target = command.action.target();
+        let mut all = self.nodes[at].containers.values();
+        if all.any(|it| it.name == *name) {
+            return failed("the name is taken");
+        }
+        let mut copy = self.nodes[at].containers[target].clone();
+        match orders::built(&copy, image) {
+            Some(build) => copy.image = build,
+            None => return failed("its template runs another image by now"),
+        }
+        copy.name = name.clone();
+        copy.replica_of = Some(target.clone());
+        copy.made_by = Some(command.plan.clone());
+        copy.command = Some(command.id.clone());
+        let id = self.create_container(at, copy, Author::Role);
+        succeeded(Some(id))
     }
 
     /// Makes a container like this one and starts it.

@@ -143,18 +143,24 @@ impl World {
             | Action::Isolate { .. }
             | Action::Rejoin { .. } => {}
         }
+        found.extend(self.second_down(command));
+        found
+    }
+
+    fn second_down(&self, command: &Command) -> Option<(Invariant, String)> {
+        let target = command.action.target();
         let mut down = self.oracle.running.values();
-        if matches!(
+        let is_second = matches!(
             command.action,
             Action::Restart { .. }
                 | Action::Recreate { .. }
                 | Action::RemoveReplica { .. }
                 | Action::Stop { .. }
-        ) && down.any(|(service, other)| *service == command.service && other != target)
-        {
+        ) && down
+            .any(|(service, other)| *service == command.service && other != target);
+        is_second.then(|| {
             let what = format!("{} takes a second replica down at once", command.id);
-            found.push((Invariant::Capacity, what));
-        }
-        found
+            (Invariant::Capacity, what)
+        })
     }
 }
