@@ -1,7 +1,8 @@
 //! Taking a container out of its networks while it runs, and putting it back.
 //!
 //! Out means out of all of them: cut off in between, it is put back, so that a container is never left with some. The engine forgets
-//! everything about a place in a network with it, so what could not be had back by its name and aliases is refused beforehand.
+//! everything about a place in a network with it, so what could not be had back by its name and aliases is refused beforehand. Published
+//! ports go with the networks and come back with them; one that the engine chose may be another then.
 
 use bollard::models::{ContainerInspectResponse, EndpointSettings};
 use units::{Action, Attachment, Command, ContainerId, ContainerName, OutcomeResult, Refusal};

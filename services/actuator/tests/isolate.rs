@@ -240,24 +240,18 @@ async fn killed_in_the_middle_it_is_out_of_all_networks_or_of_none() {
         let again = world.start(world.config());
         let outcome = world.outcome(&command).await.result;
         let is_in = networks(&world, &web).await;
-        match (second, lost) {
-            ("", _) => assert_eq!(outcome, OutcomeResult::Interrupted),
-            (_, Lost::Request) => {
-                let OutcomeResult::Failed { error } = &outcome else {
-                    panic!("{outcome:?}");
-                };
-                assert!(error.contains("put back"), "{error}");
-            }
-            (_, Lost::Answer) => {
-                let OutcomeResult::Succeeded { networks, .. } = &outcome else {
-                    panic!("{outcome:?}");
-                };
+        match &outcome {
+            OutcomeResult::Interrupted => assert_eq!(second, ""),
+            OutcomeResult::Failed { error } => assert!(error.contains("put back"), "{error}"),
+            OutcomeResult::Succeeded { networks, .. } => {
+                assert_eq!(lost, Lost::Answer);
                 assert_eq!(*networks, both(&world));
+                assert!(is_in.is_empty(), "{is_in:?}");
             }
+            other => panic!("{other:?}"),
         }
-        match lost {
-            Lost::Request => assert_eq!(is_in, both(&world)),
-            Lost::Answer => assert!(is_in.is_empty(), "{is_in:?}"),
+        if lost == Lost::Request {
+            assert_eq!(is_in, both(&world));
         }
         again.shut_down().await;
     }
@@ -279,6 +273,29 @@ async fn a_lost_answer_to_a_return_is_found_out() {
     });
     let result = world.answer(&rejoin(&web, &both(&world))).await;
     assert_eq!(result, SUCCEEDED);
+    assert_eq!(networks(&world, &web).await, both(&world));
+    actuator.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_taken_out_of_one_network_is_put_back_into_the_others() {
+    let mut world = World::new("refused").await;
+    let web = in_two_networks(&world, &["worker"]).await;
+    let cut = world.dir.path().join("cut.sock");
+    let step: &'static str = format!("{}-b/disconnect", world.name).leak();
+    let _proxy = support::cutting_proxy(&cut, step, Lost::Chance);
+    let actuator = world.start(actuator::Config {
+        docker: Some(format!("unix://{}", cut.display())),
+        ..world.config()
+    });
+    let result = world.answer(&isolate(&web)).await;
+    let OutcomeResult::Failed { error } = &result else {
+        panic!("{result:?}");
+    };
+    assert!(
+        error.contains("no chance") && error.contains("put back into the others"),
+        "{error}"
+    );
     assert_eq!(networks(&world, &web).await, both(&world));
     actuator.shut_down().await;
 }

@@ -61,7 +61,7 @@ pub(crate) async fn fetch(
         }
     }
     Err(Unprepared::Failed(format!(
-        "cannot pull the image {reference} as it runs on {from}: {}; push it to a registry that {node} can pull from",
+        "cannot pull the image {reference} as it runs on {from}: {}; let {node} have credentials for it (actuator.registry_auth_file), or push it to a registry that {node} can pull from",
         refusals.join("; ")
     )))
 }

@@ -395,6 +395,8 @@ pub(crate) enum Lost {
     Request,
     /// The engine acts on it; its answer goes nowhere.
     Answer,
+    /// It never reaches the engine, and is answered with a failure.
+    Chance,
 }
 
 /// A proxy before the engine that closes the connection of certain requests. Ends when dropped.
@@ -442,6 +444,16 @@ async fn cutting(
     let is_cut = String::from_utf8_lossy(&first[..read]).contains(cut);
     if is_cut && lost == Lost::Request {
         let _ = tell.send(());
+        return;
+    }
+    if is_cut && lost == Lost::Chance {
+        let _ = tell.send(());
+        let told = r#"{"message":"no chance"}"#;
+        let length = told.len();
+        let answer = format!(
+            "HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{told}"
+        );
+        client.write_all(answer.as_bytes()).await.unwrap();
         return;
     }
     engine.write_all(&first[..read]).await.unwrap();
