@@ -144,7 +144,6 @@ pub(crate) fn plan() -> Plan {
         undo_of: None,
         approval: None,
         update: None,
-        relocation: None,
         traceparent: signal().traceparent,
     }
 }
@@ -162,8 +161,6 @@ pub(crate) fn outcome() -> Outcome {
             created: None,
             previous: None,
             image: None,
-            sealed: None,
-            networks: Vec::new(),
         },
         traceparent: None,
     }
