@@ -1,3 +1,7 @@
+//! The rules, one by one.
+
+mod moves;
+
 use std::time::Duration;
 
 use units::{
