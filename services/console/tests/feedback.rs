@@ -1,19 +1,14 @@
 //! What people say of signals: taken over HTTP, written to the log, and shown with the signals it is about.
 #![allow(clippy::unwrap_used)]
 
-use std::net::SocketAddr;
+mod rig;
+
 use std::time::Duration;
 
-use bus::{Bus, From, Tailed};
 use console::View;
-use console::api::{Approved, BarStatus, Explanation, Heard, ListedSignal, Problem};
-use kit::Context;
-use reqwest::{Client, Response};
-use tokio_util::sync::CancellationToken;
+use console::api::{Approved, BarStatus, Explanation, Heard, ListedSignal};
+use rig::Rig;
 use units::*;
-use wire::{Meta, topic};
-
-const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The opening of an anomaly of this container of the service `web`, so many seconds ago.
 fn signal(container: &str, seconds_ago: u64) -> Signal {
@@ -58,102 +53,31 @@ fn resolved(signal: &Signal, after: Duration) -> Signal {
     }
 }
 
-/// A console over a log that holds these signals.
-struct Rig {
-    bus: Bus,
-    address: SocketAddr,
-    client: Client,
-    shutdown: CancellationToken,
+const LISTED: &str = "signals?all=true";
+
+/// A console that knows these signals.
+async fn with(signals: &[Signal]) -> Rig {
+    let rig = Rig::start().await;
+    rig.tell(signals).await;
+    let wanted = signals.len();
+    rig.until(LISTED, |listed: &Vec<ListedSignal>| listed.len() == wanted)
+        .await;
+    rig
 }
 
-impl Rig {
-    async fn with(signals: &[Signal]) -> Rig {
-        let bus = Bus::memory();
-        bus.ensure_topics(&topic::all(1)).await.unwrap();
-        for signal in signals {
-            let record = wire::encode(signal, &Meta::new("test"));
-            bus.produce(record).await.unwrap();
-        }
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
-        let context = Context::new(bus.clone(), "console", "node-a");
-        let shutdown = context.shutdown.clone();
-        let config = console::Config { listen: address };
-        tokio::spawn(console::run(config, control::Config::default(), context));
-        let rig = Rig {
-            bus,
-            address,
-            client: Client::new(),
-            shutdown,
-        };
-        let wanted = signals.len();
-        rig.until(|listed: &Vec<ListedSignal>| listed.len() == wanted)
-            .await;
-        rig
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}/api/v1/{path}", self.address)
-    }
-
-    async fn until(&self, holds: impl Fn(&Vec<ListedSignal>) -> bool) -> Vec<ListedSignal> {
-        let asked = async {
-            loop {
-                if let Ok(answer) = self.client.get(self.url("signals?all=true")).send().await
-                    && let Ok(listed) = answer.json().await
-                    && holds(&listed)
-                {
-                    return listed;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(DEADLINE, asked).await.unwrap()
-    }
-
-    async fn post(&self, path: &str, body: &str) -> Response {
-        let request = self.client.post(self.url(path)).body(body.to_owned());
-        let request = request.header("content-type", "application/json");
-        request.send().await.unwrap()
-    }
-
-    async fn refused(&self, path: &str, body: &str) -> (u16, String) {
-        told(self.post(path, body).await).await
-    }
-
-    async fn written(&self) -> Vec<Feedback> {
-        let mut tail = self
-            .bus
-            .tail(topic::FEEDBACK, From::Beginning)
-            .await
-            .unwrap();
-        let mut written = Vec::new();
-        while let Tailed::Record(record) = tail.next().await.unwrap() {
-            let feedback: Feedback = wire::decode(&record).unwrap();
-            assert_eq!(&record.key[..], feedback.fingerprint.as_str().as_bytes());
-            written.push(feedback);
-        }
-        written
-    }
-}
-
-impl Drop for Rig {
-    fn drop(&mut self) {
-        self.shutdown.cancel();
-    }
-}
-
-async fn told(answer: Response) -> (u16, String) {
-    let status = answer.status().as_u16();
-    let problem: Problem = answer.json().await.unwrap();
-    (status, problem.error)
+async fn written(rig: &Rig) -> Vec<Feedback> {
+    let read = rig.read::<Feedback>().await.into_iter();
+    read.map(|(key, feedback)| {
+        assert_eq!(key, feedback.fingerprint.as_str().as_bytes());
+        feedback
+    })
+    .collect()
 }
 
 #[tokio::test]
 async fn a_dismissal_is_written_shown_and_raises_the_bar_once() {
     let open = signal("c1", 60);
-    let rig = Rig::with(std::slice::from_ref(&open)).await;
+    let rig = with(std::slice::from_ref(&open)).await;
     let id = &open.id.as_str()[..6];
     let path = format!("signals/{id}/dismiss");
     for _ in 0..2 {
@@ -165,7 +89,7 @@ async fn a_dismissal_is_written_shown_and_raises_the_bar_once() {
         assert_eq!(said.because.as_deref(), Some("nightly"));
         assert_eq!(heard.bar.unwrap().dismissed, 1);
     }
-    let written = rig.written().await;
+    let written = written(&rig).await;
     assert_eq!(written.len(), 1, "said twice, it counts once");
     assert_eq!(written[0].evidence, open.evidence);
 
@@ -183,12 +107,14 @@ async fn a_dismissal_is_written_shown_and_raises_the_bar_once() {
 async fn an_acknowledgement_marks_the_open_signal_and_raises_nothing() {
     let (open, over) = (signal("c1", 60), signal("c2", 600));
     let over = resolved(&over, Duration::from_secs(5));
-    let rig = Rig::with(&[open.clone(), over.clone()]).await;
+    let rig = with(&[open.clone(), over.clone()]).await;
     let answer = rig.post(&format!("signals/{}/ack", open.id), "{}").await;
     let heard: Heard = answer.json().await.unwrap();
     assert_eq!(heard.bar, None);
     let listed = rig
-        .until(|listed| listed.iter().any(|it| it.said.is_some()))
+        .until(LISTED, |listed: &Vec<ListedSignal>| {
+            listed.iter().any(|it| it.said.is_some())
+        })
         .await;
     let said = listed.iter().find(|it| it.signal.id == open.id).unwrap();
     assert_eq!(said.said.as_ref().unwrap().opinion, Opinion::Acknowledged);
@@ -196,13 +122,13 @@ async fn an_acknowledgement_marks_the_open_signal_and_raises_nothing() {
     let (status, error) = rig.refused(&format!("signals/{}/ack", over.id), "{}").await;
     assert_eq!(status, 409, "{error}");
     assert!(error.contains("is over"), "{error}");
-    assert_eq!(rig.written().await.len(), 1);
+    assert_eq!(written(&rig).await.len(), 1);
 }
 
 #[tokio::test]
 async fn ids_and_bodies_that_are_none_are_refused_with_what_to_do() {
     let (first, second) = (signal("c1", 60), signal("c1", 30));
-    let rig = Rig::with(&[first.clone(), second]).await;
+    let rig = with(&[first.clone(), second]).await;
     let common = first.fingerprint.as_str();
     let id = first.id.as_str();
     let long = format!(r#"{{"because": "{}"}}"#, "x".repeat(400));
@@ -225,13 +151,13 @@ async fn ids_and_bodies_that_are_none_are_refused_with_what_to_do() {
     assert_eq!(answer.status(), 413);
     let answer = rig.client.get(rig.url(&format!("signals/{id}/dismiss")));
     assert_eq!(answer.send().await.unwrap().status(), 405);
-    assert_eq!(rig.written().await, []);
+    assert_eq!(written(&rig).await, []);
 }
 
 #[tokio::test]
 async fn pages_of_other_sites_cannot_say_anything() {
     let open = signal("c1", 60);
-    let rig = Rig::with(std::slice::from_ref(&open)).await;
+    let rig = with(std::slice::from_ref(&open)).await;
     let url = rig.url(&format!("signals/{}/dismiss", open.id));
     let host = rig.address.to_string();
     let json = "application/json";
@@ -266,7 +192,7 @@ async fn pages_of_other_sites_cannot_say_anything() {
     let preflight = rig.client.request(reqwest::Method::OPTIONS, &url);
     let answer = preflight.send().await.unwrap();
     assert_eq!(answer.headers().get("access-control-allow-origin"), None);
-    assert_eq!(rig.written().await.len(), 1);
+    assert_eq!(written(&rig).await.len(), 1);
 }
 
 #[test]
@@ -364,55 +290,40 @@ fn suggested(id: &str) -> PlanEntry {
     }
 }
 
-impl Rig {
-    /// A console over a journal that holds these.
-    async fn over(entries: &[PlanEntry]) -> Rig {
-        let rig = Rig::with(&[]).await;
-        for entry in entries {
-            let entry = JournalEntry::Plan(Box::new(entry.clone()));
-            let record = wire::encode(&entry, &Meta::new("test"));
-            rig.bus.produce(record).await.unwrap();
-        }
-        let shown = async {
-            loop {
-                let answer = rig.client.get(rig.url("actions")).send().await.unwrap();
-                let actions: Vec<PlanEntry> = answer.json().await.unwrap();
-                if actions.len() == entries.len() {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(DEADLINE, shown).await.unwrap();
-        rig
+/// A console over a journal that holds these.
+async fn over(entries: &[PlanEntry]) -> Rig {
+    let rig = Rig::start().await;
+    for entry in entries {
+        rig.tell(&[JournalEntry::Plan(Box::new(entry.clone()))])
+            .await;
     }
+    rig.until("actions", |actions: &Vec<PlanEntry>| {
+        actions.len() == entries.len()
+    })
+    .await;
+    rig
+}
 
-    async fn approvals(&self) -> Vec<Approval> {
-        let mut tail = self
-            .bus
-            .tail(topic::JOURNAL, From::Beginning)
-            .await
-            .unwrap();
-        let mut approvals = Vec::new();
-        while let Tailed::Record(record) = tail.next().await.unwrap() {
-            match wire::decode(&record).unwrap() {
-                JournalEntry::Approval(approval) => {
-                    assert_eq!(&record.key[..], approval.plan.as_str().as_bytes());
-                    approvals.push(approval);
-                }
-                JournalEntry::Plan(_)
-                | JournalEntry::Breaker(_)
-                | JournalEntry::Update(_)
-                | JournalEntry::Node(_) => {}
+async fn approvals(rig: &Rig) -> Vec<Approval> {
+    let mut approvals = Vec::new();
+    for (key, entry) in rig.read::<JournalEntry>().await {
+        match entry {
+            JournalEntry::Approval(approval) => {
+                assert_eq!(key, approval.plan.as_str().as_bytes());
+                approvals.push(approval);
             }
+            JournalEntry::Plan(_)
+            | JournalEntry::Breaker(_)
+            | JournalEntry::Update(_)
+            | JournalEntry::Node(_) => {}
         }
-        approvals
     }
+    approvals
 }
 
 #[tokio::test]
 async fn an_approval_of_what_was_suggested_is_written_to_the_journal_once() {
-    let rig = Rig::over(&[suggested("shop/web-restart-17")]).await;
+    let rig = over(&[suggested("shop/web-restart-17")]).await;
     for body in [
         r#"{"plan": "shop/web", "by": " ada "}"#,
         r#"{"plan": "shop/web-restart-17"}"#,
@@ -424,7 +335,7 @@ async fn an_approval_of_what_was_suggested_is_written_to_the_journal_once() {
         assert_eq!(approved.suggested.plan.steps.len(), 1);
         assert_eq!(approved.until, approved.approval.at + Approval::VALID);
     }
-    let approvals = rig.approvals().await;
+    let approvals = approvals(&rig).await;
     assert_eq!(approvals.len(), 1, "said twice, it counts once");
     assert_eq!(approvals[0].plan, PlanId::from("shop/web-restart-17"));
 }
@@ -453,7 +364,7 @@ async fn what_cannot_be_approved_is_refused_with_why() {
         upon,
         suggested("web-scale-1"),
     ];
-    let rig = Rig::over(&all).await;
+    let rig = over(&all).await;
     for (body, status, says) in [
         (
             r#"{"plan": "nothing"}"#,
@@ -493,5 +404,5 @@ async fn what_cannot_be_approved_is_refused_with_why() {
         assert_eq!(got, status, "{body}: {error}");
         assert!(error.contains(says), "{body}: {error}");
     }
-    assert_eq!(rig.approvals().await, Vec::new());
+    assert_eq!(approvals(&rig).await, Vec::new());
 }

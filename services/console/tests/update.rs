@@ -1,20 +1,14 @@
 //! Updates and rollbacks: ordered over HTTP, written to the journal, and listed with how far they have come.
 #![allow(clippy::unwrap_used)]
 
-use std::net::SocketAddr;
+mod rig;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{Bus, From, Tailed};
-use console::api::{ListedUpdate, Ordered, Problem, ServiceStatus};
-use kit::Context;
-use reqwest::{Client, Response};
-use serde::de::DeserializeOwned;
-use tokio_util::sync::CancellationToken;
+use console::api::{ListedUpdate, Ordered, ServiceStatus};
+use rig::Rig;
 use units::*;
-use wire::{Meta, topic};
-
-const DEADLINE: Duration = Duration::from_secs(30);
 
 fn image(tag: u32) -> Image {
     Image {
@@ -126,120 +120,46 @@ fn order(image: &str, ago: Duration) -> Update {
 }
 
 /// A console that knows these containers and journal records.
-struct Rig {
-    bus: Bus,
-    address: SocketAddr,
-    client: Client,
-    shutdown: CancellationToken,
+async fn over(containers: Vec<ContainerRecord>, journal: &[JournalEntry]) -> Rig {
+    let rig = Rig::start().await;
+    let inventory = NodeInventory {
+        node: NodeId::from("node-a"),
+        at: kit::now(),
+        steady: None,
+        capacity: NodeCapacity::default(),
+        facts: units::NodeFacts::default(),
+        engine: EngineInfo::default(),
+        containers,
+    };
+    rig.tell(journal).await;
+    rig.tell(&[inventory]).await;
+    rig.until("services", |services: &Vec<ServiceStatus>| {
+        !services.is_empty()
+    })
+    .await;
+    let is_update = |entry: &&JournalEntry| matches!(entry, JournalEntry::Update(_));
+    let orders = journal.iter().filter(is_update).count();
+    let plans = journal.iter().filter(|entry| !is_update(entry)).count();
+    rig.until("updates", |listed: &Vec<ListedUpdate>| {
+        listed.len() == orders
+    })
+    .await;
+    rig.until("actions", |actions: &Vec<PlanEntry>| actions.len() == plans)
+        .await;
+    rig
 }
 
-impl Rig {
-    async fn over(containers: Vec<ContainerRecord>, journal: &[JournalEntry]) -> Rig {
-        let bus = Bus::memory();
-        bus.ensure_topics(&topic::all(1)).await.unwrap();
-        let inventory = NodeInventory {
-            node: NodeId::from("node-a"),
-            at: kit::now(),
-            steady: None,
-            capacity: NodeCapacity::default(),
-            facts: units::NodeFacts::default(),
-            engine: EngineInfo::default(),
-            containers,
-        };
-        let meta = Meta::new("test");
-        for entry in journal {
-            bus.produce(wire::encode(entry, &meta)).await.unwrap();
-        }
-        bus.produce(wire::encode(&inventory, &meta)).await.unwrap();
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
-        let context = Context::new(bus.clone(), "console", "node-a");
-        let shutdown = context.shutdown.clone();
-        let config = console::Config { listen: address };
-        tokio::spawn(console::run(config, control::Config::default(), context));
-        let rig = Rig {
-            bus,
-            address,
-            client: Client::new(),
-            shutdown,
-        };
-        rig.until("services", |services: &Vec<ServiceStatus>| {
-            !services.is_empty()
+async fn written(rig: &Rig) -> Vec<Update> {
+    let entries = rig.read::<JournalEntry>().await.into_iter();
+    entries
+        .filter_map(|(_, entry)| match entry {
+            JournalEntry::Update(update) => Some(update),
+            JournalEntry::Plan(_)
+            | JournalEntry::Breaker(_)
+            | JournalEntry::Approval(_)
+            | JournalEntry::Node(_) => None,
         })
-        .await;
-        let is_update = |entry: &&JournalEntry| matches!(entry, JournalEntry::Update(_));
-        let (orders, plans) = (
-            journal.iter().filter(is_update).count(),
-            journal.iter().filter(|entry| !is_update(entry)).count(),
-        );
-        rig.until("updates", |listed: &Vec<ListedUpdate>| {
-            listed.len() == orders
-        })
-        .await;
-        rig.until("actions", |actions: &Vec<PlanEntry>| actions.len() == plans)
-            .await;
-        rig
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}/api/v1/{path}", self.address)
-    }
-
-    async fn until<T: DeserializeOwned>(&self, path: &str, holds: impl Fn(&T) -> bool) -> T {
-        let asked = async {
-            loop {
-                if let Ok(answer) = self.client.get(self.url(path)).send().await
-                    && let Ok(told) = answer.json().await
-                    && holds(&told)
-                {
-                    return told;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(DEADLINE, asked).await.unwrap()
-    }
-
-    async fn post(&self, path: &str, body: &str) -> Response {
-        let request = self.client.post(self.url(path)).body(body.to_owned());
-        let request = request.header("content-type", "application/json");
-        request.send().await.unwrap()
-    }
-
-    async fn ordered(&self, path: &str, body: &str) -> Ordered {
-        let answer = self.post(path, body).await;
-        let text = answer.text().await.unwrap();
-        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"))
-    }
-
-    async fn refused(&self, path: &str, body: &str) -> (u16, String) {
-        let answer = self.post(path, body).await;
-        let status = answer.status().as_u16();
-        let problem: Problem = answer.json().await.unwrap();
-        (status, problem.error)
-    }
-
-    async fn written(&self) -> Vec<Update> {
-        let mut tail = self
-            .bus
-            .tail(topic::JOURNAL, From::Beginning)
-            .await
-            .unwrap();
-        let mut written = Vec::new();
-        while let Tailed::Record(record) = tail.next().await.unwrap() {
-            if let JournalEntry::Update(update) = wire::decode(&record).unwrap() {
-                written.push(update);
-            }
-        }
-        written
-    }
-}
-
-impl Drop for Rig {
-    fn drop(&mut self) {
-        self.shutdown.cancel();
-    }
+        .collect()
 }
 
 fn willing() -> Vec<ContainerRecord> {
@@ -250,15 +170,15 @@ fn willing() -> Vec<ContainerRecord> {
 
 #[tokio::test]
 async fn an_order_is_written_to_the_journal_and_listed_and_a_newer_one_replaces_it() {
-    let rig = Rig::over(willing(), &[]).await;
+    let rig = over(willing(), &[]).await;
     let body = r#"{"service": "shop/web", "image": " shop/web:3 ", "by": " ada "}"#;
-    let first = rig.ordered("updates", body).await;
+    let first = rig.taken::<Ordered>("updates", body).await;
     assert_eq!(first.update.image, "shop/web:3");
     assert_eq!(first.update.by.as_deref(), Some("ada"));
     assert_eq!(first.until, first.update.at + Update::VALID);
     assert_eq!(first.replaces, None);
     let body = r#"{"service": "shop/web", "image": "shop/web:4"}"#;
-    let second = rig.ordered("updates", body).await;
+    let second = rig.taken::<Ordered>("updates", body).await;
     assert_eq!(second.replaces.as_ref(), Some(&first.update));
     assert!(second.update.at > first.update.at);
 
@@ -268,7 +188,7 @@ async fn an_order_is_written_to_the_journal_and_listed_and_a_newer_one_replaces_
     assert_eq!(listed[1].update, first.update);
     assert_eq!(listed[1].progress, None);
     assert_eq!(listed[1].replaced_by.as_ref(), Some(&second.update.id));
-    assert_eq!(rig.written().await, [first.update, second.update]);
+    assert_eq!(written(&rig).await, [first.update, second.update]);
 }
 
 #[tokio::test]
@@ -277,7 +197,7 @@ async fn what_cannot_be_ordered_is_refused_with_the_next_step() {
     containers.push(container("plain", "plain-1", Mode::Act, false));
     containers.push(container("plain", "plain-2", Mode::Act, true));
     containers.push(container("watched", "watched-1", Mode::Observe, true));
-    let rig = Rig::over(containers, &[]).await;
+    let rig = over(containers, &[]).await;
     let long = format!(
         r#"{{"service": "shop/web", "image": "{}"}}"#,
         "w".repeat(600)
@@ -347,7 +267,7 @@ async fn what_cannot_be_ordered_is_refused_with_the_next_step() {
         .body(r#"{"service": "shop/web", "image": "web:3"}"#)
         .send();
     assert_eq!(other_site.await.unwrap().status(), 403);
-    assert_eq!(rig.written().await, []);
+    assert_eq!(written(&rig).await, []);
 }
 
 #[tokio::test]
@@ -364,14 +284,14 @@ async fn a_rollback_orders_the_image_before_the_last_update_that_changed_somethi
         plan(carried_out(&second, image(1), image(2), minutes(1))),
         JournalEntry::Update(idle),
     ];
-    let rig = Rig::over(willing(), &journal).await;
+    let rig = over(willing(), &journal).await;
     let back = rig
-        .ordered("rollbacks", r#"{"service": "shop/web", "by": "ada"}"#)
+        .taken::<Ordered>("rollbacks", r#"{"service": "shop/web", "by": "ada"}"#)
         .await;
     assert_eq!(back.update.image, image(1).id);
     assert_eq!(back.back_to, Some(image(1)));
     assert_eq!(back.update.by.as_deref(), Some("ada"));
-    assert_eq!(rig.written().await.len(), 4);
+    assert_eq!(written(&rig).await.len(), 4);
 }
 
 #[tokio::test]
@@ -384,7 +304,7 @@ async fn what_was_rolled_back_by_itself_is_not_rolled_back_further() {
         plan(carried_out(&bad, image(2), image(3), minutes(1))),
         plan(carried_out(&bad, image(3), image(2), minutes(5))),
     ];
-    let rig = Rig::over(willing(), &journal).await;
+    let rig = over(willing(), &journal).await;
     let (status, error) = rig.refused("rollbacks", r#"{"service": "shop/web"}"#).await;
     assert_eq!(status, 409, "{error}");
     assert!(
