@@ -209,6 +209,27 @@ fn what_fails_once_it_is_alone_is_taken_back_whole() {
 }
 
 #[test]
+fn why_not_tells_of_a_move_under_way_and_of_one_that_went_wrong() {
+    let mut world = fleet(movable());
+    world.broken = vec![NodeId::from("b")];
+    pressure(&mut world);
+    let told = |world: &World| -> Vec<String> {
+        let reasons = world.core.why_not(&"web".into(), world.now).unwrap();
+        let texts = reasons.into_iter().map(|it| it.text);
+        texts.filter(|it| it.contains("move of web")).collect()
+    };
+    assert_eq!(told(&world), Vec::<String>::new());
+    while world.count(ActionKind::Export) == 0 {
+        world.pass(secs(1));
+    }
+    let under_way = "the move of web from node a to b is under way";
+    assert!(told(&world)[0].starts_with(under_way), "{:?}", told(&world));
+    live(&mut world, 10);
+    let lost = "the move of web from node a to b went wrong: add replica web, as it is made on a failed: no such network";
+    assert!(told(&world)[0].starts_with(lost), "{:?}", told(&world));
+}
+
+#[test]
 fn what_is_not_movable_or_only_observed_stays() {
     let observed = Policy {
         mode: Mode::Observe,

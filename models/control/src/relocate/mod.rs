@@ -55,6 +55,28 @@ pub(crate) fn is_running(state: &State, service: &ServiceId, now: Timestamp) -> 
     })
 }
 
+/// What a move means for its service just now: that it is under way, or went wrong a short time ago; and until when.
+pub(crate) fn standing(
+    state: &State,
+    service: &ServiceId,
+    now: Timestamp,
+) -> Option<(String, Timestamp)> {
+    let course = Course::of(state, service)?;
+    let relocation = course.relocation;
+    if is_running(state, service, now) {
+        let text = format!(
+            "the {relocation} is under way: meanwhile no replica is removed, no limit changed, and no update goes on"
+        );
+        return Some((text, relocation.at + next::GIVEN_UP));
+    }
+    let until = course.lost_at()? + state.config.relocate.retry;
+    let why = course
+        .fault()
+        .map_or_else(String::new, |(_, why)| format!(": {why}"));
+    let text = format!("the {relocation} went wrong{why}; until then it stays where it is");
+    (until > now).then_some((text, until))
+}
+
 /// A move that is not over is about this container: the new one's sickness is its verdict, and the old one goes.
 pub(crate) fn watches(
     state: &State,

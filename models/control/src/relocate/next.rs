@@ -18,7 +18,7 @@ use super::steps;
 /// No step forward is begun so long after a move was decided: what was right then is another question by now.
 const VALID: Duration = Duration::from_secs(1_800);
 /// A move that was not brought to an end by then is left to people, as it is.
-const GIVEN_UP: Duration = Duration::from_secs(5_400);
+pub(super) const GIVEN_UP: Duration = Duration::from_secs(5_400);
 /// Tries of one step before it is given up.
 const TRIES_MAX: usize = 3;
 

@@ -11,6 +11,7 @@ use units::{ActionKind, ContainerName, Mode, Phase, ServiceId, Timestamp};
 
 use crate::budget;
 use crate::ledger::{self, Tried};
+use crate::relocate;
 use crate::state::State;
 use crate::unsettled;
 use crate::update;
@@ -68,6 +69,7 @@ pub(crate) fn why_not(state: &State, service: &ServiceId, now: Timestamp) -> Opt
     reasons.extend(running(state, service));
     reasons.extend(cut_off(state, service, now));
     reasons.extend(ordered(state, service, now));
+    reasons.extend(moving(state, service, now));
     reasons.extend(spent(state, service, now));
     reasons.extend(heal::reasons(state, service, now));
     for kind in [ActionKind::Restart, ActionKind::Recreate] {
@@ -171,6 +173,12 @@ fn ordered(state: &State, service: &ServiceId, now: Timestamp) -> Option<Reason>
         until,
         ..Reason::of_all(text)
     })
+}
+
+/// A move that is under way, or went wrong.
+fn moving(state: &State, service: &ServiceId, now: Timestamp) -> Option<Reason> {
+    let (text, until) = relocate::standing(state, service, now)?;
+    Some(Reason::of_all(text).until(until))
 }
 
 /// Budgets with nothing left. One step is the least that anything needs.
