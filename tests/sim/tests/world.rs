@@ -158,6 +158,31 @@ fn breaking_what_a_policy_promises_shows() {
 }
 
 #[test]
+fn stopping_what_is_asked_for_shows() {
+    let mut options = flawed(&[]);
+    options.core.scale.idle_after = Duration::from_secs(20);
+    let found = (0..FOUND_WITHIN).any(|seed| {
+        let broken = run(seed, &options).broken;
+        broken.is_some_and(|it| it.what.contains("stops what was asked for"))
+    });
+    assert!(found, "a service that is stopped too soon is not noticed");
+}
+
+#[test]
+fn what_is_idle_is_stopped_and_started_again() {
+    let options = Options {
+        story_lines: 100_000,
+        ..flawed(&[])
+    };
+    let found = (0..FOUND_WITHIN).any(|seed| {
+        let story = run(seed, &options).story;
+        let began = |what: &str| story.iter().any(|line| line.contains(what));
+        began("begins worker-stop") && began("begins worker-restart")
+    });
+    assert!(found, "no worker rests in between");
+}
+
+#[test]
 fn acting_without_a_journal_or_in_quarantine_shows() {
     let flaws = [Flaw::Unaudited, Flaw::JournalsNothing];
     shows(&flawed(&flaws), Invariant::Journaled);

@@ -36,6 +36,8 @@ pub(super) enum Happening {
     Echo(Topic, usize),
     /// The next container of a service that people deploy is replaced.
     Deploy(usize, u32),
+    /// The queue of a service's workers turns empty, or fills.
+    Jobs(usize),
     /// Somebody orders another image, of this service or of any.
     Order(Option<usize>),
     /// Something else begins to take much of a node.

@@ -122,6 +122,7 @@ impl World {
         }
         for service in 0..self.services.len() {
             self.look_at_load(service);
+            self.look_at_jobs(service);
         }
     }
 
@@ -328,7 +329,7 @@ fn watched_for_days(mut usage: units::Usage) -> units::Usage {
     usage
 }
 
-fn rounded(point: units::ForecastPoint) -> units::ForecastPoint {
+pub(super) fn rounded(point: units::ForecastPoint) -> units::ForecastPoint {
     units::ForecastPoint {
         ahead: point.ahead,
         expected: point.expected.round(),

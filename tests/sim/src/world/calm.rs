@@ -23,7 +23,7 @@ impl World {
             }
             Lasting::CutOff(at) => self.reconnect(at),
             Lasting::Dead(at) => self.boot(at),
-            Lasting::Skewed(at) => self.nodes[at].clock_off_ms = 0,
+            Lasting::Skewed(at) => self.nodes[at].set_clock(0, self.now),
             Lasting::Engine(at) => self.nodes[at].mood = Mood::default(),
             Lasting::Paused(at, id) => {
                 let paused = self.nodes[at].containers.get_mut(&id);
@@ -73,7 +73,10 @@ impl World {
             self.boot(at);
             self.reconnect(at);
             let node = &mut self.nodes[at];
-            (node.clock_off_ms, node.stolen, node.mood) = (0, 0.0, Mood::default());
+            (node.stolen, node.mood) = (0.0, Mood::default());
+            if node.clock_off_ms != 0 {
+                node.set_clock(0, self.now);
+            }
             self.agenda
                 .note(self.now + Duration::from_secs(3), Happening::Actuator(at));
             let ids: Vec<ContainerId> = self.nodes[at].containers.keys().cloned().collect();
@@ -88,6 +91,7 @@ impl World {
             service.bad_image = None;
             service.demand = service.least() * 0.5;
         }
+        self.calm_jobs();
     }
 
     fn tend(&mut self, at: usize, id: ContainerId) {
@@ -111,6 +115,8 @@ impl World {
             // A replica that was only stopped when it should have been removed: people clear it away.
             self.tell(at, &id, EventKind::Removed, Author::Person);
             self.nodes[at].containers.remove(&id);
+        } else if container.rests {
+            // Nobody asks for it; that is for the loop to find.
         } else {
             self.over(Lasting::Stopped(at, id));
         }

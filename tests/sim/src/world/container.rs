@@ -74,6 +74,8 @@ pub(super) struct Container {
     pub(super) is_replaced: bool,
     /// It is in no network: no request reaches it.
     pub(super) is_isolated: bool,
+    /// A plan stopped it because nobody asked for it.
+    pub(super) rests: bool,
     pub(super) ill: Option<(Ill, Cure)>,
     /// Share of its memory limit.
     pub(super) memory: f64,
@@ -174,6 +176,7 @@ impl Container {
         if !self.counts() {
             self.counts_since = now;
         }
+        (self.wanted, self.rests) = (true, false);
         self.state = ContainerState::Running;
         self.health = match checked {
             Checked::Yes => HealthState::Starting,

@@ -104,6 +104,7 @@ impl World {
             | Action::Rejoin { .. } => false,
         };
         if stops {
+            self.note_rest(at, &command);
             self.stop_container(at, command.action.target(), Author::Role);
         }
         let node = &mut self.nodes[at];
@@ -168,13 +169,7 @@ impl World {
                 succeeded(None)
             }
             Action::PullImage { reference, .. } => orders::pulled(reference),
-            Action::Stop { .. } => {
-                if let Some(container) = self.nodes[at].containers.get_mut(&target) {
-                    container.wanted = false;
-                    container.is_replaced = command.relocation.is_some();
-                }
-                succeeded(None)
-            }
+            Action::Stop { .. } => succeeded(None),
             Action::Export { .. } => self.export(at, command),
             Action::Isolate { .. } => self.isolate(at, &target, true),
             Action::Rejoin { .. } => self.isolate(at, &target, false),
@@ -324,7 +319,7 @@ impl World {
                 let back = super::faults::Lasting::Stopped(at, target.clone());
                 self.agenda.note(self.now + wait, Happening::Over(back));
             }
-            Action::RemoveReplica { .. } | Action::Stop { .. } => {
+            Action::RemoveReplica { .. } => {
                 if let Some(container) = self.nodes[at].containers.get_mut(target) {
                     container.wanted = false;
                 }
@@ -334,9 +329,25 @@ impl World {
             Action::CreateReplica { .. }
             | Action::UpdateLimits { .. }
             | Action::PullImage { .. }
+            | Action::Stop { .. }
             | Action::Export { .. }
             | Action::Isolate { .. }
             | Action::Rejoin { .. } => {}
+        }
+    }
+
+    /// What runs and is stopped for being idle, or for one that serves in its place, is not wanted until somebody asks for it.
+    fn note_rest(&mut self, at: usize, command: &Command) {
+        let target = command.action.target();
+        if let (Action::Stop { .. }, Some(container)) =
+            (&command.action, self.nodes[at].containers.get_mut(target))
+            && matches!(
+                container.state,
+                ContainerState::Running | ContainerState::Restarting
+            )
+        {
+            let moves = command.relocation.is_some();
+            (container.wanted, container.rests, container.is_replaced) = (false, !moves, moves);
         }
     }
 }

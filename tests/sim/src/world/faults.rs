@@ -267,7 +267,8 @@ impl World {
             0 => SKEW_MOST_MS,
             _ => SKEW_MS,
         };
-        self.nodes[at].clock_off_ms = dice.below(2 * most + 1) as i64 - most as i64;
+        let off_ms = dice.below(2 * most + 1) as i64 - most as i64;
+        self.nodes[at].set_clock(off_ms, self.now);
         self.lasts(Lasting::Skewed(at), 30, 600);
     }
 
@@ -310,6 +311,10 @@ impl World {
     fn change_load(&mut self) {
         let of = self.dice.faults.below(self.services.len());
         let share = self.dice.faults.unit() * 1.6;
+        // What is asked of workers changes by a stream of its own.
+        if self.services[of].jobs.is_some() {
+            return;
+        }
         let service = &mut self.services[of];
         service.demand = service.most() * share;
     }

@@ -18,6 +18,7 @@ mod dice;
 mod engine;
 mod faults;
 mod guard;
+mod jobs;
 mod limits;
 mod log;
 mod many;
@@ -66,6 +67,7 @@ struct Streams {
     log: Dice,
     orders: Dice,
     moves: Dice,
+    jobs: Dice,
 }
 
 /// Everything there is.
@@ -141,6 +143,7 @@ impl World {
                 log: stream("log"),
                 orders: stream("orders"),
                 moves: stream("crowds"),
+                jobs: stream("queue"),
             },
             oracle: Oracle::new(options.promised.clone(), nodes.len()),
             nodes,
@@ -170,6 +173,7 @@ impl World {
         world.agenda.note(now + QUIET, Happening::Fault);
         world.order_later();
         world.crowd_later();
+        world.jobs_later();
         world
     }
 
@@ -190,6 +194,7 @@ impl World {
             Happening::Deploy(of, turn) => self.deploy(of, turn),
             Happening::Order(of) => self.order(of),
             Happening::Crowded(at) => self.crowd(at),
+            Happening::Jobs(of) => self.change_jobs(of),
         }
     }
 
@@ -268,7 +273,8 @@ impl World {
         if !unfinished.is_empty() {
             return Some(format!("plans are not over: {unfinished:?}"));
         }
-        self.leader_rests().and_then(|()| self.orders_rest()).err()
+        let rests = self.leader_rests().and_then(|()| self.orders_rest());
+        rests.and_then(|()| self.jobs_rest()).err()
     }
 
     fn report(self, seed: u64, rested_after: Option<Duration>) -> Run {

@@ -42,6 +42,8 @@ pub(super) struct Node {
     pub(super) connected: bool,
     /// Its time of day less the true one.
     pub(super) clock_off_ms: i64,
+    /// When its clock was last set, by true time.
+    pub(super) clock_set_at: Timestamp,
     /// Cores, in millicores, and the share that something else takes.
     pub(super) cpu_millicores: f64,
     pub(super) stolen: f64,
@@ -64,6 +66,7 @@ impl Node {
             booted_at: now - Duration::from_secs(86_400),
             connected: true,
             clock_off_ms: 0,
+            clock_set_at: Timestamp::EPOCH,
             cpu_millicores,
             stolen: 0.0,
             looked_at: now,
@@ -74,6 +77,11 @@ impl Node {
             actuator: Actuator::default(),
             spool: Vec::new(),
         }
+    }
+
+    /// Somebody sets its time of day.
+    pub(super) fn set_clock(&mut self, off_ms: i64, now: Timestamp) {
+        (self.clock_off_ms, self.clock_set_at) = (off_ms, now);
     }
 
     /// Its time of day.

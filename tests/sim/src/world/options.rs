@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use control::Config;
+use control::config::Scale;
 use units::{Mode, Timestamp};
 
 /// A mistake built into the world on purpose, to see that it is found. None is ever in the product.
@@ -63,10 +64,15 @@ pub struct Options {
 }
 
 impl Options {
-    /// The default configuration, allowed to act, for an hour of faults.
+    /// The default configuration, allowed to act, and to stop what is idle for three minutes, for an hour of faults.
     pub fn acting() -> Self {
         let config = Config {
             max_mode: Mode::Act,
+            // Several times in the hour that a seed lasts.
+            scale: Scale {
+                idle_after: Duration::from_secs(180),
+                ..Scale::default()
+            },
             ..Config::default()
         };
         Options {

@@ -1,6 +1,7 @@
 //! The judge: holds what happens in the world, not what the core believes, against the invariants of the design.
 
 mod begin;
+mod idle;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -38,9 +39,17 @@ pub(super) struct Oracle {
     running: BTreeMap<CommandId, (ServiceId, ContainerId)>,
     plans: BTreeMap<PlanId, Known>,
     breaker: Option<(Generation, Timestamp)>,
-    losses: BTreeMap<(ServiceId, ActionKind), (u32, Timestamp)>,
+    losses: BTreeMap<Tried, (u32, Timestamp)>,
     pub(super) decided: u64,
     pub(super) commands: u64,
+}
+
+/// What losses are counted by: a restart that heals is another try than one that starts what rests.
+type Tried = (ServiceId, ActionKind, bool);
+
+fn tried(plan: &Plan) -> Tried {
+    let is_start = plan.kind == ActionKind::Restart && plan.cause.signals.is_empty();
+    (plan.service.clone(), plan.kind, is_start)
 }
 
 #[derive(Debug, Clone)]
@@ -237,8 +246,7 @@ impl Oracle {
             return;
         }
         let ledger = &self.promised.ledger;
-        let key = (plan.service.clone(), plan.kind);
-        let Some((losses, last)) = self.losses.get(&key).copied() else {
+        let Some((losses, last)) = self.losses.get(&tried(plan)).copied() else {
             return;
         };
         let long_known = last + OVERLAP < plan.created_at;
@@ -272,8 +280,7 @@ impl Oracle {
         if entry.plan.update.is_some() || entry.plan.relocation.is_some() {
             return;
         }
-        let key = (entry.plan.service.clone(), entry.plan.kind);
-        let (losses, last) = self.losses.entry(key).or_default();
+        let (losses, last) = self.losses.entry(tried(&entry.plan)).or_default();
         match weight(entry) {
             Weight::Won => *losses = 0,
             Weight::Neither => return,

@@ -120,7 +120,8 @@ impl World {
             return Ok(());
         };
         let known = self.controllers[of].core.updates();
-        if let Some(open) = known.iter().find(|it| !it.phase.is_final()) {
+        let mut open = known.iter().filter(|it| !it.phase.is_final());
+        if let Some(open) = open.find(|it| !self.rests(&it.update.service)) {
             let (order, phase) = (&open.update, open.phase.as_str());
             return Err(format!("the {order} is {phase}: {}", open.reason));
         }

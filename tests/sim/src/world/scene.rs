@@ -9,6 +9,7 @@ use units::{
 
 use super::container::{Checked, Container};
 use super::dice::Dice;
+use super::jobs::{self, Jobs};
 use super::node::Node;
 use super::orders::UPDATABLE;
 
@@ -29,9 +30,11 @@ pub(super) struct Service {
     pub(super) scale: Option<ScalePolicy>,
     /// CPU asked of all its replicas together, in millicores.
     pub(super) demand: f64,
-    cpu: Millicores,
+    pub(super) cpu: Millicores,
     /// At first; without scaling there are never more.
     pub(super) replicas: u32,
+    /// What it is scaled by, where that waits in a queue.
+    pub(super) jobs: Option<Jobs>,
     /// The build of its image that people deployed last, and whether it runs at all.
     pub(super) image: u32,
     pub(super) bad_image: Option<u32>,
@@ -88,21 +91,14 @@ pub(super) fn set(seed: u64, now: Timestamp) -> (Vec<Node>, Vec<Service>) {
             movable: move_dice.chance(MOVABLE),
             ..policy(&mut dice, replicas, target(number))
         };
-        let service = Service {
-            id: ServiceId::new(format!("service-{number}")),
-            startup: dice.millis(500, 40_000),
-            checked: match dice.chance(0.7) {
-                true => Checked::Yes,
-                false => Checked::No,
-            },
-            scale: policy.scale.clone(),
-            demand: 0.0,
-            cpu: Millicores(250 * (1 + dice.below(4) as u64)),
-            replicas,
-            image: 1,
-            bad_image: None,
-            touched: false,
+        let startup = dice.millis(500, 40_000);
+        let checked = match dice.chance(0.7) {
+            true => Checked::Yes,
+            false => Checked::No,
         };
+        let cpu = Millicores(250 * (1 + dice.below(4) as u64));
+        let id = ServiceId::new(format!("service-{number}"));
+        let service = service(id, policy.scale.clone(), (startup, checked, cpu), replicas);
         for replica in 0..replicas {
             let at = dice.below(nodes.len());
             let name = format!("{}-{}", service.id, replica + 1);
@@ -113,7 +109,30 @@ pub(super) fn set(seed: u64, now: Timestamp) -> (Vec<Node>, Vec<Service>) {
         let demand = service.least() * (0.3 + 0.6 * dice.unit());
         services.push(Service { demand, ..service });
     }
+    jobs::add(seed, now, &mut nodes, &mut services);
     (nodes, services)
+}
+
+/// A service that nothing is asked of yet.
+pub(super) fn service(
+    id: ServiceId,
+    scale: Option<ScalePolicy>,
+    (startup, checked, cpu): (Duration, Checked, Millicores),
+    replicas: u32,
+) -> Service {
+    Service {
+        id,
+        startup,
+        checked,
+        scale,
+        demand: 0.0,
+        cpu,
+        replicas,
+        jobs: None,
+        image: 1,
+        bad_image: None,
+        touched: false,
+    }
 }
 
 /// Every second service promises a share of seconds instead of keeping a share of its CPU.
@@ -157,7 +176,7 @@ fn limits(dice: &mut Dice) -> Option<LimitsPolicy> {
     dice.chance(0.5).then_some(policy)
 }
 
-fn container(
+pub(super) fn container(
     node: &mut Node,
     service: &Service,
     number: usize,
@@ -192,6 +211,7 @@ fn container(
         wanted: true,
         is_replaced: false,
         is_isolated: false,
+        rests: false,
         ill: None,
         memory: 0.3,
         began_at: created_at,

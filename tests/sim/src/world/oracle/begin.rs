@@ -1,6 +1,6 @@
 //! What an engine is asked, held against what the design promises.
 
-use units::{Action, Command, Mode, Timestamp};
+use units::{Action, Command, ContainerState, Mode, Timestamp};
 
 use super::UNKNOWABLE;
 use crate::world::World;
@@ -45,6 +45,7 @@ impl World {
         }
         found.extend(self.against_labels(at, command));
         found.extend(self.against_promises(at, command));
+        found.extend(self.against_idleness(at, command));
         for (invariant, what) in found {
             self.oracle.breaks(invariant, now, what);
         }
@@ -58,16 +59,19 @@ impl World {
     fn against_labels(&self, at: usize, command: &Command) -> Option<(Invariant, String)> {
         let container = self.subject_of(at, command)?;
         let policy = &container.policy;
+        let stands = container.state == ContainerState::Exited;
+        let may_rest = policy.scale.as_ref().is_some_and(|it| it.min == 0);
         let allowed = match &command.action {
             Action::RemoveReplica { .. } if command.relocation.is_some() => {
                 policy.movable && container.made_by.is_some()
             }
             _ if command.relocation.is_some() => policy.movable,
-            Action::Restart { .. } => policy.heal,
+            Action::Restart { .. } => policy.heal || may_rest && stands,
             Action::Recreate { .. } => policy.recreate,
             Action::RemoveReplica { .. } => policy.scale.is_some() && container.made_by.is_some(),
             Action::UpdateLimits { limits, .. } => are_within(limits, policy),
-            Action::CreateReplica { .. } | Action::Stop { .. } => policy.scale.is_some(),
+            Action::CreateReplica { .. } => policy.scale.is_some(),
+            Action::Stop { .. } => may_rest,
             Action::PullImage { .. } => policy.update,
             Action::Export { .. } => false,
             Action::Isolate { .. } | Action::Rejoin { .. } => policy.recreate,
@@ -76,7 +80,7 @@ impl World {
             Some(_) => is_willing(container),
             None => policy.mode == Mode::Act && allowed,
         };
-        if willing && container.state != units::ContainerState::Paused {
+        if willing && container.state != ContainerState::Paused {
             return None;
         }
         let what = format!(
@@ -94,7 +98,7 @@ impl World {
         let subject = self.subject_of(at, command);
         let scale = subject.and_then(|it| it.policy.scale.as_ref());
         let (least, most) = match (scale, &command.relocation) {
-            (Some(scale), _) => (scale.min, Some(scale.max)),
+            (Some(scale), _) => (scale.least(), Some(scale.max)),
             // What does not scale is there once at least, also while it moves.
             (None, Some(_)) => (1, None),
             (None, None) => return found,
@@ -104,6 +108,8 @@ impl World {
             containers.filter(|it| self.services[it.service].id == command.service)
         };
         match &command.action {
+            // What is brought to rest is judged by whether anybody asks for it.
+            Action::Stop { .. } if command.relocation.is_none() => {}
             Action::RemoveReplica { .. } | Action::Stop { .. } => {
                 let left = all()
                     .filter(|it| it.id != *target)
