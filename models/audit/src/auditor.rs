@@ -221,6 +221,7 @@ impl Auditor {
         let service = service.clone();
         all.filter(move |record| {
             record.service == service
+                && !record.is_isolated()
                 && match record.state {
                     ContainerState::Running | ContainerState::Paused => true,
                     ContainerState::Created => record.made_by.is_some(),

@@ -8,6 +8,7 @@ use units::{
 };
 
 use crate::auditor::Auditor;
+use crate::isolation;
 use crate::relocation;
 use crate::rest;
 use crate::update;
@@ -80,7 +81,7 @@ fn one<'a>(
         }
         Action::CreateReplica { image, .. } => {
             tally.added += 1;
-            running(record, found);
+            going(plan, record, found);
             other_image(record, image.as_ref(), found);
         }
         // It touches nothing that runs, and is done for an order alone.
@@ -89,14 +90,17 @@ fn one<'a>(
             container: step.action.name().clone(),
             kind: step.action.kind(),
         }),
-        Action::Export { .. } => running(record, found),
+        Action::Export { .. } => going(plan, record, found),
         Action::Isolate { .. } => {
             running(record, found);
             caused(plan, record, found);
-            beside(auditor, plan, record, found);
+            isolation::isolates(auditor, plan, record, found);
             tally.removed.push(record);
         }
-        Action::Rejoin { .. } => running(record, found),
+        Action::Rejoin { networks, .. } => {
+            running(record, found);
+            isolation::rejoins(auditor, plan, record, networks, found);
+        }
         Action::Stop { .. } | Action::RemoveReplica { .. } => {
             tally.removed.push(record);
             may_go(auditor, plan, step, record, found);
@@ -144,17 +148,6 @@ fn caused(plan: &Plan, record: &ContainerRecord, found: &mut Vec<Violation>) {
     if plan.cause.signals.is_empty() {
         found.push(Violation::NoCause {
             container: record.name.clone(),
-        });
-    }
-}
-
-/// Another replica serves.
-fn beside(auditor: &Auditor, plan: &Plan, record: &ContainerRecord, found: &mut Vec<Violation>) {
-    let mut others = auditor.replicas(&plan.service);
-    if !others.any(|other| other.id != record.id && other.is_serving()) {
-        found.push(Violation::Alone {
-            container: record.name.clone(),
-            service: plan.service.clone(),
         });
     }
 }
@@ -270,6 +263,13 @@ fn ours(record: &ContainerRecord, found: &mut Vec<Violation>) {
     }
 }
 
+/// What moves may be sick, and keep ending; a template is not.
+fn going(plan: &Plan, record: &ContainerRecord, found: &mut Vec<Violation>) {
+    if plan.relocation.is_none() || record.state != ContainerState::Restarting {
+        running(record, found);
+    }
+}
+
 fn running(record: &ContainerRecord, found: &mut Vec<Violation>) {
     if record.state != ContainerState::Running {
         found.push(Violation::NotRunning {
@@ -325,7 +325,7 @@ fn range(auditor: &Auditor, plan: &Plan, tally: &Tally<'_>, found: &mut Vec<Viol
         }
     }
     // Taking away what does not serve lowers no capacity.
-    if removed.iter().any(|record| record.is_serving()) {
+    if plan.kind == ActionKind::Isolate || removed.iter().any(|record| record.is_serving()) {
         let gone: BTreeSet<&ContainerId> = removed.iter().map(|record| &record.id).collect();
         let left = auditor
             .replicas(&plan.service)

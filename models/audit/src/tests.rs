@@ -895,3 +895,172 @@ fn what_was_stopped_here_is_started_without_a_signal_and_nothing_else_that_ended
         "it runs"
     );
 }
+
+fn networked(name: &str, networks: &[&str]) -> ContainerRecord {
+    let networks = networks.iter().map(|it| units::NetworkSpec {
+        name: (*it).to_owned(),
+        ..units::NetworkSpec::default()
+    });
+    let spec = ContainerSpec {
+        network_mode: "shop".to_owned(),
+        networks: networks.collect(),
+        ..ContainerSpec::default()
+    };
+    ContainerRecord {
+        spec: Some(spec.into()),
+        policy: Policy {
+            recreate: true,
+            ..container(name).policy
+        },
+        ..container(name)
+    }
+}
+
+fn isolate(name: &str) -> Action {
+    Action::Isolate {
+        container: ContainerId::from(name),
+        name: ContainerName::from(name),
+    }
+}
+
+fn rejoin(name: &str, networks: &[&str]) -> Action {
+    Action::Rejoin {
+        container: ContainerId::from(name),
+        name: ContainerName::from(name),
+        networks: attached(networks),
+    }
+}
+
+fn attached(networks: &[&str]) -> Vec<units::Attachment> {
+    let networks = networks.iter().map(|it| units::Attachment {
+        network: (*it).to_owned(),
+        aliases: Vec::new(),
+    });
+    networks.collect()
+}
+
+#[test]
+fn what_is_isolated_is_sick_opted_in_in_a_network_and_not_needed() {
+    let names = ["web-1", "web-2", "web-3"];
+    let three = || names.map(|name| networked(name, &["shop"])).to_vec();
+    let check = |containers: Vec<ContainerRecord>| {
+        words(&auditor(containers).check(&plan("p", vec![isolate("web-1")]), NOW))
+    };
+    assert_eq!(check(three()), Vec::<&str>::new());
+    let mut all = three();
+    all[0].policy.recreate = false;
+    assert_eq!(check(all), ["not_opted_in"]);
+    let mut all = three();
+    all[0].state = ContainerState::Restarting;
+    assert_eq!(check(all), ["not_running"]);
+    let mut all = three();
+    all[0] = networked("web-1", &[]);
+    assert_eq!(check(all), ["no_network"]);
+    let mut all = three();
+    all[2].health = HealthState::Unhealthy;
+    assert_eq!(check(all), ["below_floor"]);
+    let mut all = three();
+    (all[1], all[2]) = (networked("web-2", &[]), networked("web-3", &[]));
+    assert_eq!(
+        check(all),
+        ["alone", "below_floor"],
+        "nor is what is isolated itself"
+    );
+    let mut all = three();
+    all[0].health = HealthState::Unhealthy;
+    all[2].health = HealthState::Unhealthy;
+    assert_eq!(check(all), ["below_floor"], "also where it does not serve");
+    let mut uncaused = plan("p", vec![isolate("web-1")]);
+    uncaused.cause.signals.clear();
+    assert_eq!(words(&auditor(three()).check(&uncaused, NOW)), ["no_cause"]);
+}
+
+#[test]
+fn an_isolated_container_is_put_back_where_its_plan_took_it_out_and_nowhere_else() {
+    let mut auditor = auditor(vec![networked("web-1", &[]), networked("web-2", &["shop"])]);
+    auditor.bounds.service_hourly = 20;
+    auditor.bounds.global_hourly = 20;
+    let isolated = plan("isolated", vec![isolate("web-1")]);
+    let restarted = plan("restarted", vec![restart("web-1")]);
+    for plan in [&isolated, &restarted] {
+        let outcome = Outcome {
+            command: CommandId::of(&plan.id, 0),
+            plan: plan.id.clone(),
+            node: NodeId::from("a"),
+            began_at: NOW,
+            at: NOW,
+            result: OutcomeResult::Succeeded {
+                networks: attached(&["shop", "back"]),
+                sealed: None,
+                created: None,
+                previous: None,
+                image: None,
+            },
+            traceparent: None,
+        };
+        auditor.observe_entry(&JournalEntry::Plan(Box::new(PlanEntry {
+            at: NOW,
+            plan: plan.clone(),
+            phase: Phase::Judged,
+            outcomes: vec![outcome],
+            verdict: None,
+        })));
+    }
+    let check = |undo_of: Option<&str>, action: Action| {
+        let mut plan = plan("p", vec![action]);
+        plan.undo_of = undo_of.map(PlanId::from);
+        words(&auditor.check(&plan, NOW))
+    };
+    let back = || rejoin("web-1", &["shop", "back"]);
+    assert_eq!(check(Some("isolated"), back()), Vec::<&str>::new());
+    assert_eq!(check(None, back()), ["not_its_networks"]);
+    assert_eq!(check(Some("restarted"), back()), ["not_its_networks"]);
+    let others: [&[&str]; 4] = [&[], &["shop"], &["back", "shop"], &["shop", "back", "host"]];
+    for networks in others {
+        let found = check(Some("isolated"), rejoin("web-1", networks));
+        assert_eq!(found, ["not_its_networks"], "{networks:?}");
+    }
+    let other = rejoin("web-2", &["shop", "back"]);
+    assert_eq!(check(Some("isolated"), other), ["not_its_networks"]);
+}
+
+#[test]
+fn what_is_isolated_is_no_replica_so_another_may_be_made() {
+    let names = ["web-1", "web-2", "web-3"];
+    let mut all = names.map(|name| networked(name, &["shop"])).to_vec();
+    let more = plan("p", vec![create("web-1", "web-4")]);
+    assert_eq!(
+        words(&auditor(all.clone()).check(&more, NOW)),
+        ["above_most"]
+    );
+    all[2] = networked("web-3", &[]);
+    assert_eq!(words(&auditor(all).check(&more, NOW)), Vec::<&str>::new());
+}
+
+#[test]
+fn what_moves_may_keep_ending() {
+    let looping = ContainerRecord {
+        state: ContainerState::Restarting,
+        policy: Policy {
+            movable: true,
+            ..container("web-1").policy
+        },
+        ..container("web-1")
+    };
+    let auditor = auditor(vec![looping]);
+    let export = Action::Export {
+        container: ContainerId::from("web-1"),
+        name: ContainerName::from("web-1"),
+    };
+    let mut moving = plan("p", vec![export]);
+    let alone = words(&auditor.check(&moving, NOW));
+    assert_eq!(alone, ["no_part_of_move", "not_running"]);
+    moving.relocation = Some(units::Relocation {
+        container: ContainerId::from("web-1"),
+        name: ContainerName::from("web-1"),
+        from: NodeId::from("a"),
+        to: NodeId::from("b"),
+        at: NOW,
+    });
+    assert_eq!(auditor.check(&moving, NOW), Vec::new());
+}

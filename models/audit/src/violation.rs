@@ -157,6 +157,20 @@ pub enum Violation {
     /// Acting is stopped.
     #[error("the common-cause breaker is open")]
     BreakerOpen,
+    /// A container would be isolated that is in no network of its own.
+    #[error("{container} would be taken out of its networks, and is in none")]
+    NoNetwork {
+        /// The container.
+        container: ContainerName,
+    },
+    /// A container would be put into networks that no plan took it out of.
+    #[error(
+        "{container} would be put into networks that the plan this undoes did not take it out of"
+    )]
+    NotItsNetworks {
+        /// The container.
+        container: ContainerName,
+    },
     /// A restart without a sick container.
     #[error("{container} would be restarted without a signal that says it is sick")]
     NoCause {
@@ -289,6 +303,8 @@ impl Violation {
             Violation::NotItsOrigin { .. } => "not_its_origin",
             Violation::NoSuccessor { .. } => "no_successor",
             Violation::Alone { .. } => "alone",
+            Violation::NoNetwork { .. } => "no_network",
+            Violation::NotItsNetworks { .. } => "not_its_networks",
             Violation::Twice { .. } => "twice",
             Violation::StaleGeneration { .. } => "stale_generation",
             Violation::NoPlan { .. } => "no_plan",

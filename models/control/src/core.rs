@@ -304,7 +304,8 @@ impl Core {
         self.relieved_at = self.now;
         for candidate in relocate::relief(&self.state, self.now) {
             // Each is held against what those before it have begun.
-            if let Some((service, decision)) = relocate::begin(&self.state, &candidate, self.now) {
+            if let Some((service, decision)) = relocate::set_out(&self.state, &candidate, self.now)
+            {
                 self.carry_out(&service, decision, generation, effects);
             }
         }

@@ -224,6 +224,9 @@ pub(crate) fn sickness(state: &State, replica: &Replica<'_>) -> Option<String> {
         | ContainerState::Exited
         | ContainerState::Dead => return Some(format!("{name} is {}", record.state)),
     }
+    if record.is_isolated() {
+        return Some(format!("{name} is isolated"));
+    }
     match record.health {
         HealthState::None | HealthState::Healthy => {}
         HealthState::Starting | HealthState::Unhealthy => {

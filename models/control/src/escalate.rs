@@ -1,5 +1,5 @@
 //! What follows when restarts do not help: a roll back to the image before, or one new container in the place of the sick one; then
-//! people. Only where the label `io.homeostat.heal` says `recreate`.
+//! what [`crate::further`] knows, and people. Only where the label `io.homeostat.heal` says `recreate`.
 //!
 //! Restarts have not helped when the last [`LOST_RESTARTS`] of the container for the same kind of signal were judged so, or when it
 //! keeps ending, which no restart answers. What was tried is read from the journal, by the name of the container, which it keeps;
@@ -9,18 +9,21 @@
 use std::time::Duration;
 
 use units::{
-    Action, ActionKind, Check, ContainerState, Expectation, ImageChange, OutcomeResult, Phase,
-    PlanEntry, Refusal, ServiceId, Severity, Signal, SignalId, SignalKind, Step, Timestamp,
+    Action, ActionKind, Check, ContainerState, Expectation, ImageChange, NodeId, OutcomeResult,
+    Phase, PlanEntry, Refusal, ServiceId, Severity, Signal, SignalId, SignalKind, Step, Timestamp,
     VerdictKind,
 };
 
 use crate::depends;
 use crate::draft::{Decision, Draft, admit, say};
 use crate::fleet::Replica;
+use crate::further;
 use crate::heal::{Obstacle, is_ours, obstacle};
 use crate::idle;
 use crate::images::image_of;
+use crate::isolate;
 use crate::ledger;
+use crate::relocate;
 use crate::state::State;
 
 /// Restarts in a row that did not help before more is done.
@@ -40,6 +43,10 @@ pub(crate) enum Rung {
     RollBack(ImageChange, String),
     /// A new container, and why of no other image.
     Recreate(String),
+    /// A new container on this node, the sick one kept until that serves.
+    Move(NodeId),
+    /// Out of its networks, left running; and what was found of the rungs before.
+    Isolate(String),
     /// Nothing is left to try, and why.
     People(String),
 }
@@ -60,7 +67,8 @@ pub(crate) fn rung(
         .iter()
         .any(|signal| signal.kind == SignalKind::CrashLoop);
     let since = recreated.map_or(Timestamp::EPOCH, |entry| entry.plan.created_at);
-    if !looping && !restarts_lost(state, service, &tries, since, signals) {
+    let is_spent = recreated.is_some_and(|entry| has_failed(state, service, entry, signals));
+    if !looping && !is_spent && !restarts_lost(state, service, &tries, since, signals) {
         return Rung::Restart;
     }
     match recreated {
@@ -69,9 +77,7 @@ pub(crate) fn rung(
         Some(entry) if !entry.phase.is_final() => {
             return Rung::Recreate("it is being recreated".to_owned());
         }
-        Some(_) => {
-            return Rung::People("a new container was tried and did not cure it".to_owned());
-        }
+        Some(_) => return further::rung(state, service, replica, signals, &tries, now),
     }
     let name = &replica.record.name;
     let sharers = depends::sharers(&state.fleet, replica);
@@ -106,48 +112,71 @@ fn tries<'a>(
 ) -> Vec<&'a PlanEntry> {
     let window = state.config.ledger.quarantine;
     let heals = |entry: &&PlanEntry| match entry.plan.kind {
-        ActionKind::Restart | ActionKind::Recreate => true,
+        ActionKind::Restart | ActionKind::Recreate | ActionKind::Isolate => true,
         ActionKind::UpdateLimits
         | ActionKind::CreateReplica
         | ActionKind::RemoveReplica
         | ActionKind::PullImage
         | ActionKind::Stop
         | ActionKind::Export
-        | ActionKind::Isolate
         | ActionKind::Rejoin => false,
-    };
-    let begun = |entry: &&PlanEntry| {
-        let mut outcomes = entry.outcomes.iter().peekable();
-        outcomes.peek().is_none()
-            || outcomes.any(|outcome| match &outcome.result {
-                OutcomeResult::Refused { refusal, .. } => match refusal {
-                    Refusal::StaleGeneration | Refusal::Expired => false,
-                    Refusal::NotOptedIn
-                    | Refusal::Unsafe
-                    | Refusal::NotOurs
-                    | Refusal::BelowUse
-                    | Refusal::NoKey => true,
-                },
-                OutcomeResult::Succeeded { .. }
-                | OutcomeResult::Failed { .. }
-                | OutcomeResult::Vanished
-                | OutcomeResult::Interrupted => true,
-            })
     };
     let mut found: Vec<&PlanEntry> = state
         .plans
         .acted(service)
         .filter(heals)
-        .filter(|entry| entry.plan.update.is_none() && !idle::is_start(&entry.plan))
+        .filter(|entry| entry.plan.update.is_none() && entry.plan.relocation.is_none())
+        .filter(|entry| !idle::is_start(&entry.plan))
         .filter(|entry| entry.plan.created_at + window > now)
         .filter(|entry| {
             let mut steps = entry.plan.steps.iter();
             steps.any(|it| it.node == *replica.node && *it.action.name() == replica.record.name)
         })
-        .filter(begun)
+        .filter(|entry| is_begun(entry))
         .collect();
     found.sort_by(|a, b| (a.plan.created_at, &a.plan.id).cmp(&(b.plan.created_at, &b.plan.id)));
     found
+}
+
+/// It came to its node in time, for all that is known.
+pub(crate) fn is_begun(entry: &PlanEntry) -> bool {
+    let mut outcomes = entry.outcomes.iter().peekable();
+    outcomes.peek().is_none()
+        || outcomes.any(|outcome| match &outcome.result {
+            OutcomeResult::Refused { refusal, .. } => match refusal {
+                Refusal::StaleGeneration | Refusal::Expired => false,
+                Refusal::NotOptedIn
+                | Refusal::Unsafe
+                | Refusal::NotOurs
+                | Refusal::BelowUse
+                | Refusal::NoKey => true,
+            },
+            OutcomeResult::Succeeded { .. }
+            | OutcomeResult::Failed { .. }
+            | OutcomeResult::Vanished
+            | OutcomeResult::Interrupted => true,
+        })
+}
+
+/// It was done for a kind of signal that is open now.
+fn is_of_kind(state: &State, service: &ServiceId, entry: &PlanEntry, signals: &[&Signal]) -> bool {
+    entry.plan.cause.signals.iter().any(|id| {
+        let kind = state.signals.kind_of(service, id);
+        signals.iter().any(|signal| kind == Some(signal.kind))
+    })
+}
+
+/// The new container was as sick as the one before, or could not be made: no restart will do what it did not.
+fn has_failed(state: &State, service: &ServiceId, entry: &PlanEntry, signals: &[&Signal]) -> bool {
+    let failed = match entry.phase {
+        Phase::Failed => true,
+        Phase::Judged => match entry.verdict.as_ref().map(|it| it.kind) {
+            Some(VerdictKind::NoEffect | VerdictKind::Worse) => true,
+            Some(VerdictKind::Helped | VerdictKind::Unknown) | None => false,
+        },
+        Phase::Suggested | Phase::Decided | Phase::Executed => false,
+    };
+    failed && is_of_kind(state, service, entry, signals)
 }
 
 /// The last restarts after `since` for a kind of signal that is open again, or still, did not help.
@@ -158,16 +187,10 @@ fn restarts_lost(
     since: Timestamp,
     signals: &[&Signal],
 ) -> bool {
-    let same_kind = |entry: &&&PlanEntry| {
-        entry.plan.cause.signals.iter().any(|id| {
-            let kind = state.signals.kind_of(service, id);
-            signals.iter().any(|signal| kind == Some(signal.kind))
-        })
-    };
     let restarts = tries
         .iter()
         .filter(|entry| entry.plan.kind == ActionKind::Restart && entry.plan.created_at > since)
-        .filter(same_kind);
+        .filter(|entry| is_of_kind(state, service, entry, signals));
     let last: Vec<bool> = restarts
         .rev()
         .filter(|entry| entry.phase == Phase::Judged)
@@ -255,6 +278,8 @@ pub(crate) fn answer(
     let tried = told(state, service, replica, now);
     let draft = match rung {
         Rung::Restart => return Decision::Nothing,
+        Rung::Move(to) => return further::go(state, service, replica, signals, &to, now),
+        Rung::Isolate(why) => return isolate::answer(state, service, replica, signals, &why, now),
         Rung::People(why) => {
             let draft = left(state, service, replica, signals, &why, &tried);
             return say(state, draft, None, now);
@@ -393,7 +418,9 @@ pub(crate) fn told(
 ) -> String {
     let tries = tries(state, service, replica, now);
     let newest = tries.iter().rev().take(TOLD_MAX).rev();
-    let texts: Vec<String> = newest.map(|entry| outcome(entry)).collect();
+    let mut texts: Vec<String> = newest.map(|entry| outcome(entry)).collect();
+    let since = now - state.config.ledger.quarantine;
+    texts.extend(relocate::last(state, service, since));
     match texts.is_empty() {
         true => String::new(),
         false => format!("; tried: {}", texts.join(", ")),

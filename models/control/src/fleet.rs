@@ -90,8 +90,12 @@ pub(crate) enum Certainty {
 }
 
 impl Replica<'_> {
-    /// It serves or will: one that starts, is paused or is sick comes back, and must not be replaced twice.
+    /// It serves or will: one that starts, is paused or is sick comes back, and must not be replaced twice. One that is isolated is
+    /// people's, and no capacity before they put it back.
     pub(crate) fn counts(&self) -> bool {
+        if self.record.is_isolated() {
+            return false;
+        }
         match self.record.state {
             ContainerState::Running | ContainerState::Paused => true,
             ContainerState::Created => self.record.made_by.is_some(),

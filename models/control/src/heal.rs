@@ -101,6 +101,10 @@ fn about(
     {
         return Decision::Nothing;
     }
+    // One that is isolated is people's; one that moved away has a successor.
+    if replica.record.is_isolated() || relocate::has_taken(state, service, container) {
+        return Decision::Nothing;
+    }
     let policy = &replica.record.policy;
     if !policy.heal || policy.mode.min(state.config.max_mode) == Mode::Observe {
         return Decision::Nothing;
@@ -131,7 +135,11 @@ fn about(
     if policy.recreate {
         match escalate::rung(state, service, &replica, &ready, now) {
             Rung::Restart => {}
-            rung @ (Rung::RollBack(..) | Rung::Recreate(_) | Rung::People(_)) => {
+            rung @ (Rung::RollBack(..)
+            | Rung::Recreate(_)
+            | Rung::Move(_)
+            | Rung::Isolate(_)
+            | Rung::People(_)) => {
                 return escalate::answer(state, service, &replica, &ready, rung, now);
             }
         }
@@ -201,6 +209,21 @@ pub(crate) fn obstacle(
     signals: &[&Signal],
     now: Timestamp,
 ) -> Obstacle {
+    match in_the_way(state, service, replica, signals, now) {
+        Obstacle::None => restarted_often(state, service, &replica.record.id, now),
+        other
+        @ (Obstacle::Busy | Obstacle::Until(_) | Obstacle::Waits(..) | Obstacle::Said(..)) => other,
+    }
+}
+
+/// What keeps anything from being done about a sick container, a restart or more.
+pub(crate) fn in_the_way(
+    state: &State,
+    service: &ServiceId,
+    replica: &Replica<'_>,
+    signals: &[&Signal],
+    now: Timestamp,
+) -> Obstacle {
     let hold = state.hold_end(service);
     if hold > now {
         return Obstacle::Until(hold);
@@ -234,7 +257,7 @@ pub(crate) fn obstacle(
     {
         return Obstacle::Waits(why, until);
     }
-    restarted_often(state, service, id, now)
+    Obstacle::None
 }
 
 /// A plan of the service runs, or a restart there has yet to be judged: replicas are restarted one after the other.

@@ -9,6 +9,7 @@ use units::{
 
 use crate::fleet::Replica;
 use crate::idle;
+use crate::isolate;
 use crate::loads::Load;
 use crate::recreated;
 use crate::resize;
@@ -34,6 +35,12 @@ pub(crate) fn judge(state: &State, entry: &PlanEntry, now: Timestamp) -> Option<
         return resize::judged(state, entry, now).map(|found| verdict(found, now));
     }
     let found = match &entry.plan.expected.check {
+        units::Check::NoOverload if entry.plan.kind == ActionKind::Isolate => {
+            isolate::judged(state, entry, now)
+        }
+        units::Check::NoOverload if entry.plan.kind == ActionKind::Rejoin => {
+            isolate::rejoined(state, entry, now)
+        }
         units::Check::SignalsResolve { .. } if entry.plan.kind == ActionKind::Recreate => {
             recreated::found(state, entry, now)
         }

@@ -7,7 +7,8 @@
 //!
 //! What it decides:
 //! - heal: a restart for an unhealthy, hung or running-away container ([`config::Heal`]), what it needs first, and for one that lost
-//!   the network it shares; where restarts do not help and the label allows it, a roll back or one new container, then people;
+//!   the network it shares; where restarts do not help and the label allows it, a roll back or one new container, then one on another
+//!   node, then out of its networks, then people;
 //! - resize: limits raised where they are too low, which comes before a replica more, and lowered patiently, within
 //!   `io.homeostat.limits` ([`config::Resize`]);
 //! - scale: replicas added quickly and removed patiently, within `io.homeostat.scale` ([`config::Scale`]); where that allows none, the
@@ -38,10 +39,12 @@ mod draft;
 mod escalate;
 mod event;
 mod fleet;
+mod further;
 mod grow;
 mod heal;
 mod idle;
 mod images;
+mod isolate;
 mod judge;
 mod ledger;
 mod loads;

@@ -114,6 +114,15 @@ impl<'a> Group<'a> {
         }
     }
 
+    /// Containers that run and are in no network: they give samples, and are no capacity.
+    pub(crate) fn isolated(&self) -> u32 {
+        let isolated = self
+            .replicas
+            .iter()
+            .filter(|it| it.record.state == ContainerState::Running && it.record.is_isolated());
+        u32::try_from(isolated.count()).unwrap_or(u32::MAX)
+    }
+
     pub(crate) fn all_serve(&self) -> bool {
         let counted = self.replicas.iter().filter(|replica| replica.counts());
         counted
@@ -132,6 +141,9 @@ impl<'a> Group<'a> {
 
 pub(crate) fn returns(state: &State, replica: &Replica<'_>, now: Timestamp) -> bool {
     let record = replica.record;
+    if record.is_isolated() {
+        return false;
+    }
     match record.state {
         ContainerState::Restarting => true,
         ContainerState::Exited => {
@@ -155,7 +167,8 @@ fn replicas_for(load: f64, carries: f64) -> u32 {
 
 /// The load seen is all that the CPU limits let through.
 pub(crate) fn is_capped(forecast: &Forecast, group: &Group<'_>, config: &config::Scale) -> bool {
-    let carried = f64::from(forecast.replicas) * group.carries(forecast.replica_capacity);
+    let seen = forecast.replicas.saturating_sub(group.isolated());
+    let carried = f64::from(seen) * group.carries(forecast.replica_capacity);
     forecast.throttled >= config.throttled && carried > 0.0 && forecast.observed >= carried
 }
 
@@ -176,7 +189,7 @@ pub(crate) fn need(forecast: &Forecast, group: &Group<'_>, config: &config::Scal
     // Replicas to come have shown nothing yet: only when all carry load is more than they can carry being asked for.
     if group.sizing(forecast).is_none()
         && is_capped(forecast, group, config)
-        && forecast.replicas >= group.current
+        && forecast.replicas.saturating_sub(group.isolated()) >= group.current
         && group.all_serve()
     {
         let demand = forecast.observed / (1.0 - forecast.throttled.clamp(0.0, 0.5));
@@ -204,7 +217,8 @@ pub(crate) fn wants_more(
     let config = &state.config.scale;
     // Some give samples that no inventory has told of yet.
     let seen = load.newest().map_or(0, |forecast| group.seen(forecast));
-    if seen > group.current.saturating_add(group.returning) {
+    let known = group.current.saturating_add(group.returning);
+    if seen > known.saturating_add(group.isolated()) {
         return None;
     }
     if group.current < group.policy.min {

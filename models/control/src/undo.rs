@@ -1,5 +1,5 @@
 //! Undoing what made things worse: a removed replica is made again, useless ones are removed one after the other, limits are as they
-//! were, and an image that was rolled back comes again. A restart cannot be undone, nor a new container of the same image; what an
+//! were, an image that was rolled back comes again, and what was isolated is put back. A restart cannot be undone, nor a new container of the same image; what an
 //! update changed is taken back by that ([`crate::update`]), and not here.
 
 use std::time::Duration;
@@ -13,6 +13,7 @@ use crate::draft::{Decision, Draft, admit};
 use crate::escalate;
 use crate::grow::{additions, growth};
 use crate::images::image_of;
+use crate::isolate;
 use crate::judge::created;
 use crate::resize::restore;
 use crate::scale::Group;
@@ -44,11 +45,11 @@ pub(crate) fn decide(state: &State, service: &ServiceId, now: Timestamp) -> Deci
         ActionKind::CreateReplica => remove(state, service, entry, now),
         ActionKind::Recreate => roll_forward(state, service, entry, now),
         ActionKind::UpdateLimits => restore(state, service, entry, now),
+        ActionKind::Isolate => isolate::rejoin(state, service, entry, now),
         ActionKind::Restart
         | ActionKind::PullImage
         | ActionKind::Stop
         | ActionKind::Export
-        | ActionKind::Isolate
         | ActionKind::Rejoin => Decision::Nothing,
     }
 }
@@ -59,6 +60,7 @@ fn pending<'a>(state: &'a State, service: &ServiceId, now: Timestamp) -> Option<
             let mut made = created(entry).into_iter();
             made.all(|it| is_tried(state, entry, it))
         }
+        ActionKind::Isolate => isolate::is_undone(undoing(state, entry)),
         ActionKind::RemoveReplica
         | ActionKind::Recreate
         | ActionKind::Restart
@@ -66,7 +68,6 @@ fn pending<'a>(state: &'a State, service: &ServiceId, now: Timestamp) -> Option<
         | ActionKind::PullImage
         | ActionKind::Stop
         | ActionKind::Export
-        | ActionKind::Isolate
         | ActionKind::Rejoin => undoing(state, entry).next().is_some(),
     };
     state.plans.acted(service).find(|entry| {
@@ -75,15 +76,15 @@ fn pending<'a>(state: &'a State, service: &ServiceId, now: Timestamp) -> Option<
             .as_ref()
             .is_some_and(|verdict| verdict.kind == VerdictKind::Worse);
         let undoable = match entry.plan.kind {
-            ActionKind::CreateReplica | ActionKind::RemoveReplica | ActionKind::UpdateLimits => {
-                true
-            }
+            ActionKind::CreateReplica
+            | ActionKind::RemoveReplica
+            | ActionKind::UpdateLimits
+            | ActionKind::Isolate => true,
             ActionKind::Recreate => image_change(entry).is_some(),
             ActionKind::Restart
             | ActionKind::PullImage
             | ActionKind::Stop
             | ActionKind::Export
-            | ActionKind::Isolate
             | ActionKind::Rejoin => false,
         };
         worse
@@ -205,6 +206,7 @@ fn remove(state: &State, service: &ServiceId, entry: &PlanEntry, now: Timestamp)
         // One that serves by now has earned its place.
         if replica.record.made_by.is_some()
             && !replica.record.is_serving()
+            && !replica.record.is_isolated()
             // A person froze it; it does not serve for that, and is theirs for as long.
             && replica.record.state != ContainerState::Paused
             && state.is_fresh(&replica, now)

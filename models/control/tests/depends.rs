@@ -20,6 +20,10 @@ fn compose(service: &str, depends_on: &[&str], network_mode: &str) -> Option<Arc
             depends_on: depends_on.iter().map(|it| (*it).to_owned()).collect(),
         }),
         network_mode: network_mode.to_owned(),
+        networks: vec![units::NetworkSpec {
+            name: "shop_default".to_owned(),
+            ..units::NetworkSpec::default()
+        }],
         ..ContainerSpec::default()
     }))
 }

@@ -163,7 +163,15 @@ impl ContainerRecord {
     /// Running, and not known to be unfit to serve.
     pub fn is_serving(&self) -> bool {
         self.state == ContainerState::Running
+            && !self.is_isolated()
             && matches!(self.health, HealthState::None | HealthState::Healthy)
+    }
+
+    /// It was made to be in a network and is in none: no request reaches it, whatever it does. People look at it, or do this to it
+    /// themselves.
+    pub fn is_isolated(&self) -> bool {
+        let spec = self.spec.as_deref();
+        spec.is_some_and(|spec| spec.has_own_network() && spec.networks.is_empty())
     }
 }
 
@@ -288,5 +296,55 @@ mod tests {
         assert_eq!(facts.zone.as_deref(), Some("a"));
         assert_eq!(facts.labels, labels(&[("disk", "ssd"), ("rack", "7")]));
         assert_eq!(facts.architecture.as_deref(), Some("amd64"));
+    }
+
+    #[test]
+    fn a_container_in_none_of_the_networks_it_was_made_for_is_isolated_and_serves_nobody() {
+        let record = |mode: &str, networks: &[&str]| {
+            let networks = networks.iter().map(|name| crate::NetworkSpec {
+                name: (*name).to_owned(),
+                ..crate::NetworkSpec::default()
+            });
+            let spec = ContainerSpec {
+                network_mode: mode.to_owned(),
+                networks: networks.collect(),
+                ..ContainerSpec::default()
+            };
+            ContainerRecord {
+                spec: Some(Arc::new(spec)),
+                ..plain()
+            }
+        };
+        assert!(record("shop_default", &[]).is_isolated());
+        assert!(!record("shop_default", &[]).is_serving());
+        assert!(record("bridge", &[]).is_isolated());
+        assert!(record("shop_default", &["shop_default"]).is_serving());
+        assert!(!plain().is_isolated(), "nobody knows what it was made from");
+        for mode in ["", "host", "none", "container:abc", "pasta:-t", "ns:/a/b"] {
+            assert!(!record(mode, &[]).is_isolated(), "{mode}");
+        }
+    }
+
+    fn plain() -> ContainerRecord {
+        ContainerRecord {
+            id: "id".into(),
+            name: "web-1".into(),
+            service: "web".into(),
+            image: "web:1".to_owned(),
+            state: ContainerState::Running,
+            health: HealthState::None,
+            restarts: 0,
+            created_at: None,
+            started_at: None,
+            finished_at: None,
+            exit_code: None,
+            limits: Limits::default(),
+            policy: Policy::default(),
+            label_problems: Vec::new(),
+            replica_of: None,
+            made_by: None,
+            copy_obstacles: Vec::new(),
+            spec: None,
+        }
     }
 }

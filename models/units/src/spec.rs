@@ -48,6 +48,17 @@ pub struct ContainerSpec {
     pub log_driver: String,
 }
 
+impl ContainerSpec {
+    /// It was made to be in a network of its engine: not in its host's or another container's, and not in none.
+    pub fn has_own_network(&self) -> bool {
+        // Podman's ways to reach out without a network of the engine are none that a container could be taken out of either.
+        const OTHERS: [&str; 5] = ["host", "none", "private", "pasta", "slirp4netns"];
+        let mode = self.network_mode.as_str();
+        let kind = mode.split_once(':').map_or(mode, |(kind, _)| kind);
+        !mode.is_empty() && !OTHERS.contains(&kind) && !matches!(kind, "container" | "ns")
+    }
+}
+
 /// A container's place in a compose project.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ComposeSpec {

@@ -77,7 +77,7 @@ fn drains(picture: &mut Picture<'_>, found: &mut Found) {
 }
 
 /// A node of which not all is known is trusted with nothing more.
-fn distrust(picture: &mut Picture<'_>) {
+pub(super) fn distrust(picture: &mut Picture<'_>) {
     for host in picture.doubtful().collect::<Vec<_>>() {
         picture.hosts.set_intake(host, Intake::Closed);
     }
@@ -106,7 +106,11 @@ fn short_of(signal: &Signal) -> Option<Short> {
     }
 }
 
-fn relief(picture: &mut Picture<'_>, state: &State, found: &mut Found) {
+/// Closes the nodes that are short of anything, and tells them with what says so.
+pub(super) fn close_short<'a>(
+    picture: &mut Picture<'_>,
+    state: &'a State,
+) -> Vec<(HostIndex, &'a Signal)> {
     let signals = state.signals.open_about_nodes(SignalKind::NodePressure);
     let mut short: Vec<(HostIndex, &Signal)> = signals
         .filter_map(|signal| Some((picture.host_of(signal.subject.node.as_ref()?)?, signal)))
@@ -115,7 +119,11 @@ fn relief(picture: &mut Picture<'_>, state: &State, found: &mut Found) {
     for (host, _) in &short {
         picture.hosts.set_intake(*host, Intake::Closed);
     }
-    for (host, signal) in short {
+    short
+}
+
+fn relief(picture: &mut Picture<'_>, state: &State, found: &mut Found) {
+    for (host, signal) in close_short(picture, state) {
         let node = picture.nodes[host.0].node;
         if picture.nodes[host.0].hearing == Hearing::Silent {
             continue;
@@ -247,7 +255,7 @@ fn suggested(picture: &Picture<'_>, moves: &[Move]) -> Vec<SuggestedMove> {
 }
 
 /// A network of an engine ends at its host: who is in one with others is cut off from them by a move.
-fn caution(picture: &Picture<'_>, index: ContainerIndex) -> Option<String> {
+pub(super) fn caution(picture: &Picture<'_>, index: ContainerIndex) -> Option<String> {
     let networks = |index: ContainerIndex| -> BTreeSet<&str> {
         let spec = picture.held[index.0].replica.record.spec.as_deref();
         let names = spec.into_iter().flat_map(|it| &it.networks);

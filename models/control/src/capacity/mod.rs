@@ -9,6 +9,7 @@
 //! - [`advice`] finds moves.
 
 mod advice;
+mod elsewhere;
 mod picture;
 mod survival;
 mod tied;
@@ -22,6 +23,8 @@ use crate::place::{HostIndex, Movable, Resources};
 use crate::state::State;
 use picture::Picture;
 use tied::Known;
+
+pub(crate) use elsewhere::elsewhere;
 
 /// Examples named of what is kept for one reason.
 const EXAMPLES_MAX: usize = 3;

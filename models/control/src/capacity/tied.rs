@@ -58,6 +58,8 @@ pub(super) fn stays(record: &ContainerRecord, known: Known, hearing: Hearing) ->
         "the label io.homeostat.mode says, or defaults to, observe"
     } else if let Some(obstacle) = record.copy_obstacles.first() {
         obstacle
+    } else if record.is_isolated() {
+        "it is isolated, for people to look at"
     } else if record.spec.is_none() {
         "its collector does not tell what it was made from"
     } else if known == Known::Part {

@@ -12,3 +12,4 @@ mod tests;
 
 pub use consolidate::{Consolidation, Consolidator};
 pub use relief::relieve;
+pub(crate) use relief::roomiest;

@@ -59,7 +59,7 @@ fn next(hosts: &Hosts, host: HostIndex, excess: Resources) -> Option<(ContainerI
 }
 
 /// The host with the most room: relief must not heat up another.
-fn roomiest(hosts: &Hosts, index: ContainerIndex, from: HostIndex) -> Option<HostIndex> {
+pub(crate) fn roomiest(hosts: &Hosts, index: ContainerIndex, from: HostIndex) -> Option<HostIndex> {
     let (container, _) = hosts.container(index)?;
     let may = |it: &HostIndex| *it != from && obstacle(hosts, container, *it).is_none();
     let mut rooms = hosts.with_room(container.asks).rev().take(ROOMS_MAX);

@@ -53,7 +53,10 @@ fn stands(
         let about =
             successor.is_some_and(|it| signal.subject.container.as_ref() == Some(&it.record.id));
         let about_it = about && is_ours(signal.kind) && signal.severity != Severity::Info;
-        let short = signal.kind == SignalKind::Overload && signal.opened_at > entry.plan.created_at;
+        // One more makes no service short; one less may.
+        let short = signal.kind == SignalKind::Overload
+            && entry.plan.kind != ActionKind::CreateReplica
+            && signal.opened_at > entry.plan.created_at;
         about_it || short
     });
     if let Some(signal) = complaint {

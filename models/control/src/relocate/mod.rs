@@ -6,9 +6,11 @@
 //! stopped. Nothing but the plans is kept, so a controller that starts, or takes over, stands where the one before it stood ([`course`]).
 //!
 //! What is moved, and where to, is [`crate::capacity`]'s advice ([`relief`]): off nodes that are short, one container of a node at a time,
-//! so that what that brings is seen before the next; and off nodes that people want drained, a few at a time. While a service has a container on the way no other of it is, none of it is removed and
+//! so that what that brings is seen before the next; and off nodes that people want drained, a few at a time. What nothing cured where it
+//! is moves too ([`crate::further`]). While a service has a container on the way no other of it is, none of it is removed and
 //! no limit changed; it is not updated either. A service whose move went wrong is left where it is for a while.
 
+mod begin;
 mod course;
 mod judge;
 mod next;
@@ -24,8 +26,10 @@ use crate::state::State;
 use course::Course;
 use next::Next;
 
+pub(crate) use begin::{bar, begin, has_taken, is_free, last};
 pub(crate) use judge::judged;
-pub(crate) use relief::{LOOKED_EVERY, begin, due, relief};
+pub(crate) use relief::{LOOKED_EVERY, due, relief, set_out};
+pub(crate) use steps::Purpose;
 
 /// How the move of a container of the service goes on.
 pub(crate) fn decide(state: &State, service: &ServiceId, now: Timestamp) -> Decision {

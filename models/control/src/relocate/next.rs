@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use units::{ActionKind, ContainerName, ContainerState, ServiceId, Timestamp};
+use units::{ActionKind, ContainerName, ContainerState, HealthState, ServiceId, Timestamp};
 
 use crate::came::{Came, came};
 use crate::draft::Draft;
@@ -60,14 +60,11 @@ fn forward(state: &State, course: &Course<'_>, now: Timestamp) -> Next {
     let original = course.original(state);
     let Some(create) = course.last(ActionKind::CreateReplica) else {
         return match original {
-            Some(original)
-                if !is_late
-                    && (original.record.state == ContainerState::Restarting
-                        || is_above_most(state, course.service, now)) =>
-            {
+            Some(_) if !is_late && is_above_most(state, course.service, now) => {
                 Next::Wait(Some(now + RECHECK))
             }
-            Some(original) if !is_late && original.record.state == ContainerState::Running => {
+            // One that keeps ending is made anew as well, in whichever state it is met.
+            Some(original) if !is_late && is_up(&original) => {
                 act_on(state, course, &original, now, || {
                     steps::create(state, course, &original)
                 })
@@ -111,13 +108,19 @@ fn forward(state: &State, course: &Course<'_>, now: Timestamp) -> Next {
     }
     if !successor.record.is_serving()
         || !state.is_fresh(&successor, now)
-        || !is_enough(state, course, &original, now)
+        || (carries(&original) && !is_enough(state, course, &original, now))
     {
         return Next::Wait(Some(now + RECHECK));
     }
     act_on(state, course, &original, now, || {
         steps::retire(state, course, &original, &successor)
     })
+}
+
+/// It serves or is about to: one that is sick, or keeps ending, takes nothing away when it goes.
+fn carries(replica: &Replica<'_>) -> bool {
+    replica.record.state == ContainerState::Running
+        && replica.record.health != HealthState::Unhealthy
 }
 
 /// Without this one as many serve as are promised, as their nodes said a short time ago.

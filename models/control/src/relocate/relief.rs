@@ -3,19 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use units::{NodeId, NodeOrder, Relocation, ServiceId, Severity, Signal, SignalKind, Timestamp};
+use units::{NodeId, NodeOrder, ServiceId, Severity, Signal, SignalKind, Timestamp};
 
 use crate::budget;
 use crate::capacity::{self, Advice, AdviceKind, SuggestedMove};
 use crate::draft::{Decision, admit, say};
 use crate::fleet::Replica;
 use crate::state::State;
-use crate::update;
 
-use super::course::Course;
+use super::begin::{bar, begin, is_free};
 use super::is_running;
-use super::next::is_above_most;
-use super::steps::{self, Purpose};
+use super::steps::Purpose;
 
 /// The whole fleet is looked at this often at the most.
 pub(crate) const LOOKED_EVERY: Duration = Duration::from_secs(10);
@@ -97,7 +95,7 @@ fn relieved(advice: &Advice, short: &[&Signal]) -> Purpose {
 }
 
 /// What begins a move, if it may be begun now. What speaks against it is said with it.
-pub(crate) fn begin(
+pub(crate) fn set_out(
     state: &State,
     candidate: &Candidate,
     now: Timestamp,
@@ -108,14 +106,14 @@ pub(crate) fn begin(
         kind,
     } = candidate;
     let replica = goes(state, step, now)?;
-    let relocation = Relocation {
-        container: replica.record.id.clone(),
-        name: replica.record.name.clone(),
-        from: step.from.clone(),
-        to: step.to.clone(),
-        at: now,
-    };
-    let draft = steps::export(state, &step.service, &replica, relocation, purpose.clone());
+    let draft = begin(
+        state,
+        &step.service,
+        &replica,
+        &step.to,
+        purpose.clone(),
+        now,
+    );
     let budget = &state.config.budget;
     let waits = match kind {
         AdviceKind::Relieve | AdviceKind::Empty => !is_settled(state, &step.from, now),
@@ -171,21 +169,9 @@ fn goes<'a>(state: &'a State, step: &SuggestedMove, now: Timestamp) -> Option<Re
     let service = &step.service;
     let mut replicas = state.fleet.replicas(service).into_iter();
     let replica = replicas.find(|it| *it.node == step.from && it.record.name == step.container)?;
-    let busy = state.plans.active().any(|it| it.plan.service == *service);
-    let waits = busy
-        || state.hold_end(service) > now
-        || update::is_running(state, service)
-        || is_running(state, service, now)
-        || lost_lately(state, service, now)
-        || is_above_most(state, service, now)
-        || !replica.record.is_serving()
-        || !state.is_fresh(&replica, now);
-    (!waits).then_some(replica)
-}
-
-/// Its last move went wrong.
-fn lost_lately(state: &State, service: &ServiceId, now: Timestamp) -> bool {
-    let course = Course::of(state, service);
-    let lost = course.and_then(|it| it.lost_at());
-    lost.is_some_and(|at| at + state.config.relocate.retry > now)
+    let able = is_free(state, service, now)
+        && bar(state, service, now).is_none()
+        && replica.record.is_serving()
+        && state.is_fresh(&replica, now);
+    able.then_some(replica)
 }

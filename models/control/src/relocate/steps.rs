@@ -17,10 +17,10 @@ use super::course::Course;
 
 /// What a move is begun for.
 #[derive(Debug, Clone)]
-pub(super) struct Purpose {
-    pub(super) signals: Vec<SignalId>,
-    pub(super) reason: String,
-    pub(super) alternatives: Vec<String>,
+pub(crate) struct Purpose {
+    pub(crate) signals: Vec<SignalId>,
+    pub(crate) reason: String,
+    pub(crate) alternatives: Vec<String>,
 }
 
 /// The node it leaves tells how it is made.

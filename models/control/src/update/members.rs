@@ -59,7 +59,9 @@ impl<'a> Members<'a> {
         for replica in state.fleet.replicas(&course.order.service) {
             let record = replica.record;
             let is_surge = course.is_surge(record.made_by.as_ref());
-            let is_meant = replica.counts() || record.state == ContainerState::Restarting;
+            let is_meant = replica.counts()
+                || record.state == ContainerState::Restarting
+                || (record.state == ContainerState::Running && record.is_isolated());
             if is_meant || is_surge || course.changed(&replica).is_some() {
                 found.push(Member {
                     replica,

@@ -217,6 +217,13 @@ fn is_seen(look: &Look<'_>) -> Result<(), Held> {
             let why = format!("{} is paused, by a person", member.name());
             return Err(Held::soon(why, now));
         }
+        if member.replica.record.is_isolated() {
+            let why = format!(
+                "{} is in none of its networks, for people to look at; the update goes on once they put it back or remove it",
+                member.name()
+            );
+            return Err(Held::soon(why, now));
+        }
     }
     match returning(state, &look.course.order.service, now) {
         Some(replica) => {

@@ -4,6 +4,7 @@ use units::{ActionKind, ContainerState, ServiceId, SignalKind, Timestamp};
 
 use crate::escalate::{self, Rung};
 use crate::fleet::Replica;
+use crate::further;
 use crate::heal::{Obstacle, actionable, is_ours, obstacle};
 use crate::reattach;
 use crate::state::State;
@@ -13,6 +14,7 @@ use super::Reason;
 pub(super) fn reasons(state: &State, service: &ServiceId, now: Timestamp) -> Vec<Reason> {
     let open = state.signals.open(service);
     let mut reasons = cut_off(state, service, now);
+    reasons.extend(isolated(state, service));
     if open.is_empty() && reasons.is_empty() {
         let text = "no signal about it is open";
         return vec![Reason::of(ActionKind::Restart, text)];
@@ -31,7 +33,7 @@ pub(super) fn reasons(state: &State, service: &ServiceId, now: Timestamp) -> Vec
             .filter(|signal| is_ours(signal.kind))
             .filter(|signal| signal.subject.container.as_ref() == Some(&replica.record.id))
             .collect();
-        if signals.is_empty() {
+        if signals.is_empty() || replica.record.is_isolated() {
             continue;
         }
         if let Some((action, text, until)) = about(state, service, &replica, &signals, now) {
@@ -74,6 +76,23 @@ fn cut_off(state: &State, service: &ServiceId, now: Timestamp) -> Vec<Reason> {
         });
     }
     reasons
+}
+
+/// Containers that are in none of their networks: they are people's, and how they are put back.
+fn isolated(state: &State, service: &ServiceId) -> Vec<Reason> {
+    let replicas = state.fleet.replicas(service).into_iter();
+    let isolated = replicas.filter(|it| it.record.is_isolated());
+    isolated
+        .map(|replica| {
+            let name = &replica.record.name;
+            Reason {
+                container: Some(name.clone()),
+                ..Reason::of_all(format!(
+                    "{name} is in none of its networks, and nothing is done about it: look at it, then put it back with `docker network connect NETWORK {name}`, or recreate or remove it"
+                ))
+            }
+        })
+        .collect()
 }
 
 type Held = (ActionKind, String, Option<Timestamp>);
@@ -150,6 +169,16 @@ fn further(
         Rung::RollBack(..) | Rung::Recreate(_) => {
             let obstacle = escalate::hindrance(state, service, replica, signals, now);
             held(action, &kinds, obstacle)
+        }
+        Rung::Move(_) => {
+            let kind = ActionKind::Export;
+            let obstacle = further::hindrance(state, service, replica, signals, kind, now);
+            held(kind, &kinds, obstacle)
+        }
+        Rung::Isolate(_) => {
+            let kind = ActionKind::Isolate;
+            let obstacle = further::hindrance(state, service, replica, signals, kind, now);
+            held(kind, &kinds, obstacle)
         }
     }
 }

@@ -72,7 +72,11 @@ pub(crate) fn why_not(state: &State, service: &ServiceId, now: Timestamp) -> Opt
     reasons.extend(moving(state, service, now));
     reasons.extend(spent(state, service, now));
     reasons.extend(heal::reasons(state, service, now));
-    for kind in [ActionKind::Restart, ActionKind::Recreate] {
+    for kind in [
+        ActionKind::Restart,
+        ActionKind::Recreate,
+        ActionKind::Isolate,
+    ] {
         reasons.extend(losing(state, service, kind, now));
     }
     reasons.extend(resize::reasons(state, service, now));

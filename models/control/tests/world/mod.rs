@@ -10,10 +10,10 @@ use units::{
     Action, ActionKind, Approval, Attachment, Command, CommandId, Confidence, ContainerEvent,
     ContainerId, ContainerName, ContainerRecord, ContainerState, EngineInfo, EventKind, Forecast,
     ForecastPoint, Generation, HealthState, Image, ImageChange, JournalEntry, Limits, LoadMetric,
-    LoadUnit, MetricLoad, Millicores, Mode, NodeCapacity, NodeFacts, NodeId, NodeInventory,
-    Outcome, OutcomeResult, Phase, PlanEntry, PlanId, Policy, Ratio, Refusal, ScalePolicy,
-    ScaleTarget, SeriesSelector, ServiceId, Severity, Signal, SignalId, SignalKind, SignalPhase,
-    Sizing, Subject, Timestamp, Update, UpdateId,
+    LoadUnit, MetricLoad, Millicores, Mode, NetworkSpec, NodeCapacity, NodeFacts, NodeId,
+    NodeInventory, Outcome, OutcomeResult, Phase, PlanEntry, PlanId, Policy, Ratio, Refusal,
+    ScalePolicy, ScaleTarget, SeriesSelector, ServiceId, Severity, Signal, SignalId, SignalKind,
+    SignalPhase, Sizing, Subject, Timestamp, Update, UpdateId,
 };
 
 pub fn secs(seconds: u64) -> Duration {
@@ -649,13 +649,11 @@ impl World {
                 containers[place].finished_at = Some(now);
                 containers[place].exit_code = Some(143);
             }
-            Action::Isolate { .. } => {
-                networks.push(Attachment {
-                    network: "shop".to_owned(),
-                    aliases: vec!["web".to_owned()],
-                });
+            Action::Isolate { .. } => networks = attach(&mut containers[place], &[]),
+            Action::Rejoin { networks, .. } => {
+                attach(&mut containers[place], networks);
             }
-            Action::Rejoin { .. } | Action::Export { .. } => {}
+            Action::Export { .. } => {}
         }
         OutcomeResult::Succeeded {
             networks,
@@ -724,6 +722,8 @@ fn made(
         made_by: Some(command.plan.clone()),
         created_at: Some(now),
         started_at: Some(now),
+        state: ContainerState::Running,
+        health: HealthState::Healthy,
         ..template
     }
 }
@@ -736,6 +736,24 @@ fn succeeded(created: Option<ContainerId>) -> OutcomeResult {
         sealed: None,
         networks: Vec::new(),
     }
+}
+
+/// A container is in these networks from now on; those it was in.
+fn attach(record: &mut ContainerRecord, networks: &[Attachment]) -> Vec<Attachment> {
+    let mut spec = record.spec.as_deref().cloned().unwrap_or_default();
+    let before = spec.networks.iter().map(|it| Attachment {
+        network: it.name.clone(),
+        aliases: it.aliases.clone(),
+    });
+    let before = before.collect();
+    let after = networks.iter().map(|it| NetworkSpec {
+        name: it.network.clone(),
+        aliases: it.aliases.clone(),
+        addresses: Vec::new(),
+    });
+    spec.networks = after.collect();
+    record.spec = Some(spec.into());
+    before
 }
 
 fn run_image(record: &mut ContainerRecord, change: Option<&ImageChange>) {
