@@ -2,14 +2,19 @@
 
 use units::{Action, ActionKind, Check, ContainerState, Expectation, Forecast, Step, Timestamp};
 
+use crate::budget;
 use crate::depends;
 use crate::draft::{Decision, Draft, admit};
 use crate::fleet::Replica;
 use crate::heal::RECHECK;
+use crate::ledger::{self, Tried};
 use crate::loads::{Load, is_ahead, load_ahead, startup};
 use crate::scale::{Group, is_blocked, overloads};
 use crate::state::State;
 use crate::update;
+
+/// Steps of a stop and of the start that follows.
+const ROUND: u32 = 2;
 
 /// What is found of stopping the last replica.
 pub(crate) enum Finding<'a> {
@@ -73,6 +78,9 @@ fn hindrance(
             "{other} shares the network of {name}, and would be left without any"
         ));
     }
+    if let Some(why) = stays_down(state, group, now) {
+        return Some(why);
+    }
     if is_ahead(forecast, now) {
         return Some(format!(
             "{} is told of a time that is yet to be: a clock is ahead",
@@ -80,6 +88,26 @@ fn hindrance(
         ));
     }
     group.unsure(forecast)
+}
+
+/// Why it could not be started again when somebody asks for it. Nothing else is done for a service at rest, so the step that is left of its
+/// own hour stays.
+fn stays_down(state: &State, group: &Group<'_>, now: Timestamp) -> Option<String> {
+    let (service, config) = (group.service, &state.config);
+    let left = budget::left(&state.plans, &config.budget, service, now);
+    let left = left.service.min(left.global);
+    if left < ROUND {
+        return Some(format!(
+            "its budget leaves {left} steps of this hour, and what is stopped has to be started again (controller.budget)"
+        ));
+    }
+    let losing = ledger::quarantined(&state.plans, &config.ledger, service, Tried::Start, now);
+    let until = losing.or_else(|| {
+        let retry = ledger::retry_at(&state.plans, &config.ledger, service, Tried::Start);
+        Some(retry).filter(|at| *at > now)
+    });
+    until
+        .map(|until| format!("the last starts of it did not help, and none is made before {until}"))
 }
 
 /// How long nobody has asked for it. Once started, it is given as long again.
