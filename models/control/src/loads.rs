@@ -148,7 +148,13 @@ impl Load {
             return;
         }
         match self.latest.back() {
-            Some(last) if last.at >= forecast.at && !is_ahead(last, now) => return,
+            // The same told again, or out of its order; not so where a clock was set back from a time that is yet to be.
+            Some(last)
+                if last.at >= forecast.at
+                    && !(is_ahead(last, now) && last.at.since(forecast.at) > gap) =>
+            {
+                return;
+            }
             Some(last) if last.at < forecast.at && forecast.at.since(last.at) <= gap => {}
             // What was before a gap says nothing about now, and must not be put beside it; nor is what a clock said of a time that is
             // yet to be, once it was set back.

@@ -431,6 +431,25 @@ fn a_clock_that_was_ahead_hides_nothing() {
     assert_eq!(world.sent(), ["add replica worker-1-r1"]);
 }
 
+/// A clock that is always ahead tells each reading several times, as any other: none begins anew for that.
+#[test]
+fn a_clock_that_stays_ahead_is_followed() {
+    let mut world = working();
+    waiting(&mut world, 40.0, 1);
+    let told = world.forecasts.last().unwrap().clone();
+    for reading in 0..8_u32 {
+        let at = world.now + secs(20);
+        for _ in 0..5 {
+            world.pass(secs(1));
+            let mut told = told.clone();
+            told.loads[0].total = if reading < 6 { 40.0 } else { 190.0 };
+            (told.at, told.loads[0].at) = (at, at);
+            world.tell(control::Event::Forecast(Box::new(told)));
+        }
+    }
+    assert_eq!(world.sent(), ["add replica worker-1-r1"]);
+}
+
 #[test]
 fn an_answer_that_comes_when_the_plan_was_given_up_counts() {
     let mut world = working();
