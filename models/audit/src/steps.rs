@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use units::{
     Action, ActionKind, ContainerId, ContainerName, ContainerRecord, ContainerState, ImageChange,
-    Limits, Mode, Plan, Step,
+    Limits, Mode, NodeId, Plan, Step,
 };
 
 use crate::auditor::Auditor;
@@ -15,11 +15,11 @@ use crate::update;
 use crate::violation::Violation;
 
 pub(crate) fn check(auditor: &Auditor, plan: &Plan, found: &mut Vec<Violation>) {
-    let mut named: BTreeSet<&ContainerName> = BTreeSet::new();
+    let mut named: BTreeSet<(&NodeId, &ContainerName)> = BTreeSet::new();
     let mut tally = Tally::default();
     for step in &plan.steps {
         let name = step.action.name();
-        if is_taken(auditor, step) || !named.insert(name) {
+        if is_taken(auditor, step) || !named.insert((&step.node, name)) {
             found.push(Violation::Twice {
                 container: name.clone(),
             });

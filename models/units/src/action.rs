@@ -84,7 +84,7 @@ impl fmt::Display for Relocation {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Action {
-    /// Restart a container.
+    /// Restart a container; one that was stopped while its service was idle is started.
     Restart {
         /// Which.
         container: ContainerId,

@@ -9,6 +9,7 @@ use crate::fleet::Replica;
 use crate::heal::RECHECK;
 use crate::ledger::{self, Tried};
 use crate::loads::{Load, is_ahead, load_ahead, startup};
+use crate::relocate;
 use crate::scale::{Group, is_blocked, overloads};
 use crate::state::State;
 use crate::update;
@@ -68,6 +69,9 @@ fn hindrance(
     }
     if update::is_running(state, group.service) {
         return Some("an update of it is not over".to_owned());
+    }
+    if relocate::is_running(state, group.service, now) {
+        return Some("a container of it is on its way to another node".to_owned());
     }
     if !overloads(state, group.service).is_empty() {
         return Some("it is overloaded".to_owned());

@@ -60,7 +60,11 @@ fn forward(state: &State, course: &Course<'_>, now: Timestamp) -> Next {
     let original = course.original(state);
     let Some(create) = course.last(ActionKind::CreateReplica) else {
         return match original {
-            Some(_) if !is_late && is_above_most(state, course.service, now) => {
+            Some(_)
+                if !is_late
+                    && (is_above_most(state, course.service, now)
+                        || !speaks(state, course, now)) =>
+            {
                 Next::Wait(Some(now + RECHECK))
             }
             // One that keeps ending is made anew as well, in whichever state it is met.
@@ -121,6 +125,13 @@ fn forward(state: &State, course: &Course<'_>, now: Timestamp) -> Next {
 fn carries(replica: &Replica<'_>) -> bool {
     replica.record.state == ContainerState::Running
         && replica.record.health != HealthState::Unhealthy
+}
+
+/// The node it goes to was heard a short time ago.
+fn speaks(state: &State, course: &Course<'_>, now: Timestamp) -> bool {
+    let mut heard = state.fleet.last_seen();
+    let stale = state.config.telemetry_stale;
+    heard.any(|(node, at)| *node == course.relocation.to && at + stale >= now)
 }
 
 /// Without this one as many serve as are promised, as their nodes said a short time ago.
