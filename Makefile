@@ -16,7 +16,7 @@ LOCKED := $(if $(CI),--locked)
 
 .PHONY: help
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: need-docker build image ## Show the whole loop on a demo stack; leaves nothing behind (DEMO_SECONDS bounds it)
@@ -35,9 +35,14 @@ image: need-build need-docker
 	@deploy/demo/image.sh
 
 .PHONY: test
-test: need-build need-docker need-kafka need-tests need-faults image ## Run every test, on a real engine and a real Kafka
+test: need-build need-docker need-kafka need-tests need-faults need-hosts image ## Run every test, on a real engine and a real Kafka
 	@$(SETUP)/fuzz.sh
 	@$(RUNNER) cargo test --workspace --no-fail-fast $(LOCKED)
+
+.PHONY: e2e-hosts
+e2e-hosts: need-build need-kafka need-hosts ## Run the tests with several hosts on this machine, each with an engine of its own
+	@cargo build $(LOCKED) -p homeostat
+	@$(RUNNER) cargo test $(LOCKED) -p e2e --test hosts
 
 .PHONY: fuzz
 fuzz: need-build ## Fuzz what reads bytes from outside; FUZZ_RUNS and FUZZ_SECONDS bound each target
@@ -86,6 +91,6 @@ clean: ## Remove what was built, the demo's containers and its image
 	@if command -v docker >/dev/null; then deploy/demo/stack.sh down demo --image; fi
 	@cargo clean
 
-.PHONY: need-build need-docker need-kafka need-tests need-netdata need-faults
-need-build need-docker need-kafka need-tests need-netdata need-faults:
+.PHONY: need-build need-docker need-kafka need-tests need-netdata need-faults need-hosts
+need-build need-docker need-kafka need-tests need-netdata need-faults need-hosts:
 	@$(SETUP)/$@.sh

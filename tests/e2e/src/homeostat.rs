@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -63,6 +64,8 @@ pub struct Launch {
     pub environment: Vec<(String, String)>,
     /// Another copy of the binary.
     pub binary: Option<PathBuf>,
+    /// Where it listens instead of on loopback: it is in another network namespace, and is reached there.
+    pub address: Option<Ipv4Addr>,
 }
 
 /// A running process. Killed when dropped.
@@ -91,9 +94,10 @@ impl Homeostat {
         settings: &[(&str, &str)],
     ) -> Homeostat {
         let (admin_port, console_port) = (free_port(), free_port());
+        let address = address(launch);
         let mut all: BTreeMap<String, String> = BTreeMap::from([
-            ("admin.listen".into(), format!("127.0.0.1:{admin_port}")),
-            ("console.listen".into(), format!("127.0.0.1:{console_port}")),
+            ("admin.listen".into(), format!("{address}:{admin_port}")),
+            ("console.listen".into(), format!("{address}:{console_port}")),
             ("state_dir".into(), dir.display().to_string()),
         ]);
         all.extend(
@@ -172,12 +176,13 @@ impl Homeostat {
 
     /// An address of its admin port.
     pub fn admin(&self, page: &str) -> String {
-        format!("http://127.0.0.1:{}/{page}", self.admin_port)
+        let address = address(&self.launch);
+        format!("http://{address}:{}/{page}", self.admin_port)
     }
 
     /// The console's address.
     pub fn console(&self) -> String {
-        format!("http://127.0.0.1:{}", self.console_port)
+        format!("http://{}:{}", address(&self.launch), self.console_port)
     }
 
     /// Waits until the detectors have seen the stack for a while, and so know what is usual.
@@ -225,6 +230,10 @@ impl Drop for Homeostat {
             eprintln!("--- {:?}\n{}", self.arguments, self.log());
         }
     }
+}
+
+fn address(launch: &Launch) -> Ipv4Addr {
+    launch.address.unwrap_or(Ipv4Addr::LOCALHOST)
 }
 
 fn spawn(launch: &Launch, arguments: &[String], log: &Path) -> Child {

@@ -1,4 +1,4 @@
-//! What the end-to-end tests stand on: the built binary as a process, the demo stack, small containers, a recording proxy
+//! What the end-to-end tests stand on: the built binary as a process, the demo stack, small containers, several hosts, a recording proxy
 //! before the Docker socket, a Prometheus that scrapes, and waiting for conditions. Nothing here imitates a part of the loop.
 #![allow(
     clippy::unwrap_used,
@@ -11,6 +11,7 @@ pub mod engine_v2;
 pub mod fake_time;
 pub mod faults;
 pub mod homeostat;
+pub mod hosts;
 pub mod prometheus;
 pub mod stack;
 pub mod tally;

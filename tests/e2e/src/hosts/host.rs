@@ -1,0 +1,140 @@
+//! One of the hosts: an engine, a collector and an actuator in a network namespace.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::Command;
+
+use super::engine::{Engine, Place};
+use super::wires::Wires;
+use crate::containers::complete;
+use crate::homeostat::{Homeostat, Launch};
+
+/// What a host is called, and what its collector tells of it.
+#[derive(Debug, Clone, Copy)]
+pub struct HostFacts<'a> {
+    /// The node's name: short, since it is part of names of namespaces.
+    pub name: &'a str,
+    /// Its zone.
+    pub zone: &'a str,
+    /// What it costs, where an ordinary one costs 1.
+    pub cost: f64,
+}
+
+/// A host. It ends with the fleet.
+pub struct Host {
+    /// Reads its containers.
+    pub collector: Homeostat,
+    /// Acts on its engine.
+    pub actuator: Homeostat,
+    engine: Engine,
+    place: Place,
+    address: Ipv4Addr,
+}
+
+impl Host {
+    /// Starts the engine, then the two agents with these settings, and waits until they are ready.
+    pub(super) async fn start(
+        dir: &Path,
+        fleet: &str,
+        wires: &mut Wires,
+        facts: HostFacts<'_>,
+        settings: &[(&str, &str)],
+    ) -> Host {
+        let namespace = format!("{fleet}-{}", facts.name);
+        let number = wires.add(&namespace);
+        let place = Place {
+            dir: dir.join(facts.name),
+            namespace,
+            number,
+            name: facts.name.to_owned(),
+            options: Vec::new(),
+        };
+        std::fs::create_dir_all(&place.dir).unwrap();
+        let engine = Engine::start(&place).await;
+        let address = wires.host(number);
+        let launch = Launch {
+            before: [
+                "nsenter",
+                &format!("--net=/run/netns/{}", place.namespace),
+                "--",
+            ]
+            .map(ToOwned::to_owned)
+            .to_vec(),
+            address: Some(address),
+            ..Launch::default()
+        };
+        let (at, cost) = (place.address(), facts.cost.to_string());
+        let own = [
+            ("node", facts.name),
+            ("collector.docker", at.as_str()),
+            ("actuator.docker", &at),
+            ("collector.zone", facts.zone),
+            ("collector.cost", &cost),
+        ];
+        let all = [&own[..], settings].concat();
+        let agent = |role| Homeostat::start_as(&launch, &[role], &place.dir, &all);
+        let host = Host {
+            collector: agent("collector"),
+            actuator: agent("actuator"),
+            engine,
+            place,
+            address,
+        };
+        host.ready().await;
+        host
+    }
+
+    /// The node's name.
+    pub fn name(&self) -> &str {
+        &self.place.name
+    }
+
+    /// Its address, which this machine and the other hosts reach.
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// The address of its engine: `unix://` and the path.
+    pub fn engine(&self) -> String {
+        self.place.address()
+    }
+
+    /// What a `docker` command prints; panics with what it says when it fails.
+    pub fn docker(&self, words: &[&str]) -> String {
+        let mut docker = Command::new("docker");
+        complete(docker.args(["--host", &self.engine()]).args(words))
+    }
+
+    /// Loads an image from the engine at an address, such as `unix:///var/run/docker.sock` or that of another host. It has the same id
+    /// here.
+    pub fn load(&self, image: &str, from: &str) {
+        let script =
+            r#"set -o pipefail; docker --host "$1" save "$2" | docker --host "$3" load --quiet"#;
+        let mut copy = Command::new("bash");
+        complete(copy.args(["-c", script, "copy", from, image, &self.engine()]));
+    }
+
+    /// Ends everything on it at once, as a power cut would: engine, agents, containers, and what it had in memory.
+    pub fn cut_power(&mut self) {
+        self.collector.kill_9();
+        self.actuator.kill_9();
+        self.engine.cut_power(&self.place);
+    }
+
+    /// Starts the engine and the agents again after a power cut, and waits until they are ready.
+    pub async fn start_again(&mut self) {
+        self.engine = Engine::start(&self.place).await;
+        self.collector.restart();
+        self.actuator.restart();
+        self.ready().await;
+    }
+
+    pub(super) fn number(&self) -> u8 {
+        self.place.number
+    }
+
+    async fn ready(&self) {
+        self.collector.ready().await;
+        self.actuator.ready().await;
+    }
+}

@@ -1,0 +1,171 @@
+//! Several hosts on this machine, each with an engine and agents of its own in a network namespace, and what they have in common on
+//! the machine itself: Kafka and the central roles. The hosts share the machine's processors and memory, and each tells of all of them.
+//!
+//! Takes root, iproute2, and what a Docker Engine takes. Everything goes with the [`Fleet`], also after a panic; what a killed test
+//! leaves is taken away by the next one.
+
+mod engine;
+mod host;
+mod leftovers;
+mod wires;
+
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use bus::testing::{KafkaBroker, free_port};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::homeostat::{Homeostat, output};
+use wires::Wires;
+
+pub use host::{Host, HostFacts};
+
+/// What the names of namespaces, interfaces, control groups and directories begin with; the id of the test's process follows.
+const NAME: &str = "he2e";
+
+/// Tests of one process take turns: three engines are enough for a machine.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// Hosts that run.
+pub struct Fleet {
+    /// The central roles.
+    pub analytics: Homeostat,
+    /// Acts as far as labels allow.
+    pub controller: Homeostat,
+    /// What is asked.
+    pub console: Homeostat,
+    hosts: Vec<Host>,
+    kafka: KafkaBroker,
+    // The last but one, since it takes away what the others left.
+    wires: Wires,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Fleet {
+    /// Starts these hosts and the central roles, all with these settings, and waits until they are ready.
+    pub async fn start(hosts: &[HostFacts<'_>], settings: &[(&str, &str)]) -> Fleet {
+        let turn = TURN.lock().await;
+        leftovers::remove_of_the_dead();
+        let name = format!("{NAME}{}", std::process::id());
+        let mut wires = Wires::lay(&name);
+        let dir = leftovers::directory(&name);
+        std::fs::create_dir_all(&dir).unwrap();
+        let (kafka, from_hosts) = kafka(&wires);
+        let key = move_key(&dir);
+        let common = [
+            ("partitions", "2"),
+            ("bus.backend", "kafka"),
+            ("controller.max_mode", "act"),
+            ("actuator.max_mode", "act"),
+            ("actuator.move_key_file", key.to_str().unwrap()),
+        ];
+        let common = [&common[..], settings].concat();
+        let at = |brokers| [&common[..], &[("bus.kafka.brokers", brokers)]].concat();
+        let (here, there) = (at(kafka.brokers()), at(from_hosts.as_str()));
+        let central = dir.join("central");
+        std::fs::create_dir_all(&central).unwrap();
+        let role = |role| Homeostat::start(&[role], &central, &here);
+        let (analytics, controller, console) =
+            (role("analytics"), role("controller"), role("console"));
+        let mut started = Vec::new();
+        for facts in hosts {
+            started.push(Host::start(&dir, &name, &mut wires, *facts, &there).await);
+        }
+        for role in [&analytics, &controller, &console] {
+            role.ready().await;
+        }
+        Fleet {
+            analytics,
+            controller,
+            console,
+            hosts: started,
+            kafka,
+            wires,
+            _turn: turn,
+        }
+    }
+
+    /// The hosts, in the order they were asked for.
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// One of the hosts.
+    pub fn host(&self, name: &str) -> &Host {
+        let mut hosts = self.hosts.iter();
+        hosts.find(|it| it.name() == name).unwrap()
+    }
+
+    /// The same, to do something to it.
+    pub fn host_mut(&mut self, name: &str) -> &mut Host {
+        let mut hosts = self.hosts.iter_mut();
+        hosts.find(|it| it.name() == name).unwrap()
+    }
+
+    /// Cuts a host off from Kafka and everything else; what runs on it runs on.
+    pub fn cut_off(&self, name: &str) {
+        self.wires.cut(self.host(name).number());
+    }
+
+    /// Joins it again.
+    pub fn join(&self, name: &str) {
+        self.wires.mend(self.host(name).number());
+    }
+
+    /// Kafka, which every role writes to.
+    pub fn kafka(&self) -> &KafkaBroker {
+        &self.kafka
+    }
+
+    /// This machine's address in the network of the hosts.
+    pub fn machine(&self) -> std::net::Ipv4Addr {
+        self.wires.machine()
+    }
+
+    /// Runs a verb that asks the console to its end.
+    pub async fn told(&self, words: &[&str]) -> Output {
+        let console = self.console.console();
+        let words = words.iter().copied().chain(["--console", &console]);
+        let words: Vec<String> = words.map(ToOwned::to_owned).collect();
+        let ran = tokio::task::spawn_blocking(move || {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            output(&words)
+        });
+        ran.await.unwrap()
+    }
+}
+
+/// A broker that listens on loopback, and on the hosts' network; with it its address there.
+fn kafka(wires: &Wires) -> (KafkaBroker, String) {
+    let from_hosts = format!("{}:{}", wires.machine(), free_port().unwrap());
+    let settings = |port, controller| {
+        format!(
+            "listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},HOSTS://{from_hosts}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port},HOSTS://{from_hosts}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,HOSTS:PLAINTEXT\n"
+        )
+    };
+    let broker = KafkaBroker::start_with(settings).unwrap_or_else(|error| panic!("{error}"));
+    (broker, from_hosts)
+}
+
+/// The key that all actuators share, which nobody else may read.
+fn move_key(dir: &Path) -> PathBuf {
+    let mut key = [0_u8; 32];
+    let mut random = std::fs::File::open("/dev/urandom").unwrap();
+    random.read_exact(&mut key).unwrap();
+    let path = dir.join("move.key");
+    let mut options = std::fs::File::options();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)
+        .unwrap();
+    for byte in key {
+        write!(file, "{byte:02x}").unwrap();
+    }
+    path
+}
