@@ -1,9 +1,14 @@
-//! Several hosts, each with an engine of its own: they are seen as one fleet, and a lost one is told.
+//! Several hosts, each with an engine of its own: they are seen as one fleet, a lost one is told, and what runs on one moves to another.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
+use base64::Engine as _;
 use bus::Bus;
 use console::api::ServiceStatus;
 use control::{FleetCapacity, Hearing, NodeRoom};
@@ -11,11 +16,20 @@ use e2e::containers::Containers;
 use e2e::hosts::{Fleet, Host, HostFacts};
 use e2e::topic::Topic;
 use e2e::wait::until;
-use units::Metric;
+use units::{ActionKind, Metric, NodeInventory, NodeWanted, Phase, PlanEntry};
 use wire::{Telemetry, topic};
 
 /// What a node says has come through Kafka, on a busy machine.
 const SEEN: Duration = Duration::from_secs(90);
+/// A move has three steps, each watched for some time.
+const MOVED: Duration = Duration::from_secs(300);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Checks that pass.
+const HEALTH: &str = r#"HEALTHCHECK --interval=1s --timeout=5s --retries=3 CMD ["/writer","go"]"#;
+/// Some 20 s of a node: the fleet is looked at for moves every 10 s.
+const INVENTORIES: usize = 10;
+/// What the container is given that nobody else may read.
+const SECRET: &str = "correct horse battery staple";
 
 fn facts<'a>(name: &'a str, zone: &'a str, cost: f64) -> HostFacts<'a> {
     HostFacts { name, zone, cost }
@@ -61,7 +75,7 @@ async fn read_from(bus: &Bus, hosts: &BTreeSet<&str>) {
     let mut samples = Topic::open(bus, topic::SAMPLES).await;
     let mut logs = Topic::open(bus, topic::LOGS).await;
     let (mut used, mut wrote) = (BTreeSet::new(), BTreeSet::new());
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     while used.len() < hosts.len() || wrote.len() < hosts.len() {
         assert!(
             began.elapsed() < SEEN,
@@ -158,4 +172,200 @@ fn running(host: &Host, name: &str) -> Vec<String> {
     let name = format!("name=^{name}$");
     let listed = host.docker(&["ps", "--quiet", "--no-trunc", "--filter", &name]);
     listed.lines().map(ToOwned::to_owned).collect()
+}
+
+/// Watches how few healthy containers of a name there ever are on all the hosts together.
+struct Watch {
+    fewest: Arc<AtomicUsize>,
+    is_over: Arc<AtomicBool>,
+    looking: JoinHandle<()>,
+}
+
+impl Watch {
+    /// The hosts are asked in this order: a successor is looked for after the one it takes the place of.
+    fn start(engines: Vec<String>, name: &str) -> Watch {
+        let fewest = Arc::new(AtomicUsize::new(usize::MAX));
+        let is_over = Arc::new(AtomicBool::new(false));
+        let name = format!("name=^{name}$");
+        let looking = std::thread::spawn({
+            let (fewest, is_over) = (Arc::clone(&fewest), Arc::clone(&is_over));
+            move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    let healthy = engines.iter().map(|engine| healthy(engine, &name));
+                    fewest.fetch_min(healthy.sum(), Ordering::Relaxed);
+                    std::thread::sleep(LOOK_EVERY);
+                }
+            }
+        });
+        Watch {
+            fewest,
+            is_over,
+            looking,
+        }
+    }
+
+    fn end(self) -> usize {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.looking.join().unwrap();
+        self.fewest.load(Ordering::Relaxed)
+    }
+}
+
+fn healthy(engine: &str, name: &str) -> usize {
+    let listed = Command::new("docker")
+        .args(["--host", engine, "ps", "--quiet"])
+        .args(["--filter", name, "--filter", "health=healthy"])
+        .output()
+        .unwrap();
+    assert!(listed.status.success(), "{engine}: {listed:?}");
+    String::from_utf8_lossy(&listed.stdout).lines().count()
+}
+
+/// What has to be the same of a container wherever it runs.
+fn made(host: &Host, id: &str) -> String {
+    let format = "{{json .Config.Env}} {{json .Config.Cmd}} {{json .Config.Healthcheck}} {{.HostConfig.NanoCpus}} \
+                  {{.HostConfig.Memory}} {{json .HostConfig.RestartPolicy}} {{.Image}}";
+    host.docker(&["inspect", "--format", format, id])
+}
+
+fn state(host: &Host, id: &str) -> String {
+    host.docker(&["inspect", "--format", "{{.State.Status}}", id])
+}
+
+async fn actions(fleet: &Fleet) -> Vec<PlanEntry> {
+    let asked = || fleet.console.ask::<Vec<PlanEntry>>("actions");
+    until("the actions are listed", SEEN, asked).await
+}
+
+/// The text as it stands, and as Base64 shows it at each of three offsets, without what depends on its neighbours.
+fn readings(text: &str) -> Vec<Vec<u8>> {
+    let offsets = (0..3).map(|offset| {
+        let padded = [&vec![0; offset][..], text.as_bytes()].concat();
+        let encoded = base64::engine::general_purpose::STANDARD_NO_PAD.encode(padded);
+        encoded.as_bytes()[offset + 1..encoded.len() - 2].to_vec()
+    });
+    offsets.chain([text.as_bytes().to_vec()]).collect()
+}
+
+/// No record of these topics says the secret, and some do say what was sealed.
+async fn nobody_reads(bus: &Bus, secret: &str) {
+    let readings = readings(secret);
+    let mut sealed = 0;
+    for name in [
+        topic::COMMANDS,
+        topic::OUTCOMES,
+        topic::JOURNAL,
+        topic::INVENTORY,
+        topic::EVENTS,
+    ] {
+        let mut records = 0;
+        let read = |record: &bus::Record| {
+            records += 1;
+            let has = |what: &[u8]| record.value.windows(what.len()).any(|it| it == what);
+            let leaks = readings.iter().any(|it| has(it));
+            assert!(!leaks, "{name}: {}", String::from_utf8_lossy(&record.value));
+            sealed += usize::from(has(b"\"sealed\""));
+        };
+        Topic::open(bus, name).await.read(read).await;
+        assert!(records > 0, "{name} is empty");
+    }
+    assert!(sealed > 0, "nothing was sealed");
+}
+
+/// Waits until both nodes have told of themselves so often that the controller has looked at the fleet anew.
+async fn looked_anew(bus: &Bus) {
+    let mut inventories = Topic::open(bus, topic::INVENTORY).await;
+    inventories.read(|_earlier| ()).await;
+    let mut told: BTreeMap<String, usize> = BTreeMap::new();
+    let began = Instant::now();
+    while told.len() < 2 || told.values().any(|it| *it < INVENTORIES) {
+        assert!(began.elapsed() < SEEN, "only {told:?} inventories");
+        inventories
+            .read(|record| {
+                let inventory: NodeInventory = wire::decode(record).unwrap();
+                *told.entry(inventory.node.to_string()).or_default() += 1;
+            })
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drained_node_gives_its_container_to_another_and_nothing_fails_meanwhile() {
+    let settings = [
+        ("controller.people.hold", "5s"),
+        ("controller.scale.startup", "5s"),
+        ("controller.relocate.soak", "5s"),
+    ];
+    let fleet = Fleet::start(
+        &[facts("a", "east", 1.0), facts("b", "west", 1.0)],
+        &settings,
+    )
+    .await;
+    let (a, b) = (fleet.host("a"), fleet.host("b"));
+    let images = Containers::at(&a.engine());
+    let image = images.version("1", &[HEALTH]);
+    b.load(&image, &a.engine());
+    let secret = format!("PASSWORD={SECRET}");
+    let run = [
+        "run", "--detach", "--name", "shop", "--env", &secret, "--cpus", "0.5", "--memory", "64m",
+    ];
+    let labels = [
+        "io.homeostat.service=shop",
+        "io.homeostat.mode=act",
+        "io.homeostat.move=true",
+    ];
+    let labels: Vec<&str> = labels.iter().flat_map(|it| ["--label", it]).collect();
+    let original = a.docker(&[&run[..], &labels, &[&image, "idle"]].concat());
+    until("it is healthy, and may be moved", SEEN, || async {
+        let movable = rooms(&fleet).await?.get("a")?.movable == 1;
+        (movable && healthy(&a.engine(), "name=^shop$") == 1).then_some(())
+    })
+    .await;
+    let as_made = made(a, &original);
+    assert!(as_made.contains(SECRET), "{as_made}");
+    let watch = Watch::start(vec![a.engine(), b.engine()], "shop");
+
+    said(&fleet, &["node", "drain", "a", "--by", "ada"]).await;
+    let successor = until("it runs on b alone", MOVED, || async {
+        let there = running(b, "shop").pop()?;
+        (state(a, &original) == "exited").then_some(there)
+    })
+    .await;
+    assert_eq!(made(b, &successor), as_made);
+    let moved = until("every step is judged", MOVED, || async {
+        let actions = actions(&fleet).await;
+        let is_over = actions.len() >= 3 && actions.iter().all(|it| it.phase.is_final());
+        is_over.then_some(actions)
+    })
+    .await;
+    assert!(
+        moved.iter().all(|it| it.phase == Phase::Judged),
+        "{moved:#?}"
+    );
+    let kinds: BTreeSet<&str> = moved.iter().map(|it| it.plan.kind.as_str()).collect();
+    let expected = [
+        ActionKind::Export,
+        ActionKind::CreateReplica,
+        ActionKind::Stop,
+    ];
+    assert_eq!(kinds, expected.iter().map(|it| it.as_str()).collect());
+    assert_eq!(watch.end(), 1, "so many were healthy at the least");
+    let told = said(&fleet, &["nodes"]).await;
+    assert!(told.contains("a, to be drained"), "{told}");
+    let bus = Bus::kafka(&fleet.kafka().config()).unwrap();
+    nobody_reads(&bus, SECRET).await;
+
+    said(&fleet, &["node", "uncordon", "a", "--by", "ada"]).await;
+    until("a is open again", SEEN, || async {
+        (rooms(&fleet).await?.get("a")?.wanted == NodeWanted::Open).then_some(())
+    })
+    .await;
+    looked_anew(&bus).await;
+    assert_eq!(
+        actions(&fleet).await.len(),
+        moved.len(),
+        "nothing moves back"
+    );
+    assert_eq!(running(b, "shop"), vec![successor]);
+    assert_eq!(state(a, &original), "exited");
 }

@@ -40,6 +40,8 @@ pub(super) fn remove_of_the_dead() {
 /// after a panic.
 pub(super) fn remove(fleet: &str) {
     let own = format!("{fleet}-");
+    let state = format!("state_dir={}/", directory(fleet).display());
+    kill(|| pids_told(&state), fleet);
     for namespace in namespaces().iter().filter(|it| it.starts_with(&own)) {
         kill_all(namespace);
         for group in groups(namespace) {
@@ -59,13 +61,22 @@ pub(super) fn directory(fleet: &str) -> PathBuf {
 
 /// Kills everything in a host's network namespace, and its containers, which have namespaces of their own, by the host's control group.
 pub(super) fn kill_all(namespace: &str) {
-    for _ in 0..LOOKS_MAX {
+    let pids = || {
         let mut pids = pids_of(namespace);
         for group in groups(namespace) {
             below(&group, &mut |dir| {
                 pids.extend(numbers(&dir.join("cgroup.procs")));
             });
         }
+        pids
+    };
+    kill(pids, namespace);
+}
+
+/// Kills processes until none is found any more.
+fn kill(find: impl Fn() -> BTreeSet<i32>, whose: &str) {
+    for _ in 0..LOOKS_MAX {
+        let pids = find();
         if pids.is_empty() {
             return;
         }
@@ -75,7 +86,19 @@ pub(super) fn kill_all(namespace: &str) {
         }
         std::thread::sleep(LOOK_EVERY);
     }
-    eprintln!("processes of {namespace} do not end");
+    eprintln!("processes of {whose} do not end");
+}
+
+/// Processes with an argument that begins so. The roles that are in no host's namespace are found by it.
+fn pids_told(begin: &str) -> BTreeSet<i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|it| it.file_name().to_str()?.parse::<i32>().ok());
+    let is_told = |pid: &i32| {
+        let told = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut words = told.split(|it| *it == 0);
+        words.any(|it| it.starts_with(begin.as_bytes()))
+    };
+    pids.filter(is_told).collect()
 }
 
 fn namespaces() -> Vec<String> {
