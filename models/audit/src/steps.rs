@@ -15,6 +15,7 @@ use crate::update;
 use crate::violation::Violation;
 
 pub(crate) fn check(auditor: &Auditor, plan: &Plan, found: &mut Vec<Violation>) {
+    // What moved and was started again where it had been has one name on two nodes.
     let mut named: BTreeSet<(&NodeId, &ContainerName)> = BTreeSet::new();
     let mut tally = Tally::default();
     for step in &plan.steps {

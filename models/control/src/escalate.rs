@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use units::{
     Action, ActionKind, Check, ContainerState, Expectation, ImageChange, NodeId, OutcomeResult,
-    Phase, PlanEntry, Refusal, ServiceId, Severity, Signal, SignalId, SignalKind, Step, Timestamp,
-    VerdictKind,
+    Phase, PlanEntry, Refusal, ServiceId, Severity, Signal, SignalId, SignalKind, Step, Subject,
+    Timestamp, VerdictKind,
 };
 
 use crate::depends;
@@ -158,11 +158,20 @@ pub(crate) fn is_begun(entry: &PlanEntry) -> bool {
         })
 }
 
-/// It was done for a kind of signal that is open now.
+/// It was done for a kind of signal that is open now. The signals of a container that is gone may be forgotten; their ids still tell
+/// what they were about.
 fn is_of_kind(state: &State, service: &ServiceId, entry: &PlanEntry, signals: &[&Signal]) -> bool {
-    entry.plan.cause.signals.iter().any(|id| {
-        let kind = state.signals.kind_of(service, id);
-        signals.iter().any(|signal| kind == Some(signal.kind))
+    let Some(step) = entry.plan.steps.first() else {
+        return false;
+    };
+    let (id, name) = (step.action.target().clone(), step.action.name().clone());
+    let subject = Subject::container(service.clone(), step.node.clone(), id, name);
+    signals.iter().any(|signal| {
+        let same = subject.fingerprint(signal.kind);
+        entry.plan.cause.signals.iter().any(|id| {
+            id.as_str().starts_with(same.as_str())
+                || state.signals.kind_of(service, id) == Some(signal.kind)
+        })
     })
 }
 
@@ -419,8 +428,7 @@ pub(crate) fn told(
     let tries = tries(state, service, replica, now);
     let newest = tries.iter().rev().take(TOLD_MAX).rev();
     let mut texts: Vec<String> = newest.map(|entry| outcome(entry)).collect();
-    let since = now - state.config.ledger.quarantine;
-    texts.extend(relocate::last(state, service, since));
+    texts.extend(relocate::last(state, service, now));
     match texts.is_empty() {
         true => String::new(),
         false => format!("; tried: {}", texts.join(", ")),

@@ -285,6 +285,12 @@ impl Fleet {
         nodes.filter(move |known| known.spoke_at >= since)
     }
 
+    /// When a node was last heard, by the clock of this side, and whether that is sure.
+    pub(crate) fn heard(&self, node: &NodeId) -> Option<(Timestamp, Certainty)> {
+        let heard = self.nodes.get(node)?.heard;
+        Some((heard.at, heard.certainty))
+    }
+
     /// Every container.
     pub(crate) fn everywhere(&self) -> impl Iterator<Item = Replica<'_>> {
         self.nodes.iter().flat_map(Self::held)

@@ -42,6 +42,13 @@ pub(crate) fn rung(
             "{TRIED}; {other} shares the network of {name}, and would be left without any"
         ));
     }
+    // Its end is waited for as that of every plan is.
+    let mut isolations = tries
+        .iter()
+        .filter(|it| it.plan.kind == ActionKind::Isolate);
+    if isolations.any(|it| !it.phase.is_final()) {
+        return Rung::Isolate("it is being isolated".to_owned());
+    }
     let stays = match target(state, service, replica, tries, now) {
         Ok(to) => return Rung::Move(to),
         Err(why) => why,
@@ -71,7 +78,7 @@ fn target(
         | ContainerState::Exited
         | ContainerState::Dead => return Err(format!("it is {}", record.state)),
     }
-    if let Some(moved) = relocate::last(state, service, now - state.config.ledger.quarantine) {
+    if let Some(moved) = relocate::last(state, service, now) {
         return Err(format!("one move is enough ({moved})"));
     }
     if let Some(why) = relocate::bar(state, service, now) {

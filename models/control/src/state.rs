@@ -1,6 +1,6 @@
 //! Everything a decision is made from.
 
-use units::{ServiceId, Timestamp};
+use units::{NodeId, ServiceId, Timestamp};
 
 use crate::breaker::Breaker;
 use crate::config::Config;
@@ -51,6 +51,14 @@ impl State {
     /// What is known of a container is new enough to act on, and surely so.
     pub(crate) fn is_fresh(&self, replica: &Replica<'_>, now: Timestamp) -> bool {
         replica.certainty == Certainty::Sure && self.seems_fresh(replica, now)
+    }
+
+    /// The same of a node, whether or not it holds any.
+    pub(crate) fn hears(&self, node: &NodeId, now: Timestamp) -> bool {
+        let heard = self.fleet.heard(node);
+        heard.is_some_and(|(at, certainty)| {
+            certainty == Certainty::Sure && at + self.config.telemetry_stale >= now
+        })
     }
 
     /// The same, as far as its node's clock can be believed: enough to judge what was done, not to act.

@@ -407,3 +407,25 @@ fn nothing_else_of_the_service_is_taken_away_or_changed_meanwhile() {
         }
     }
 }
+
+#[test]
+fn nothing_is_made_on_a_node_that_fell_silent_and_the_move_is_given_up() {
+    // Given up, another is begun for the node that is short still.
+    for (silent_s, begun) in [(60, 1), (330, 2)] {
+        let mut world = fleet(movable());
+        pressure(&mut world);
+        while world.count(ActionKind::Export) == 0 {
+            world.pass(secs(1));
+        }
+        let b = NodeId::from("b");
+        let holds = world.nodes.remove(&b).unwrap();
+        // It is told how it is made when the other node is silent already.
+        world.pass(secs(11));
+        live(&mut world, silent_s);
+        assert_eq!(world.count(ActionKind::CreateReplica), 0, "{silent_s} s");
+        world.nodes.insert(b, holds);
+        live(&mut world, 60);
+        assert_eq!(world.count(ActionKind::CreateReplica), 1, "{silent_s} s");
+        assert_eq!(world.count(ActionKind::Export), begun, "{silent_s} s");
+    }
+}

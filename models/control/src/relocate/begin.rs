@@ -55,12 +55,12 @@ pub(crate) fn bar(state: &State, service: &ServiceId, now: Timestamp) -> Option<
         .then(|| format!("more of {service} run than its label io.homeostat.scale allows"))
 }
 
-/// The last move of the service that was begun after `since`, and what has become of it, in words.
-pub(crate) fn last(state: &State, service: &ServiceId, since: Timestamp) -> Option<String> {
+/// The last move of the service within the time that the ledger looks back, and what has become of it, in words.
+pub(crate) fn last(state: &State, service: &ServiceId, now: Timestamp) -> Option<String> {
     let course = Course::of(state, service)?;
     let relocation = course.relocation;
     let export = course.last(ActionKind::Export)?;
-    if relocation.at <= since || !is_begun(export) {
+    if relocation.at + state.config.ledger.quarantine <= now || !is_begun(export) {
         return None;
     }
     let came_to = match (came(export), course.fault(), course.is_proven()) {
@@ -68,7 +68,10 @@ pub(crate) fn last(state: &State, service: &ServiceId, since: Timestamp) -> Opti
         (Came::Void, _, _) => "it came to nothing".to_owned(),
         (Came::Open | Came::Good, Some((_, why)), _) => format!("taken back: {why}"),
         (Came::Open | Came::Good, None, true) => format!("the new one serves on {}", relocation.to),
-        (Came::Open | Came::Good, None, false) => "not over".to_owned(),
+        (Came::Open | Came::Good, None, false) if is_running(state, service, now) => {
+            "not over".to_owned()
+        }
+        (Came::Open | Came::Good, None, false) => "it came to nothing".to_owned(),
     };
     Some(format!("{relocation} at {}: {came_to}", relocation.at))
 }

@@ -19,6 +19,8 @@ use super::steps;
 const VALID: Duration = Duration::from_secs(1_800);
 /// A move that was not brought to an end by then is left to people, as it is.
 pub(super) const GIVEN_UP: Duration = Duration::from_secs(5_400);
+/// The new one must have been begun by then: nobody can say how long a node stays silent, and another may be found.
+const BEGUN_WITHIN: Duration = Duration::from_secs(300);
 /// Tries of one step before it is given up.
 const TRIES_MAX: usize = 3;
 
@@ -60,19 +62,17 @@ fn forward(state: &State, course: &Course<'_>, now: Timestamp) -> Next {
     let original = course.original(state);
     let Some(create) = course.last(ActionKind::CreateReplica) else {
         return match original {
+            Some(_) if course.relocation.at + BEGUN_WITHIN <= now => Next::Over,
             Some(_)
-                if !is_late
-                    && (is_above_most(state, course.service, now)
-                        || !speaks(state, course, now)) =>
+                if is_above_most(state, course.service, now)
+                    || !state.hears(&course.relocation.to, now) =>
             {
                 Next::Wait(Some(now + RECHECK))
             }
             // One that keeps ending is made anew as well, in whichever state it is met.
-            Some(original) if !is_late && is_up(&original) => {
-                act_on(state, course, &original, now, || {
-                    steps::create(state, course, &original)
-                })
-            }
+            Some(original) if is_up(&original) => act_on(state, course, &original, now, || {
+                steps::create(state, course, &original)
+            }),
             Some(_) | None => Next::Over,
         };
     };
@@ -125,13 +125,6 @@ fn forward(state: &State, course: &Course<'_>, now: Timestamp) -> Next {
 fn carries(replica: &Replica<'_>) -> bool {
     replica.record.state == ContainerState::Running
         && replica.record.health != HealthState::Unhealthy
-}
-
-/// The node it goes to was heard a short time ago.
-fn speaks(state: &State, course: &Course<'_>, now: Timestamp) -> bool {
-    let mut heard = state.fleet.last_seen();
-    let stale = state.config.telemetry_stale;
-    heard.any(|(node, at)| *node == course.relocation.to && at + stale >= now)
 }
 
 /// Without this one as many serve as are promised, as their nodes said a short time ago.
