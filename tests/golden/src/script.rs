@@ -25,9 +25,9 @@ use std::time::Duration;
 use control::{Config, Core, Effect, Event};
 use units::{
     Action, Command, Confidence, ContainerEvent, EventKind, Fingerprint, Forecast, ForecastPoint,
-    Generation, JournalEntry, Limits, LoadMetric, LoadUnit, MetricLoad, Millicores, Outcome,
-    OutcomeResult, Ratio, SeriesSelector, ServiceId, Severity, Signal, SignalId, SignalKind,
-    SignalPhase, Subject, Timestamp,
+    Generation, JournalEntry, LoadMetric, LoadUnit, MetricLoad, Millicores, Outcome, OutcomeResult,
+    Ratio, SeriesSelector, ServiceId, Severity, Signal, SignalId, SignalKind, SignalPhase, Subject,
+    Timestamp,
 };
 
 use crate::render;
@@ -113,13 +113,7 @@ impl Stage {
             "resolve" => self.resolve(rest),
             "load" => self.load(rest),
             "told" => self.told(rest),
-            "done" => self.outcomes(&OutcomeResult::Succeeded {
-                networks: Vec::new(),
-                sealed: None,
-                created: None,
-                previous: None,
-                image: None,
-            }),
+            "done" => self.outcomes(&succeeded()),
             "fail" => self.outcomes(&OutcomeResult::Failed {
                 error: "the engine said no".to_owned(),
             }),
@@ -289,10 +283,10 @@ impl Stage {
             self.now.as_millis()
         );
         for command in open {
-            let mut result = result.clone();
-            if let OutcomeResult::Succeeded { previous, .. } = &mut result {
-                *previous = self.carry_out(&command);
-            }
+            let result = match result {
+                OutcomeResult::Succeeded { .. } => self.carry_out(&command),
+                other => other.clone(),
+            };
             let outcome = Outcome {
                 command: command.id.clone(),
                 plan: command.plan.clone(),
@@ -307,8 +301,18 @@ impl Stage {
         }
     }
 
-    /// Does what it says; the limits of before, where it changes some.
-    fn carry_out(&mut self, command: &Command) -> Option<Limits> {
+    /// Does what it says, and tells what an actuator would: the limits of before, the networks, the new container of a recreation.
+    fn carry_out(&mut self, command: &Command) -> OutcomeResult {
+        let mut result = succeeded();
+        let OutcomeResult::Succeeded {
+            networks: left,
+            created,
+            previous,
+            ..
+        } = &mut result
+        else {
+            return result;
+        };
         match &command.action {
             Action::CreateReplica { template, name, .. } => {
                 let template = self.world.name_of(template);
@@ -317,17 +321,20 @@ impl Stage {
             }
             Action::RemoveReplica { name, .. } => self.world.remove(name.as_str()),
             Action::UpdateLimits { name, limits, .. } => {
-                return Some(self.world.limit(name.as_str(), limits));
+                *previous = Some(self.world.limit(name.as_str(), limits));
             }
             Action::Stop { name, .. } => self.world.stop(name.as_str(), self.now),
             Action::Restart { name, .. } => self.world.start(name.as_str(), self.now),
-            Action::Recreate { .. }
-            | Action::PullImage { .. }
-            | Action::Export { .. }
-            | Action::Isolate { .. }
-            | Action::Rejoin { .. } => {}
+            Action::Recreate { name, .. } => {
+                *created = Some(self.world.recreate(name.as_str(), self.now));
+            }
+            Action::Isolate { name, .. } => *left = self.world.attach(name.as_str(), &[]),
+            Action::Rejoin { name, networks, .. } => {
+                self.world.attach(name.as_str(), networks);
+            }
+            Action::PullImage { .. } | Action::Export { .. } => {}
         }
-        None
+        result
     }
 
     fn again(&mut self) {
@@ -375,6 +382,16 @@ impl Stage {
         self.again();
         self.event(Event::Recovered);
         self.event(Event::Leading(generation));
+    }
+}
+
+fn succeeded() -> OutcomeResult {
+    OutcomeResult::Succeeded {
+        networks: Vec::new(),
+        sealed: None,
+        created: None,
+        previous: None,
+        image: None,
     }
 }
 

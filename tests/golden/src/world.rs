@@ -1,12 +1,13 @@
 //! The containers of a script, as the collector would tell them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use units::{
-    Bytes, ContainerId, ContainerName, ContainerRecord, ContainerState, EngineInfo, HealthState,
-    Limits, Millicores, NodeCapacity, NodeFacts, NodeId, NodeInventory, PlanId, Policy, ServiceId,
-    Timestamp,
+    Attachment, Bytes, ContainerId, ContainerName, ContainerRecord, ContainerSpec, ContainerState,
+    EngineInfo, HealthState, Limits, Millicores, NetworkSpec, NodeCapacity, NodeFacts, NodeId,
+    NodeInventory, PlanId, Policy, ServiceId, Timestamp,
 };
 
 /// Every container of a script has run this long when it begins.
@@ -19,7 +20,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Reads `NAME service=S [node=N] [mode=act] [heal] [scale=1..4] [limits=cpu=100m..1] [cpu=250] [memory=96] [made] [state=S] [health=H] [obstacle]`.
+    /// Reads `NAME service=S [node=N] [mode=act] [heal] [scale=1..4] [limits=cpu=100m..1] [cpu=250] [memory=96] [made] [state=S] [health=H] [network=N] [obstacle]`.
     pub(crate) fn container(&mut self, words: &[&str], now: Timestamp) {
         let (name, options) = words.split_first().expect("container NAME …");
         let options: BTreeMap<&str, &str> = options
@@ -67,7 +68,7 @@ impl World {
                 .map(|_| "it mounts a host path".to_owned())
                 .into_iter()
                 .collect(),
-            spec: None,
+            spec: options.get("network").map(|network| in_network(network)),
         };
         let node = options.get("node").copied().unwrap_or("node-a");
         self.containers
@@ -83,6 +84,28 @@ impl World {
             memory: limits.memory.or(before.memory),
         };
         before
+    }
+
+    /// Puts another in its place, made the same way.
+    pub(crate) fn recreate(&mut self, name: &str, now: Timestamp) -> ContainerId {
+        let (_, record) = self.containers.get_mut(name).expect("it is there");
+        record.id = ContainerId::new(format!("id-{name}-{}", now.as_millis() / 1_000));
+        (record.created_at, record.started_at) = (Some(now), Some(now));
+        record.id.clone()
+    }
+
+    /// It is in these networks from now on, and was in those that are told.
+    pub(crate) fn attach(&mut self, name: &str, networks: &[Attachment]) -> Vec<Attachment> {
+        let (_, record) = self.containers.get_mut(name).expect("it is there");
+        let mut spec = record.spec.as_deref().cloned().unwrap_or_default();
+        let after = networks.iter().map(|it| network(&it.network)).collect();
+        let before = std::mem::replace(&mut spec.networks, after);
+        record.spec = Some(Arc::new(spec));
+        let before = before.into_iter().map(|it| Attachment {
+            network: it.name,
+            aliases: it.aliases,
+        });
+        before.collect()
     }
 
     pub(crate) fn stop(&mut self, name: &str, now: Timestamp) {
@@ -162,6 +185,21 @@ impl World {
             containers,
         };
         nodes.into_iter().map(inventory).collect()
+    }
+}
+
+fn in_network(name: &str) -> Arc<ContainerSpec> {
+    Arc::new(ContainerSpec {
+        network_mode: name.to_owned(),
+        networks: vec![network(name)],
+        ..ContainerSpec::default()
+    })
+}
+
+fn network(name: &str) -> NetworkSpec {
+    NetworkSpec {
+        name: name.to_owned(),
+        ..NetworkSpec::default()
     }
 }
 

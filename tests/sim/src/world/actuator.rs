@@ -397,7 +397,7 @@ impl World {
             Action::RemoveReplica { .. } => target.is_none().then(|| succeeded(None)),
             // Pulling again finds what was pulled, and telling again tells the same.
             Action::PullImage { .. } | Action::Export { .. } => None,
-            Action::Isolate { .. } => target.filter(|it| it.is_isolated).map(|_| isolated()),
+            Action::Isolate { .. } => target.filter(|it| it.is_isolated).map(isolated),
             Action::Rejoin { .. } => target.filter(|it| !it.is_isolated).map(|_| succeeded(None)),
             Action::Stop { .. } => match target {
                 None => Some(OutcomeResult::Vanished),

@@ -21,6 +21,7 @@ impl World {
                     container.ill = None;
                 }
             }
+            Lasting::Isolated(at, id) => self.put_back_in(at, &id),
             Lasting::CutOff(at) => self.reconnect(at),
             Lasting::Dead(at) => self.boot(at),
             Lasting::Skewed(at) => self.nodes[at].set_clock(0, self.now),
@@ -95,6 +96,7 @@ impl World {
     }
 
     fn tend(&mut self, at: usize, id: ContainerId) {
+        self.put_back_in(at, &id);
         let Some(container) = self.nodes[at].containers.get_mut(&id) else {
             return;
         };

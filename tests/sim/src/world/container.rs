@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use units::{
-    Bytes, CommandId, ContainerId, ContainerName, ContainerRecord, ContainerSpec, ContainerState,
-    EventKind, HealthState, Image, Limits, Millicores, PlanId, Policy, ServiceId, Timestamp,
+    Attachment, Bytes, CommandId, ContainerId, ContainerName, ContainerRecord, ContainerSpec,
+    ContainerState, EventKind, HealthState, Image, Limits, Millicores, NetworkSpec, PlanId, Policy,
+    ServiceId, Timestamp,
 };
 
 /// Ends that count as one loop.
@@ -43,8 +44,12 @@ pub(super) enum Ill {
 pub(super) enum Cure {
     /// By a restart.
     Restart,
-    /// Not before its cause is gone.
+    /// By a new container, or once its cause is gone.
     Patience,
+    /// It is its node that makes it sick: by a new container on another, or once its cause is gone.
+    Elsewhere,
+    /// Not before its cause is gone, wherever it is.
+    Nowhere,
 }
 
 /// One container.
@@ -114,14 +119,36 @@ impl Container {
             copy_obstacles: Vec::new(),
             spec: Some(Arc::new(ContainerSpec {
                 image_digest: image(self.image).id,
+                network_mode: "shop".to_owned(),
+                networks: self.networks(),
                 ..ContainerSpec::default()
             })),
+        }
+    }
+
+    /// Each has a network of its own, so that none is cut off from others when it moves.
+    fn networks(&self) -> Vec<NetworkSpec> {
+        let own = self.own_network();
+        let network = NetworkSpec {
+            name: own.network,
+            aliases: own.aliases,
+            addresses: Vec::new(),
+        };
+        (!self.is_isolated).then_some(network).into_iter().collect()
+    }
+
+    /// The network it was made in.
+    pub(super) fn own_network(&self) -> Attachment {
+        Attachment {
+            network: format!("shop-{}", self.name),
+            aliases: Vec::new(),
         }
     }
 
     /// Its engine would say that it serves.
     pub(super) fn serves(&self) -> bool {
         self.state == ContainerState::Running
+            && !self.is_isolated
             && matches!(self.health, HealthState::None | HealthState::Healthy)
     }
 
@@ -136,6 +163,9 @@ impl Container {
 
     /// It is a replica, or will be.
     pub(super) fn counts(&self) -> bool {
+        if self.is_isolated {
+            return false;
+        }
         match self.state {
             ContainerState::Running | ContainerState::Paused => true,
             ContainerState::Created => self.made_by.is_some(),

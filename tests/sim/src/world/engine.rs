@@ -209,7 +209,11 @@ impl World {
             Some(build) => copy.image = build,
             None => return failed("it runs another image by now"),
         }
+        let ill = copy.ill;
         let id = self.create_container(at, copy, Author::Role);
+        if let Some((_, Cure::Elsewhere | Cure::Nowhere)) = ill {
+            self.sicken_again(at, &id, ill);
+        }
         self.tell(at, target, EventKind::Removed, Author::Role);
         self.nodes[at].containers.remove(target);
         succeeded(Some(id))

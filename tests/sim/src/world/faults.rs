@@ -14,7 +14,13 @@ use super::{TAKEN_MAX, World};
 /// Faults begin this far apart, evenly between the two.
 const APART_S: (u64, u64) = (5, 75);
 /// Of this share of illnesses a restart is no cure.
-const STUBBORN: f64 = 0.2;
+const STUBBORN: f64 = 0.25;
+/// What is, by weight.
+const CURES: [(u32, Cure); 3] = [
+    (2, Cure::Patience),
+    (1, Cure::Elsewhere),
+    (2, Cure::Nowhere),
+];
 /// Of this share of records the acknowledgement is lost, so that they are written once more.
 pub(super) const ECHOES: f64 = 0.02;
 const ECHOES_IN_A_STORM: f64 = 0.4;
@@ -34,6 +40,7 @@ pub(super) enum Lasting {
     Engine(usize),
     Paused(usize, ContainerId),
     Stopped(usize, ContainerId),
+    Isolated(usize, ContainerId),
     Stolen(usize),
     SlowLog,
     Echoes,
@@ -219,9 +226,11 @@ impl World {
                 return;
             }
             let dice = &mut self.dice.faults;
-            let cure = match dice.chance(STUBBORN) || kind == Kind::Lie {
-                true => Cure::Patience,
-                false => Cure::Restart,
+            let stubborn = dice.weighed(&CURES).unwrap_or(Cure::Patience);
+            let cure = match (kind, dice.chance(STUBBORN)) {
+                (Kind::Lie, _) => Cure::Patience,
+                (_, true) => stubborn,
+                (_, false) => Cure::Restart,
             };
             let leak = 0.002 + dice.unit() * 0.02;
             let kinds = match kind {
@@ -240,7 +249,7 @@ impl World {
             };
             let ill = dice.weighed(&kinds).unwrap_or(Ill::Hung);
             let cure = match ill {
-                Ill::Crashing => Cure::Patience,
+                Ill::Crashing => stubborn,
                 Ill::Hung | Ill::Failing | Ill::Leaking(_) | Ill::Slandered | Ill::Flattered => {
                     cure
                 }
@@ -255,9 +264,22 @@ impl World {
                 continue;
             }
             container.ill = Some((ill, cure));
-            if cure == Cure::Patience {
-                self.lasts(Lasting::Ill(at, id), 20, 900);
+            match cure {
+                Cure::Restart => {}
+                Cure::Patience => self.lasts(Lasting::Ill(at, id), 20, 900),
+                Cure::Elsewhere | Cure::Nowhere => self.lasts(Lasting::Ill(at, id), 200, 2_400),
             }
+        }
+    }
+
+    /// A new container is as ill as the one before.
+    pub(super) fn sicken_again(&mut self, at: usize, id: &ContainerId, ill: Option<(Ill, Cure)>) {
+        if self.calm {
+            return;
+        }
+        if let Some(container) = self.nodes[at].containers.get_mut(id) {
+            container.ill = container.ill.or(ill);
+            self.lasts(Lasting::Ill(at, id.clone()), 200, 2_400);
         }
     }
 

@@ -1,14 +1,13 @@
 //! What a move asks of two engines, and what makes a node short.
 
 use units::{
-    Attachment, Command, ContainerId, ContainerName, Origin, OutcomeResult, Severity, SignalKind,
-    Subject,
+    Command, ContainerId, ContainerName, Origin, OutcomeResult, Severity, SignalKind, Subject,
 };
 
 use super::World;
 use super::agenda::Happening;
 use super::analytics::case;
-use super::container::Container;
+use super::container::{Container, Cure};
 use super::engine::{failed, succeeded};
 use super::faults::Lasting;
 use super::log::Author;
@@ -72,7 +71,11 @@ impl World {
             command: Some(command.id.clone()),
             ..told.clone()
         };
+        let ill = copy.ill;
         let id = self.create_container(at, copy, Author::Role);
+        if let Some((_, Cure::Nowhere)) = ill {
+            self.sicken_again(at, &id, ill);
+        }
         succeeded(Some(id))
     }
 
@@ -86,10 +89,37 @@ impl World {
         let Some(container) = self.nodes[at].containers.get_mut(id) else {
             return OutcomeResult::Vanished;
         };
+        let counted = container.counts();
         container.is_isolated = is_isolated;
-        match is_isolated {
-            true => isolated(),
-            false => succeeded(None),
+        if container.counts() && !counted {
+            container.counts_since = self.now;
+        }
+        container.note_serving(self.now);
+        if !is_isolated {
+            return succeeded(None);
+        }
+        let result = isolated(container);
+        // People read of it, and come to look.
+        let (least_s, most_s) = match self.calm {
+            true => (20, 60),
+            false => (120, 1_200),
+        };
+        let wait = self.dice.moves.secs(least_s, most_s);
+        let over = Lasting::Isolated(at, id.clone());
+        self.agenda.note(self.now + wait, Happening::Over(over));
+        result
+    }
+
+    /// People find what was wrong with an isolated container, and put it back.
+    pub(super) fn put_back_in(&mut self, at: usize, id: &ContainerId) {
+        let Some(container) = self.nodes[at].containers.get_mut(id) else {
+            return;
+        };
+        if container.is_isolated {
+            container.ill = None;
+            self.note(|_| format!("{id} is put back into its networks by a person"));
+            self.isolate(at, id, false);
+            self.say_inventory(at);
         }
     }
 
@@ -133,15 +163,12 @@ impl World {
 }
 
 /// What an engine answers that took a container out of its networks.
-pub(super) fn isolated() -> OutcomeResult {
+pub(super) fn isolated(container: &Container) -> OutcomeResult {
     OutcomeResult::Succeeded {
         created: None,
         previous: None,
         image: None,
         sealed: None,
-        networks: vec![Attachment {
-            network: "shop".to_owned(),
-            aliases: Vec::new(),
-        }],
+        networks: vec![container.own_network()],
     }
 }

@@ -97,10 +97,12 @@ impl World {
         found.extend(self.against_use(at, command));
         let subject = self.subject_of(at, command);
         let scale = subject.and_then(|it| it.policy.scale.as_ref());
+        let is_isolation = matches!(command.action, Action::Isolate { .. });
         let (least, most) = match (scale, &command.relocation) {
             (Some(scale), _) => (scale.least(), Some(scale.max)),
             // What does not scale is there once at least, also while it moves.
             (None, Some(_)) => (1, None),
+            (None, None) if is_isolation => (1, None),
             (None, None) => return found,
         };
         let all = || {
@@ -110,7 +112,7 @@ impl World {
         match &command.action {
             // What is brought to rest is judged by whether anybody asks for it.
             Action::Stop { .. } if command.relocation.is_none() => {}
-            Action::RemoveReplica { .. } | Action::Stop { .. } => {
+            Action::RemoveReplica { .. } | Action::Stop { .. } | Action::Isolate { .. } => {
                 let left = all()
                     .filter(|it| it.id != *target)
                     .filter(|it| it.ceased_at.is_none_or(|ceased| ceased >= known_at));
@@ -120,7 +122,9 @@ impl World {
                 let left = left.count() + taken.count();
                 let gone = all().find(|it| it.id == *target);
                 let known = |it: &Container| it.serves() && it.ready_at < known_at;
-                if left < least as usize && gone.is_some_and(known) {
+                // What is isolated is sick, whatever its engine says of it.
+                let takes = is_isolation || gone.is_some_and(known);
+                if left < (least as usize).max(usize::from(is_isolation)) && takes {
                     let what = format!(
                         "{} leaves {left} that serve, {least} are promised",
                         command.id
@@ -146,7 +150,6 @@ impl World {
             | Action::UpdateLimits { .. }
             | Action::PullImage { .. }
             | Action::Export { .. }
-            | Action::Isolate { .. }
             | Action::Rejoin { .. } => {}
         }
         found.extend(self.second_down(command));
@@ -162,6 +165,7 @@ impl World {
                 | Action::Recreate { .. }
                 | Action::RemoveReplica { .. }
                 | Action::Stop { .. }
+                | Action::Isolate { .. }
         ) && down
             .any(|(service, other)| *service == command.service && other != target);
         is_second.then(|| {
