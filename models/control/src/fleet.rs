@@ -8,6 +8,8 @@ use units::{
     ScaleTarget, ServiceId, Steady, Timestamp,
 };
 
+use crate::clock_error::ClockError;
+
 /// Two tells of a node are as far apart here as there, give or take this, unless one of them had waited to be read.
 const DELIVERY_PLAY: Duration = Duration::from_secs(3);
 /// Two tells say how a node's clock goes beside that of this side only when they are further apart than this: of closer ones both may
@@ -112,21 +114,6 @@ impl Node {
             certainty: self.heard.certainty,
             record,
         }
-    }
-}
-
-/// How far a node's time of day is off.
-#[derive(Debug, Clone, Copy)]
-struct ClockError {
-    /// Milliseconds that it is ahead of this side's.
-    ahead_ms: i64,
-    /// When that was so, by the clock of this side.
-    seen_at: Timestamp,
-}
-
-impl ClockError {
-    fn here(self, told: Timestamp) -> Timestamp {
-        Timestamp::from_millis(told.as_millis().saturating_sub(self.ahead_ms))
     }
 }
 

@@ -32,6 +32,7 @@ mod breaker;
 mod budget;
 mod came;
 mod capacity;
+mod clock_error;
 pub mod config;
 mod core;
 mod depends;
