@@ -42,6 +42,8 @@ impl World {
                 let stopped = node.containers.get_mut(&id);
                 if let (true, Some(container)) = (node.up, stopped)
                     && container.state == ContainerState::Exited
+                    // Else another serves in its place by now.
+                    && !container.is_replaced
                 {
                     container.wanted = true;
                     // What stood still while an order passed runs what it ran before.
