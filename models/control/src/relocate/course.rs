@@ -6,6 +6,7 @@ use units::{
 };
 
 use crate::came::{Came, came, settles_at};
+use crate::escalate::is_begun;
 use crate::fleet::Replica;
 use crate::state::State;
 
@@ -72,11 +73,17 @@ impl<'a> Course<'a> {
         })
     }
 
-    /// Tries to take it back, of one kind.
+    /// Tries to take it back, of one kind, that came to their node in time.
     pub(super) fn tries_back(&self, kind: ActionKind) -> usize {
         let back = self.plans.iter();
         let back = back.filter(|it| it.plan.undo_of.is_some() && it.plan.kind == kind);
-        back.count()
+        back.filter(|it| is_begun(it)).count()
+    }
+
+    /// Plans to take it back that failed, earliest first.
+    pub(super) fn failed_back(&self) -> impl DoubleEndedIterator<Item = &'a PlanEntry> {
+        let plans = self.plans.iter().copied();
+        plans.filter(|it| it.plan.undo_of.is_some() && is_failed(it))
     }
 
     /// The new one was found to serve.

@@ -104,8 +104,7 @@ fn forward(state: &State, course: &Course<'_>, now: Timestamp) -> Next {
     if let Some(last) = course.retirements().last()
         && is_failed(last)
     {
-        let times = u32::try_from(lost.saturating_sub(1)).unwrap_or(u32::MAX);
-        let again = last.at + doubled(state.config.relocate.retry_step, times);
+        let again = last.at + waits(state, lost);
         if again > now {
             return Next::Wait(Some(again));
         }
@@ -119,6 +118,12 @@ fn forward(state: &State, course: &Course<'_>, now: Timestamp) -> Next {
     act_on(state, course, &original, now, || {
         steps::retire(state, course, &original, &successor)
     })
+}
+
+/// The wait after so many tries of a step that failed.
+fn waits(state: &State, lost: usize) -> Duration {
+    let times = u32::try_from(lost.saturating_sub(1)).unwrap_or(u32::MAX);
+    doubled(state.config.relocate.retry_step, times)
 }
 
 /// It serves or is about to: one that is sick, or keeps ending, takes nothing away when it goes.
@@ -173,6 +178,13 @@ fn back(
     of: &units::PlanEntry,
     now: Timestamp,
 ) -> Next {
+    let lost = course.failed_back().count();
+    if let Some(last) = course.failed_back().next_back() {
+        let again = last.at + waits(state, lost);
+        if again > now {
+            return Next::Wait(Some(again));
+        }
+    }
     let original = course.original(state);
     let stopped = course
         .retirements()
