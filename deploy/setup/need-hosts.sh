@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what tests with several hosts on one machine run: the programs of a Docker Engine, which those tests start themselves,
-# iptables for them, and iproute2 for the network between the hosts. Starts none as a service.
+# iptables for them, iproute2 for the network between the hosts, and a registry of images. Starts none as a service.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 # shellcheck source=deploy/setup/common.sh
@@ -16,11 +16,12 @@ main() {
     { have_daemon dockerd && have_daemon containerd && have docker; } || packages+=(docker.io)
     have_daemon ip || packages+=(iproute2)
     have_daemon iptables || packages+=(iptables)
+    have docker-registry || packages+=(docker-registry)
     { have nsenter && have unshare; } || packages+=(util-linux)
     if [ "${#packages[@]}" -gt 0 ]; then
         without_services apt_install "${packages[@]}"
     fi
-    say "dockerd, containerd, iptables and iproute2 are there"
+    say "dockerd, containerd, iptables, iproute2 and docker-registry are there"
 }
 
 main

@@ -303,8 +303,11 @@ async fn a_drained_node_gives_its_container_to_another_and_nothing_fails_meanwhi
     .await;
     let (a, b) = (fleet.host("a"), fleet.host("b"));
     let images = Containers::at(&a.engine());
-    let image = images.version("1", &[HEALTH]);
-    b.load(&image, &a.engine());
+    let built = images.version("1", &[HEALTH]);
+    let registry = fleet.registry().await;
+    let image = registry.reference("shop:1");
+    a.docker(&["tag", &built, &image]);
+    a.docker(&["push", "--quiet", &image]);
     let secret = format!("PASSWORD={SECRET}");
     let run = [
         "run", "--detach", "--name", "shop", "--env", &secret, "--cpus", "0.5", "--memory", "64m",

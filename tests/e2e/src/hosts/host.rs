@@ -47,7 +47,7 @@ impl Host {
             namespace,
             number,
             name: facts.name.to_owned(),
-            options: Vec::new(),
+            registries: wires.net(),
         };
         std::fs::create_dir_all(&place.dir).unwrap();
         let engine = Engine::start(&place).await;

@@ -40,8 +40,8 @@ pub(super) fn remove_of_the_dead() {
 /// after a panic.
 pub(super) fn remove(fleet: &str) {
     let own = format!("{fleet}-");
-    let state = format!("state_dir={}/", directory(fleet).display());
-    kill(|| pids_told(&state), fleet);
+    let dir = format!("{}/", directory(fleet).display());
+    kill(|| pids_told(&[&dir, &format!("state_dir={dir}")]), fleet);
     for namespace in namespaces().iter().filter(|it| it.starts_with(&own)) {
         kill_all(namespace);
         for group in groups(namespace) {
@@ -89,14 +89,14 @@ fn kill(find: impl Fn() -> BTreeSet<i32>, whose: &str) {
     eprintln!("processes of {whose} do not end");
 }
 
-/// Processes with an argument that begins so. The roles that are in no host's namespace are found by it.
-fn pids_told(begin: &str) -> BTreeSet<i32> {
+/// Processes with an argument that begins so. What is in no host's namespace, central roles and a registry, is found by it.
+fn pids_told(begins: &[&str]) -> BTreeSet<i32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|it| it.file_name().to_str()?.parse::<i32>().ok());
     let is_told = |pid: &i32| {
         let told = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let mut words = told.split(|it| *it == 0);
-        words.any(|it| it.starts_with(begin.as_bytes()))
+        words.any(|word| begins.iter().any(|it| word.starts_with(it.as_bytes())))
     };
     pids.filter(is_told).collect()
 }

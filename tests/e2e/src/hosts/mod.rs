@@ -7,6 +7,7 @@
 mod engine;
 mod host;
 mod leftovers;
+mod registry;
 mod wires;
 
 use std::io::{Read, Write};
@@ -21,6 +22,7 @@ use crate::homeostat::{Homeostat, output};
 use wires::Wires;
 
 pub use host::{Host, HostFacts};
+pub use registry::Registry;
 
 /// What the names of namespaces, interfaces, control groups and directories begin with; the id of the test's process follows.
 const NAME: &str = "he2e";
@@ -117,6 +119,11 @@ impl Fleet {
     /// Kafka, which every role writes to.
     pub fn kafka(&self) -> &KafkaBroker {
         &self.kafka
+    }
+
+    /// Starts a registry that the hosts' engines push to and pull from.
+    pub async fn registry(&self) -> Registry {
+        Registry::start(self.wires.fleet_dir().as_path(), self.machine()).await
     }
 
     /// This machine's address in the network of the hosts.

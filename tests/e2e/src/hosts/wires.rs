@@ -2,6 +2,7 @@
 //! machine. The bridge is not in the machine's own namespace because an engine there has its firewall drop what a bridge forwards.
 
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::leftovers;
@@ -79,6 +80,16 @@ impl Wires {
     /// A host's address.
     pub(super) fn host(&self, number: u8) -> Ipv4Addr {
         Ipv4Addr::new(NETS.0, NETS.1, self.net, HOSTS_AFTER + number)
+    }
+
+    /// The whole network, as `10.213.N.0/24`.
+    pub(super) fn net(&self) -> String {
+        format!("{}/24", Ipv4Addr::new(NETS.0, NETS.1, self.net, 0))
+    }
+
+    /// Where the fleet keeps its files.
+    pub(super) fn fleet_dir(&self) -> PathBuf {
+        leftovers::directory(&self.fleet)
     }
 
     fn hub(&self) -> String {
