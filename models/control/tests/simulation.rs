@@ -300,6 +300,12 @@ impl Simulation {
         while let Some(outcome) = self.lost.pop() {
             self.world.answer(outcome);
         }
+        // Nothing tells of these, so nobody would ever heal them.
+        for record in self.world.nodes.values_mut().flatten() {
+            if record.health == HealthState::Unhealthy {
+                record.health = HealthState::Healthy;
+            }
+        }
         // What people ordered may wait for budgets, and those for the hour to pass.
         for round in 0..3_000 {
             let orders = self.world.core.updates();

@@ -40,7 +40,8 @@ impl Limits {
 /// Serves or is about to, as the core counts replicas.
 pub(super) fn counts(record: &ContainerRecord) -> bool {
     match record.state {
-        ContainerState::Running | ContainerState::Paused => true,
+        ContainerState::Running => !record.is_isolated(),
+        ContainerState::Paused => true,
         ContainerState::Created => record.made_by.is_some(),
         ContainerState::Restarting | ContainerState::Exited | ContainerState::Dead => false,
     }
