@@ -32,6 +32,8 @@ use wire::topic;
 pub(crate) const NODE: &str = "node-a";
 pub(crate) const IMAGE: &str = "homeostat-demo:latest";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Another copy of a command is sent after so long.
+const COPIED_AFTER: Duration = Duration::from_secs(5);
 pub(crate) const ACT: [(&str, &str); 4] = [
     ("io.homeostat.mode", "act"),
     ("io.homeostat.heal", "true"),
@@ -239,6 +241,20 @@ impl World {
         let outcome = self.next_outcome().await;
         assert_eq!(outcome.command, command.id, "{outcome:?}");
         outcome
+    }
+
+    /// The answer to one more copy of a command that was answered. A copy that is read before the first is closed is dealt with as that,
+    /// without an answer of its own, so another is sent.
+    pub(crate) async fn repeated(&mut self, command: &Command) -> Outcome {
+        let asked = async {
+            loop {
+                self.send(command).await;
+                if let Ok(outcome) = timeout(COPIED_AFTER, self.outcome(command)).await {
+                    return outcome;
+                }
+            }
+        };
+        timeout(PATIENCE, asked).await.expect("no outcome came")
     }
 
     pub(crate) async fn next_outcome(&mut self) -> Outcome {
