@@ -15,6 +15,7 @@
 //!   last one of an idle service stopped, and started once somebody asks for it;
 //! - update: another image for a service when a person orders it, one container at a time, and back when it is no good
 //!   ([`config::Update`]);
+//! - relocate: a container moved off a node that is short, or that people want drained, the new one first ([`config::Relocate`]);
 //! - undo: what a verdict found to have made things worse.
 //!
 //! What stops it: the mode, people at work on a service, budgets, the common-cause breaker, and the ledger of what does not help.
@@ -23,9 +24,10 @@
 //! those seconds are seen; the core goes by what a forecast says of it.
 //!
 //! Beside its decisions it tells what room there is ([`Core::capacity`]): whether the loss of each node could be absorbed, and which
-//! moves would be worth it, found by [`place`] and [`moves`]. That is advice: it moves nothing.
+//! moves would be worth it, found by [`place`] and [`moves`]. Those that relieve or drain a node are made; the others are advice.
 //!
-//! What it does not do: it reads no clock, writes nothing, and makes no replica on a node that has none of the service.
+//! What it does not do: it reads no clock, writes nothing, and adds no replica on a node that has none of the service; only a move
+//! brings one there.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod breaker;

@@ -1,5 +1,5 @@
 //! The fleet as it is: what its nodes have, what their containers need, whether the loss of a node could be absorbed, and which
-//! moves would be worth it. Advice for people; nothing here acts.
+//! moves would be worth it. Nothing here acts: people read it, and `relocate` makes the moves that relieve or drain a node.
 //!
 //! What a container needs is its limit where one is set, else what its service's busiest replica uses. Where neither is known it is
 //! unknown, and counted so: a node that holds such a container is trusted with nothing more, and its own loss is at best unknown.
