@@ -73,7 +73,8 @@ impl Actuator {
         assert!(self.task.await.unwrap_err().is_cancelled());
         let ledger: PathBuf = state_dir.join("actuator-ledger.redb");
         let free = async {
-            while redb::Database::open(&ledger).is_err() {
+            // One that was killed before it had a ledger holds none.
+            while ledger.exists() && redb::Database::open(&ledger).is_err() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
