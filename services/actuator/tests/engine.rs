@@ -409,7 +409,8 @@ async fn killed_in_the_middle_it_finds_out_and_does_not_repeat() {
     let web = world.stubborn(&ACT).await;
     let before = world.started_at(&web).await;
     let first = world.start(world.config());
-    let restart = world.restart(&web, Duration::from_secs(2));
+    // Long enough that the kill comes before the container's end, however busy the machine.
+    let restart = world.restart(&web, Duration::from_secs(10));
     let (asked_to_stop, started) = (world.event(&web, "kill"), world.event(&web, "restart"));
     world.send(&restart).await;
     asked_to_stop.await;
@@ -439,7 +440,7 @@ async fn killed_before_the_engine_was_asked_it_says_interrupted() {
         world.dir.path().join("cut.sock"),
     );
     let before = world.started_at(&web).await;
-    let mut proxy = support::cutting_proxy(&cut, "/restart?", Lost::Request);
+    let mut proxy = support::hanging_proxy(&cut, "/restart?", Lost::Request);
     let first = world.start(actuator::Config {
         docker: Some(format!("unix://{}", cut.display())),
         ..world.config()

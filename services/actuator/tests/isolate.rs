@@ -227,7 +227,7 @@ async fn killed_in_the_middle_it_is_out_of_all_networks_or_of_none() {
         let web = in_two_networks(&world, &["worker"]).await;
         let cut = world.dir.path().join("cut.sock");
         let step: &'static str = format!("{}{second}/disconnect", world.name).leak();
-        let mut proxy = support::cutting_proxy(&cut, step, lost);
+        let mut proxy = support::hanging_proxy(&cut, step, lost);
         let first = world.start(actuator::Config {
             docker: Some(format!("unix://{}", cut.display())),
             ..world.config()

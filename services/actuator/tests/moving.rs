@@ -468,7 +468,7 @@ async fn killed_between_two_steps_it_leaves_a_container_that_runs_or_none() {
         let relocation = relocation(&web);
         let text = sealed(world.answer(&export(&relocation)).await);
         let cut = world.dir.path().join("cut.sock");
-        let mut proxy = support::cutting_proxy(&cut, cut_at, lost);
+        let mut proxy = support::hanging_proxy(&cut, cut_at, lost);
         let first = world.start(Config {
             docker: Some(format!("unix://{}", cut.display())),
             ..there(&world)

@@ -319,7 +319,7 @@ async fn whatever_ends_in_the_middle_leaves_one_container_under_the_name() {
         let mut world = World::new("middle").await;
         let web = world.container(&RECREATE).await;
         let cut = world.dir.path().join("cut.sock");
-        let mut proxy = support::cutting_proxy(&cut, step, lost);
+        let mut proxy = support::hanging_proxy(&cut, step, lost);
         let first = world.start(actuator::Config {
             docker: Some(format!("unix://{}", cut.display())),
             ..world.config()

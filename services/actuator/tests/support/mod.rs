@@ -416,7 +416,15 @@ pub(crate) enum Lost {
     Chance,
 }
 
-/// A proxy before the engine that closes the connection of certain requests. Ends when dropped.
+/// What becomes of a connection on which something was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Closes,
+    /// Whoever asked learns nothing, and waits until it is killed.
+    Hangs,
+}
+
+/// A proxy before the engine that loses certain requests. Ends when dropped.
 pub(crate) struct CuttingProxy {
     listening: JoinHandle<()>,
     cuts: mpsc::UnboundedReceiver<()>,
@@ -436,14 +444,23 @@ impl Drop for CuttingProxy {
     }
 }
 
-/// Listens on `socket` and passes everything on, but loses requests with `cut` in them.
+/// Listens on `socket` and passes everything on, but loses requests with `cut` in them and closes their connections.
 pub(crate) fn cutting_proxy(socket: &Path, cut: &'static str, lost: Lost) -> CuttingProxy {
+    proxy(socket, cut, lost, Then::Closes)
+}
+
+/// As [`cutting_proxy`], but the connections stay open: who asked is still waiting when it is killed.
+pub(crate) fn hanging_proxy(socket: &Path, cut: &'static str, lost: Lost) -> CuttingProxy {
+    proxy(socket, cut, lost, Then::Hangs)
+}
+
+fn proxy(socket: &Path, cut: &'static str, lost: Lost, then: Then) -> CuttingProxy {
     let listener = UnixListener::bind(socket).unwrap();
     let (tell, cuts) = mpsc::unbounded_channel();
     let listening = tokio::spawn(async move {
         loop {
             let (client, _) = listener.accept().await.unwrap();
-            tokio::spawn(cutting(client, cut, lost, tell.clone()));
+            tokio::spawn(cutting(client, cut, lost, then, tell.clone()));
         }
     });
     CuttingProxy { listening, cuts }
@@ -453,6 +470,7 @@ async fn cutting(
     mut client: UnixStream,
     cut: &'static str,
     lost: Lost,
+    then: Then,
     tell: mpsc::UnboundedSender<()>,
 ) {
     let mut engine = UnixStream::connect("/var/run/docker.sock").await.unwrap();
@@ -461,6 +479,9 @@ async fn cutting(
     let is_cut = String::from_utf8_lossy(&first[..read]).contains(cut);
     if is_cut && lost == Lost::Request {
         let _ = tell.send(());
+        if then == Then::Hangs {
+            let _ = client.read(&mut first).await;
+        }
         return;
     }
     if is_cut && lost == Lost::Chance {
@@ -476,8 +497,16 @@ async fn cutting(
     engine.write_all(&first[..read]).await.unwrap();
     if is_cut {
         let _ = tell.send(());
-        drop(client);
-        let _ = engine.read(&mut first).await;
+        match then {
+            Then::Closes => {
+                drop(client);
+                let _ = engine.read(&mut first).await;
+            }
+            Then::Hangs => {
+                let _ = engine.read(&mut first).await;
+                let _ = client.read(&mut first).await;
+            }
+        }
         return;
     }
     let _ = tokio::io::copy_bidirectional(&mut client, &mut engine).await;
