@@ -7,27 +7,29 @@
 //! | `container NAME service=S …` | a container is there from now on (see `world.rs` for its options) |
 //! | `remove NAME` | it is gone, and the engine says so |
 //! | `lead G` / `follow` | this controller leads under generation G / does not |
-//! | `open KIND NAME [warning]` | a signal about a container, or about a service as `@SERVICE` |
+//! | `open KIND NAME [warning]` | a signal about a container, about a service as `@SERVICE`, or about a node as `^NODE` |
 //! | `resolve KIND NAME` | it is over |
 //! | `load SERVICE MILLICORES [throttled=SHARE]` | from now on forecasts each second say so |
 //! | `told SERVICE SERIES NUMBER` | from now on its forecasts tell this of a series, by all its containers |
 //! | `done` / `fail` / `vanish` | the outcome of every command that has none, with its effect on the world |
+//! | `obey` | from now on every command is `done` within a second |
 //! | `again` | every outcome so far is delivered once more |
 //! | `killed NAME` | the kernel killed a process in it for want of memory |
 //! | `person stops NAME` | the engine tells of a stop that is not ours |
+//! | `order drain NODE` | a person wants it drained; `cordon`, `uncordon` |
 //! | `silent` | no heartbeats from now on |
 //! | `restart G` | the controller is killed; another reads the journal and leads under generation G |
 //! | `wait` | nothing: time passes until then |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use control::{Config, Core, Effect, Event};
 use units::{
-    Action, Command, Confidence, ContainerEvent, EventKind, Fingerprint, Forecast, ForecastPoint,
-    Generation, JournalEntry, LoadMetric, LoadUnit, MetricLoad, Millicores, Outcome, OutcomeResult,
-    Ratio, SeriesSelector, ServiceId, Severity, Signal, SignalId, SignalKind, SignalPhase, Subject,
-    Timestamp,
+    Action, Command, Confidence, ContainerEvent, ContainerName, EventKind, Fingerprint, Forecast,
+    ForecastPoint, Generation, JournalEntry, LoadMetric, LoadUnit, MetricLoad, Millicores, NodeId,
+    NodeOrder, NodeWanted, Outcome, OutcomeResult, Ratio, SeriesSelector, ServiceId, Severity,
+    Signal, SignalId, SignalKind, SignalPhase, Subject, Timestamp,
 };
 
 use crate::render;
@@ -63,6 +65,7 @@ struct Stage {
     outcomes: Vec<Outcome>,
     journal: Vec<JournalEntry>,
     heartbeats: bool,
+    obeys: bool,
     said: String,
 }
 
@@ -82,6 +85,7 @@ impl Stage {
             outcomes: Vec::new(),
             journal: Vec::new(),
             heartbeats: true,
+            obeys: false,
             said: String::new(),
         };
         stage.event(Event::Recovered);
@@ -94,6 +98,9 @@ impl Stage {
             if self.heartbeats {
                 self.heartbeat();
                 self.forecasts();
+            }
+            if self.obeys && !self.unanswered().is_empty() {
+                self.outcomes(&succeeded());
             }
             self.event(Event::Tick);
         }
@@ -118,6 +125,7 @@ impl Stage {
                 error: "the engine said no".to_owned(),
             }),
             "vanish" => self.outcomes(&OutcomeResult::Vanished),
+            "obey" => self.obeys = true,
             "again" => self.again(),
             "killed" => self.container_event(rest[0], EventKind::OutOfMemory),
             "person" => self.container_event(
@@ -126,6 +134,7 @@ impl Stage {
                     signal: Some("15".to_owned()),
                 },
             ),
+            "order" => self.order(rest[0], rest[1]),
             "silent" => self.heartbeats = false,
             "restart" => self.restart(Generation(rest[0].parse().unwrap())),
             "wait" => {}
@@ -195,10 +204,13 @@ impl Stage {
     }
 
     fn subject(&self, word: &str) -> Subject {
+        if let Some(node) = word.strip_prefix('^') {
+            return Subject::node(NodeId::from(node));
+        }
         match word.strip_prefix('@') {
             Some(service) => Subject::service(ServiceId::from(service)),
             None => {
-                let (node, record) = self.world.get(word);
+                let ((_, node), record) = self.world.get(word);
                 Subject::container(
                     record.service.clone(),
                     node,
@@ -230,7 +242,7 @@ impl Stage {
             at: self.now,
             reason: format!(
                 "{} {}",
-                words[1].trim_start_matches('@'),
+                words[1].trim_start_matches(['@', '^']),
                 kind.as_str().replace('_', " ")
             ),
             subject,
@@ -265,18 +277,15 @@ impl Stage {
         self.loads.entry(words[0].to_owned()).or_insert((1.0, 0.0));
     }
 
+    /// The commands without an outcome.
+    fn unanswered(&self) -> Vec<Command> {
+        let answered: BTreeSet<_> = self.outcomes.iter().map(|it| &it.command).collect();
+        let open = self.commands.iter().filter(|it| !answered.contains(&it.id));
+        open.cloned().collect()
+    }
+
     fn outcomes(&mut self, result: &OutcomeResult) {
-        let answered: Vec<_> = self
-            .outcomes
-            .iter()
-            .map(|outcome| outcome.command.clone())
-            .collect();
-        let open: Vec<Command> = self
-            .commands
-            .iter()
-            .filter(|command| !answered.contains(&command.id))
-            .cloned()
-            .collect();
+        let open = self.unanswered();
         assert!(
             !open.is_empty(),
             "no command waits for its outcome at {}",
@@ -308,31 +317,41 @@ impl Stage {
             networks: left,
             created,
             previous,
+            sealed,
             ..
         } = &mut result
         else {
             return result;
         };
+        let (now, plan) = (self.now, &command.plan);
+        let at = |name: &ContainerName| (name.to_string(), command.node.clone());
         match &command.action {
+            Action::CreateReplica {
+                name,
+                origin: Some(origin),
+                ..
+            } => {
+                let made = self.world.made_as_told(at(name), &origin.sealed, plan, now);
+                *created = Some(made);
+            }
             Action::CreateReplica { template, name, .. } => {
-                let template = self.world.name_of(template);
-                self.world
-                    .replica(&template, name.as_str(), &command.plan, self.now);
+                self.world.replica(at(name), template, plan, now);
             }
-            Action::RemoveReplica { name, .. } => self.world.remove(name.as_str()),
+            Action::RemoveReplica { name, .. } => self.world.remove(&at(name)),
             Action::UpdateLimits { name, limits, .. } => {
-                *previous = Some(self.world.limit(name.as_str(), limits));
+                *previous = Some(self.world.limit(&at(name), limits));
             }
-            Action::Stop { name, .. } => self.world.stop(name.as_str(), self.now),
-            Action::Restart { name, .. } => self.world.start(name.as_str(), self.now),
+            Action::Stop { name, .. } => self.world.stop(&at(name), now),
+            Action::Restart { name, .. } => self.world.start(&at(name), now),
             Action::Recreate { name, .. } => {
-                *created = Some(self.world.recreate(name.as_str(), self.now));
+                *created = Some(self.world.recreate(&at(name), now));
             }
-            Action::Isolate { name, .. } => *left = self.world.attach(name.as_str(), &[]),
+            Action::Isolate { name, .. } => *left = self.world.attach(&at(name), &[]),
             Action::Rejoin { name, networks, .. } => {
-                self.world.attach(name.as_str(), networks);
+                self.world.attach(&at(name), networks);
             }
-            Action::PullImage { .. } | Action::Export { .. } => {}
+            Action::Export { name, .. } => *sealed = Some(self.world.export(&at(name))),
+            Action::PullImage { .. } => {}
         }
         result
     }
@@ -343,13 +362,32 @@ impl Stage {
         }
     }
 
+    fn order(&mut self, wanted: &str, node: &str) {
+        let wanted = match wanted {
+            "cordon" => NodeWanted::Cordoned,
+            "drain" => NodeWanted::Drained,
+            "uncordon" => NodeWanted::Open,
+            other => panic!("no order {other}"),
+        };
+        let order = NodeOrder {
+            node: NodeId::from(node),
+            wanted,
+            at: self.now,
+            by: Some("ann".to_owned()),
+        };
+        let entry = JournalEntry::Node(order);
+        self.journal.push(entry.clone());
+        self.event(Event::Journal(Box::new(entry)));
+    }
+
     fn removed(&mut self, name: &str) {
         self.container_event(name, EventKind::Removed);
-        self.world.remove(name);
+        let (at, _) = self.world.get(name);
+        self.world.remove(&at);
     }
 
     fn container_event(&mut self, name: &str, kind: EventKind) {
-        let (node, record) = self.world.get(name);
+        let ((_, node), record) = self.world.get(name);
         let event = ContainerEvent {
             at: self.now,
             at_unix_ns: None,

@@ -13,14 +13,19 @@ use units::{
 /// Every container of a script has run this long when it begins.
 const AGE: Duration = Duration::from_secs(3_600);
 
-/// The containers by name.
+/// The containers of all nodes.
 #[derive(Default)]
 pub(crate) struct World {
-    containers: BTreeMap<String, (String, ContainerRecord)>,
+    containers: BTreeMap<Place, ContainerRecord>,
+    /// How a container is made, by what was told of it.
+    told: BTreeMap<String, ContainerRecord>,
 }
 
+/// A container's name and its node's. In a move two nodes have one of the same name.
+type Place = (String, NodeId);
+
 impl World {
-    /// Reads `NAME service=S [node=N] [mode=act] [heal] [scale=1..4] [limits=cpu=100m..1] [cpu=250] [memory=96] [made] [state=S] [health=H] [network=N] [obstacle]`.
+    /// Reads `NAME service=S [node=N] [mode=act] [heal] [scale=1..4] [limits=cpu=100m..1] [cpu=250] [memory=96] [made] [state=S] [health=H] [network=N] [obstacle] [move] [known]`; what its `spec` holds is `known` or has a network.
     pub(crate) fn container(&mut self, words: &[&str], now: Timestamp) {
         let (name, options) = words.split_first().expect("container NAME …");
         let options: BTreeMap<&str, &str> = options
@@ -28,7 +33,7 @@ impl World {
             .map(|word| word.split_once('=').unwrap_or((word, "true")))
             .collect();
         let mut labels = BTreeMap::new();
-        for key in ["mode", "heal", "scale", "scale.target", "limits"] {
+        for key in ["mode", "heal", "scale", "scale.target", "limits", "move"] {
             if let Some(value) = options.get(key) {
                 labels.insert(format!("io.homeostat.{key}"), (*value).to_owned());
             }
@@ -68,16 +73,19 @@ impl World {
                 .map(|_| "it mounts a host path".to_owned())
                 .into_iter()
                 .collect(),
-            spec: options.get("network").map(|network| in_network(network)),
+            spec: match options.get("network") {
+                Some(network) => Some(in_network(network)),
+                None => options.get("known").map(|_| Arc::default()),
+            },
         };
         let node = options.get("node").copied().unwrap_or("node-a");
         self.containers
-            .insert((*name).to_owned(), (node.to_owned(), record));
+            .insert(((*name).to_owned(), NodeId::from(node)), record);
     }
 
     /// Sets the limits that are named, and tells those of before.
-    pub(crate) fn limit(&mut self, name: &str, limits: &Limits) -> Limits {
-        let (_, record) = self.containers.get_mut(name).expect("it is there");
+    pub(crate) fn limit(&mut self, at: &Place, limits: &Limits) -> Limits {
+        let record = self.at(at);
         let before = record.limits;
         record.limits = Limits {
             cpu: limits.cpu.or(before.cpu),
@@ -87,16 +95,16 @@ impl World {
     }
 
     /// Puts another in its place, made the same way.
-    pub(crate) fn recreate(&mut self, name: &str, now: Timestamp) -> ContainerId {
-        let (_, record) = self.containers.get_mut(name).expect("it is there");
-        record.id = ContainerId::new(format!("id-{name}-{}", now.as_millis() / 1_000));
+    pub(crate) fn recreate(&mut self, at: &Place, now: Timestamp) -> ContainerId {
+        let record = self.at(at);
+        record.id = another_id(&at.0, now);
         (record.created_at, record.started_at) = (Some(now), Some(now));
         record.id.clone()
     }
 
     /// It is in these networks from now on, and was in those that are told.
-    pub(crate) fn attach(&mut self, name: &str, networks: &[Attachment]) -> Vec<Attachment> {
-        let (_, record) = self.containers.get_mut(name).expect("it is there");
+    pub(crate) fn attach(&mut self, at: &Place, networks: &[Attachment]) -> Vec<Attachment> {
+        let record = self.at(at);
         let mut spec = record.spec.as_deref().cloned().unwrap_or_default();
         let after = networks.iter().map(|it| network(&it.network)).collect();
         let before = std::mem::replace(&mut spec.networks, after);
@@ -108,16 +116,16 @@ impl World {
         before.collect()
     }
 
-    pub(crate) fn stop(&mut self, name: &str, now: Timestamp) {
-        let (_, record) = self.containers.get_mut(name).expect("it is there");
+    pub(crate) fn stop(&mut self, at: &Place, now: Timestamp) {
+        let record = self.at(at);
         record.state = ContainerState::Exited;
         record.finished_at = Some(now);
         record.exit_code = Some(143);
     }
 
     /// It runs again, where it did not.
-    pub(crate) fn start(&mut self, name: &str, now: Timestamp) {
-        let Some((_, record)) = self.containers.get_mut(name) else {
+    pub(crate) fn start(&mut self, at: &Place, now: Timestamp) {
+        let Some(record) = self.containers.get_mut(at) else {
             return;
         };
         if record.state == ContainerState::Exited {
@@ -126,54 +134,90 @@ impl World {
         }
     }
 
-    pub(crate) fn remove(&mut self, name: &str) {
-        self.containers
-            .remove(name)
-            .unwrap_or_else(|| panic!("no container {name}"));
+    pub(crate) fn remove(&mut self, at: &Place) {
+        let was = self.containers.remove(at);
+        assert!(was.is_some(), "no container {at:?}");
     }
 
-    /// A container and its node.
-    pub(crate) fn get(&self, name: &str) -> (NodeId, &ContainerRecord) {
-        let (node, record) = self
-            .containers
-            .get(name)
-            .unwrap_or_else(|| panic!("no container {name}"));
-        (NodeId::from(node.as_str()), record)
+    /// A container and where it is; of several of that name one that runs.
+    pub(crate) fn get(&self, name: &str) -> (Place, &ContainerRecord) {
+        let mut named = self.containers.iter().filter(|(at, _)| at.0 == name);
+        let runs = named.clone().find(|(_, record)| record.is_serving());
+        let found = runs.or_else(|| named.next());
+        let (at, record) = found.unwrap_or_else(|| panic!("no container {name}"));
+        (at.clone(), record)
+    }
+
+    fn at(&mut self, at: &Place) -> &mut ContainerRecord {
+        self.containers.get_mut(at).expect("it is there")
+    }
+
+    /// Tells how it is made.
+    pub(crate) fn export(&mut self, at: &Place) -> String {
+        let record = self.at(at).clone();
+        let told = format!("how {} is made", record.id);
+        self.told.insert(told.clone(), record);
+        told
+    }
+
+    /// One as it was told on another node.
+    pub(crate) fn made_as_told(
+        &mut self,
+        at: Place,
+        told: &str,
+        plan: &PlanId,
+        now: Timestamp,
+    ) -> ContainerId {
+        let record = self.told[told].clone();
+        self.make(at, record, plan, now)
     }
 
     /// A replica as the engine would show it once a command made it.
-    pub(crate) fn replica(&mut self, template: &str, name: &str, plan: &PlanId, now: Timestamp) {
-        let (node, mut record) = self.containers[template].clone();
-        record.replica_of = Some(record.id);
-        record.id = ContainerId::new(format!("id-{name}"));
-        record.name = ContainerName::from(name);
-        record.created_at = Some(now);
-        record.started_at = Some(now);
-        record.made_by = Some(plan.clone());
-        self.containers.insert(name.to_owned(), (node, record));
+    pub(crate) fn replica(
+        &mut self,
+        at: Place,
+        template: &ContainerId,
+        plan: &PlanId,
+        now: Timestamp,
+    ) {
+        let mut all = self.containers.values();
+        let found = all.find(|it| it.id == *template).cloned();
+        let record = found.unwrap_or_else(|| panic!("no container {template}"));
+        self.make(at, record, plan, now);
     }
 
-    /// The name of a container by its id.
-    pub(crate) fn name_of(&self, id: &ContainerId) -> String {
-        let found = self
-            .containers
-            .values()
-            .find(|(_, record)| record.id == *id);
-        found
-            .unwrap_or_else(|| panic!("no container {id}"))
-            .1
-            .name
-            .to_string()
+    fn make(
+        &mut self,
+        at: Place,
+        mut record: ContainerRecord,
+        plan: &PlanId,
+        now: Timestamp,
+    ) -> ContainerId {
+        let is_known = self.containers.keys().any(|it| it.0 == at.0);
+        let template = std::mem::replace(
+            &mut record.id,
+            match is_known {
+                true => another_id(&at.0, now),
+                false => ContainerId::new(format!("id-{}", at.0)),
+            },
+        );
+        record.replica_of = Some(template);
+        record.name = ContainerName::from(at.0.as_str());
+        (record.created_at, record.started_at) = (Some(now), Some(now));
+        record.made_by = Some(plan.clone());
+        let id = record.id.clone();
+        self.containers.insert(at, record);
+        id
     }
 
     /// A heartbeat of every node.
     pub(crate) fn heartbeats(&self, now: Timestamp) -> Vec<NodeInventory> {
-        let mut nodes: BTreeMap<&str, Vec<ContainerRecord>> = BTreeMap::new();
-        for (node, record) in self.containers.values() {
+        let mut nodes: BTreeMap<&NodeId, Vec<ContainerRecord>> = BTreeMap::new();
+        for ((_, node), record) in &self.containers {
             nodes.entry(node).or_default().push(record.clone());
         }
-        let inventory = |(node, containers): (&str, Vec<ContainerRecord>)| NodeInventory {
-            node: NodeId::from(node),
+        let inventory = |(node, containers): (&NodeId, Vec<ContainerRecord>)| NodeInventory {
+            node: node.clone(),
             at: now,
             steady: None,
             capacity: NodeCapacity {
@@ -186,6 +230,11 @@ impl World {
         };
         nodes.into_iter().map(inventory).collect()
     }
+}
+
+/// The id of a container that comes after one of the same name.
+fn another_id(name: &str, now: Timestamp) -> ContainerId {
+    ContainerId::new(format!("id-{name}-{}", now.as_millis() / 1_000))
 }
 
 fn in_network(name: &str) -> Arc<ContainerSpec> {
