@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use units::{ContainerRecord, ContainerSpec, Mode, MountKind, NodeId, PortSpec, Usage};
+use units::{ContainerRecord, ContainerSpec, Mode, MountKind, NodeId, PortSpec, ServiceId, Usage};
 
 use super::Hearing;
 use crate::fleet::Replica;
@@ -12,6 +12,8 @@ use crate::state::State;
 
 /// The label of a host that says which it is; what is tied to its node asks for it.
 pub(super) const PIN: &str = "io.homeostat.node";
+/// Services that one container talks to; of further ones its place does not depend.
+const PEERS_MAX: usize = 16;
 
 /// Whether it is known what a container needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +94,18 @@ pub(super) fn needs(
         volumes: spec.map(volumes).unwrap_or_default(),
         apart: Apart::Together,
         zones: Zones::Any,
+        peers: spec.map(peers).unwrap_or_default(),
     })
+}
+
+/// The services it depends on, by the names they have unless a label gives them another.
+fn peers(spec: &ContainerSpec) -> Vec<ServiceId> {
+    let compose = spec.compose.iter();
+    let named = compose.flat_map(|it| it.depends_on.iter().map(|peer| (&it.project, peer)));
+    let peers = named.take(PEERS_MAX);
+    peers
+        .map(|(project, peer)| ServiceId::new(format!("{project}/{peer}")))
+        .collect()
 }
 
 /// Ports of the host that it asks for by number. Protocol and address are left aside: two that differ in these alone are kept apart.

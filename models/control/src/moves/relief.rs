@@ -8,6 +8,10 @@ use crate::place::{ContainerIndex, HostIndex, Hosts, Movable, Move, Resources, o
 const MOVES_MAX: usize = 16;
 /// Different amounts of free room that are looked at for one container, from the smallest on that suffices.
 const ROOMS_MAX: usize = 64;
+/// A host nearer to what a container talks to is taken where it has this share of the roomiest one's room.
+const NEARER_ROOM: f64 = 0.5;
+/// Hosts beside the roomiest that are looked at for one that is nearer.
+const NEARER_MAX: usize = 128;
 
 /// The fewest moves found that bring a host to at most `most` of its room; with 0 all that may be moved goes, as from a host that is
 /// failing. They are done in `hosts` when this returns. Nothing is moved where moving would not bring it there.
@@ -58,10 +62,24 @@ fn next(hosts: &Hosts, host: HostIndex, excess: Resources) -> Option<(ContainerI
         .find_map(|(_, _, index)| Some((index, roomiest(hosts, index, host)?)))
 }
 
-/// The host with the most room: relief must not heat up another.
+/// The host with the most room, since relief must not heat up another; or one with half as much at the least in whose zone more of the
+/// services are that the container talks to.
 pub(crate) fn roomiest(hosts: &Hosts, index: ContainerIndex, from: HostIndex) -> Option<HostIndex> {
     let (container, _) = hosts.container(index)?;
     let may = |it: &HostIndex| *it != from && obstacle(hosts, container, *it).is_none();
-    let mut rooms = hosts.with_room(container.asks).rev().take(ROOMS_MAX);
-    rooms.find_map(|(_, equals)| equals.iter().copied().find(may))
+    let rooms = hosts.with_room(container.asks).rev().take(ROOMS_MAX);
+    let mut able = rooms.flat_map(|(_, equals)| equals.iter().copied().filter(may));
+    let first = able.next()?;
+    if container.needs.peers.is_empty() {
+        return Some(first);
+    }
+    let free = |it: HostIndex| hosts.free(it).size(hosts.largest());
+    let least = free(first) * NEARER_ROOM;
+    let others = able.take(NEARER_MAX).filter(|it| free(*it) >= least);
+    // Of those equally near the one with the most room.
+    std::iter::once(first).chain(others).min_by(|a, b| {
+        let away = |it: &HostIndex| hosts.peers_away(container, *it);
+        let order = away(a).total_cmp(&away(b));
+        order.then_with(|| free(*b).total_cmp(&free(*a)))
+    })
 }

@@ -42,6 +42,38 @@ fn at(minutes: i64) -> Timestamp {
 }
 
 #[test]
+fn a_container_goes_near_its_peers_where_there_is_room_enough() {
+    let zoned = |used_near: u64| {
+        let mut fleet = hosts(&[&[60], &[used_near], &[10]], Movable::Yes);
+        let near = Host {
+            zone: "near".to_owned(),
+            ..Host::plain(NodeId::from("db"), room(100))
+        };
+        let db = fleet.add_host(near.clone());
+        fleet.add(named("db", 100, &[]), db);
+        let near = fleet.add_host(near);
+        fleet.add(named("other", used_near, &[]), near);
+        let talks = fleet.add(named("api", 20, &["db"]), HostIndex(0));
+        (roomiest(&fleet, talks, HostIndex(0)), near)
+    };
+    let (to, near) = zoned(50);
+    assert_eq!(to, Some(near));
+    let (to, _) = zoned(70);
+    assert_eq!(to, Some(HostIndex(2)), "a third of the room is too little");
+}
+
+fn named(service: &str, size: u64, peers: &[&str]) -> Container {
+    Container {
+        service: ServiceId::from(service),
+        needs: Arc::new(Needs {
+            peers: peers.iter().map(|it| ServiceId::from(*it)).collect(),
+            ..Needs::default()
+        }),
+        ..container(room(size), Movable::Yes)
+    }
+}
+
+#[test]
 fn where_nothing_arrives_a_spare_host_is_emptied_at_once() {
     let mut fleet = hosts(&[&[60], &[20, 10], &[55]], Movable::Yes);
     let moves = Consolidator::default().plan(at(1), &mut fleet);

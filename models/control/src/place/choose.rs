@@ -17,6 +17,9 @@ const LEFT_WEIGHT: f64 = 0.003;
 const PULL_WEIGHT: f64 = 0.0003;
 /// What a host of twice the ordinary cost weighs more, as a share of a host's room, once it is opened.
 const COST_WEIGHT: f64 = 0.003;
+/// What it weighs that none of the services a container talks to is in the host's zone, as a share of a host's room: more than a pull,
+/// which is over once, and still only among hosts that suit almost equally.
+const AWAY_WEIGHT: f64 = 0.001;
 
 /// What each container on a host weighs against free room, as a share of the largest host's. A host of many containers takes many
 /// moves to empty, so it is filled and others are left to empty by themselves.
@@ -159,7 +162,7 @@ impl Placer {
             }
             Aim::Release => LEFT_WEIGHT * openness(hosts, on, after),
         };
-        fit + pull + opening
+        fit + pull + opening + AWAY_WEIGHT * hosts.peers_away(container, on)
     }
 }
 

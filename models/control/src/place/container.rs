@@ -54,6 +54,8 @@ pub struct Needs {
     pub apart: Apart,
     /// How its service's replicas are spread over zones.
     pub zones: Zones,
+    /// Services it talks to: it had better be in a zone with replicas of them, since latency between zones is the larger one.
+    pub peers: Vec<ServiceId>,
 }
 
 /// Whether replicas of a service may share a host.

@@ -246,6 +246,13 @@ impl Hosts {
         zones.map(|(_, count)| *count).sum::<u32>() > here.unwrap_or(0)
     }
 
+    /// The share of the services it talks to that have no replica in the zone of this host.
+    pub(crate) fn peers_away(&self, container: &Container, on: HostIndex) -> f64 {
+        let (peers, zone) = (&container.needs.peers, &self.host(on).zone);
+        let away = peers.iter().filter(|it| self.replicas_in(it, zone).0 == 0);
+        away.count() as f64 / peers.len().max(1) as f64
+    }
+
     /// How many of a service's replicas a zone has, and how many the zone that has fewest.
     pub(super) fn replicas_in(&self, service: &ServiceId, zone: &str) -> (u32, u32) {
         let Some(counts) = self.spread.get(service) else {

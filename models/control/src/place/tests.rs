@@ -108,6 +108,33 @@ fn the_host_with_the_image_and_the_cheaper_one_are_taken_of_equals() {
 }
 
 #[test]
+fn of_hosts_that_suit_alike_the_one_in_the_zone_of_its_peers_is_taken() {
+    let mut hosts = hosts(1, room(10, 10));
+    let in_zone = |zone: &str, name: &str| Host {
+        zone: zone.to_owned(),
+        ..Host::plain(NodeId::from(name), room(10, 10))
+    };
+    let others = ["far", "near", "db"].map(|name| {
+        let zone = if name == "far" { "a" } else { "b" };
+        hosts.add_host(in_zone(zone, name))
+    });
+    hosts.add(container("db", room(10, 10)), others[2]);
+    for (at, host) in [HostIndex(0), others[0], others[1]].into_iter().enumerate() {
+        hosts.add(container(&format!("c{at}"), room(5, 5)), host);
+    }
+    let mut placer = Placer::new(Aim::Fill, 0.0);
+    let it = container("web", room(2, 2));
+    let placement = placer.choose(&mut hosts, &it, &BTreeSet::new());
+    assert_eq!(placement.unwrap().on, HostIndex(0));
+    let mut talks = container("api", room(2, 2));
+    talks.needs = Arc::new(Needs {
+        peers: vec![ServiceId::from("db"), ServiceId::from("unknown")],
+        ..Needs::default()
+    });
+    assert_eq!(choose(&mut placer, &mut hosts, &talks), Some(others[1]));
+}
+
+#[test]
 fn the_largest_empty_host_is_kept_until_nothing_else_will_do() {
     let mut hosts = hosts(2, room(10, 10));
     let mut placer = Placer::new(Aim::Fill, 0.0);
