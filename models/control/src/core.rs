@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use units::{
-    BreakerEntry, Command, ContainerEvent, Generation, JournalEntry, Mode, Outcome, Phase, Plan,
-    PlanEntry, PlanId, ServiceId, Timestamp,
+    BreakerEntry, Command, ContainerEvent, Generation, JournalEntry, Mode, NodeId, Outcome, Phase,
+    Plan, PlanEntry, PlanId, ServiceId, Timestamp,
 };
 
 use crate::breaker;
@@ -153,6 +153,15 @@ impl Core {
     /// n containers it costs about n log n.
     pub fn capacity(&self, now: Timestamp) -> FleetCapacity {
         capacity::of(&self.state, now)
+    }
+
+    /// The nodes that are not silent: what they hold is known.
+    pub fn nodes_heard(&self, now: Timestamp) -> BTreeSet<NodeId> {
+        let known = self
+            .state
+            .fleet
+            .known(now - self.state.config.telemetry_stale);
+        known.map(|known| known.node.clone()).collect()
     }
 
     /// How far the newest order of an update of a service has come. Nothing where none is remembered.

@@ -194,6 +194,9 @@ pub struct NodeFacts {
     /// What it costs, where an ordinary node costs 1. Absent where nobody said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<f64>,
+    /// Under which address or host name others reach its published ports. Absent where nobody said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
     /// Labels of the collector's configuration, and of the engine where those do not say otherwise.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -213,6 +216,7 @@ impl NodeFacts {
         NodeFacts {
             zone: self.zone.or_else(|| others.zone.clone()),
             cost: self.cost.or(others.cost),
+            address: self.address.or_else(|| others.address.clone()),
             labels: self.labels,
             architecture: self.architecture.or_else(|| others.architecture.clone()),
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +111,9 @@ pub struct Policy {
     pub movable: bool,
     /// Higher survives longer.
     pub priority: u32,
+    /// The port it serves on, of those in the container; it permits nothing. Absent in older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<NonZeroU16>,
 }
 
 impl Default for Policy {
@@ -123,6 +127,7 @@ impl Default for Policy {
             limits: None,
             movable: false,
             priority: PRIORITY_DEFAULT,
+            port: None,
         }
     }
 }
@@ -159,6 +164,10 @@ impl Policy {
             movable: reader.read("move", false, parse_switch),
             priority: reader.read("priority", PRIORITY_DEFAULT, |word| {
                 word.parse().map_err(|_| "write a whole number such as 100")
+            }),
+            port: reader.read_opt("port", |word| {
+                let number = word.parse();
+                number.map_err(|_| "write the port it listens on, from 1 to 65535, such as 8080")
             }),
         };
         reader.unknown();
@@ -239,8 +248,9 @@ fn parse_range(word: &str) -> Result<(u32, u32), &'static str> {
 
 /// Keys of ours that say something; anything else under the prefix is a slip of the pen.
 /// Labels that somebody reads, here or in the collector.
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
     "service",
+    "port",
     "mode",
     "heal",
     "scale",
@@ -367,6 +377,27 @@ mod tests {
         let limits = policy.limits.unwrap();
         assert_eq!(limits.cpu.unwrap().to_string(), "100m to 2000m");
         assert_eq!(limits.memory, None);
+    }
+
+    #[test]
+    fn a_port_is_one_that_can_be_listened_on_and_permits_nothing() {
+        let read = |port: &str| Policy::from_labels(&labels(&[("io.homeostat.port", port)]));
+        let (policy, problems) = read("8080");
+        assert!(problems.is_empty(), "{problems:?}");
+        let unlabelled = Policy {
+            port: None,
+            ..policy.clone()
+        };
+        assert_eq!(policy.port.map(NonZeroU16::get), Some(8080));
+        assert_eq!(unlabelled, Policy::default());
+        for wrong in ["0", "65536", "http", "8080/tcp", ""] {
+            let (policy, problems) = read(wrong);
+            assert_eq!(policy, Policy::default());
+            assert!(
+                problems[0].to_string().contains("such as 8080"),
+                "{problems:?}"
+            );
+        }
     }
 
     #[test]

@@ -33,6 +33,13 @@ pub struct ContainerSpec {
     /// Ports it publishes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PortSpec>,
+    /// Where the engine has published them, while it runs: ports of the host that it chose are told here. Absent in records of older
+    /// collectors.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<PortSpec>,
+    /// Ports it or its image says that it listens on, such as `80/tcp`. Absent in records of older collectors.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exposed: Vec<String>,
     /// Volumes, bind mounts and the like.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<MountSpec>,
@@ -91,7 +98,7 @@ pub struct PortSpec {
     pub container: String,
     /// The host's address; empty for all.
     pub host_address: String,
-    /// The host's port as asked for: empty where the engine chooses.
+    /// The host's port: as asked for, empty where the engine chooses; or as published.
     pub host_port: String,
 }
 

@@ -1,6 +1,7 @@
 //! The collector's configuration.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ pub struct Config {
     pub zone: Option<String>,
     /// What this node costs, where an ordinary one costs 1. Absent: as an ordinary one.
     pub cost: Option<f64>,
+    /// Address or host name under which others reach the ports that containers publish here. Absent: not known, and only containers' own
+    /// addresses are told.
+    pub address: Option<String>,
     /// Labels of this node, beside those its engine was given.
     pub labels: BTreeMap<String, String>,
     /// The engine: `unix://` and a path. Absent: `DOCKER_HOST`, else `unix:///var/run/docker.sock`.
@@ -76,6 +80,7 @@ impl Default for Config {
             node: None,
             zone: None,
             cost: None,
+            address: None,
             labels: BTreeMap::new(),
             docker: None,
             interval: HumanDuration::from_secs(1),
@@ -108,6 +113,7 @@ impl Config {
         NodeFacts {
             zone: self.zone.clone(),
             cost: self.cost,
+            address: self.address.clone(),
             labels: self.labels.clone(),
             architecture: None,
         }
@@ -153,6 +159,12 @@ impl Config {
                     .suggest("write how many times an ordinary node's, from 0 to 1000"),
             );
         }
+        if self.address.as_deref().is_some_and(is_no_address) {
+            problems.push(
+                Invalid::new("address", "it is no address and no host name")
+                    .suggest("write such as 10.0.0.7 or node-a.example.org, without a port"),
+            );
+        }
         if self.labels.len() > NODE_LABELS_MAX {
             let message = format!("{} labels are too many", self.labels.len());
             let most = format!("keep to {NODE_LABELS_MAX}");
@@ -168,6 +180,20 @@ impl Config {
         }
         problems
     }
+}
+
+/// Neither an IP address that can be reached nor a host name.
+fn is_no_address(text: &str) -> bool {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return address.is_unspecified();
+    }
+    let is_part = |part: &str| {
+        let inner = part
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+        !part.is_empty() && inner
+    };
+    text.len() > FACT_BYTES_MAX || !text.split('.').all(is_part)
 }
 
 fn is_no_name(text: &str) -> bool {
@@ -236,11 +262,37 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_an_ip_address_or_a_host_name() {
+        for right in [
+            "10.0.0.7",
+            "fd00::7",
+            "127.0.0.1",
+            "node-a",
+            "a_b.example.org",
+        ] {
+            assert!(!is_no_address(right), "{right}");
+        }
+        for wrong in [
+            "",
+            "0.0.0.0",
+            "::",
+            "10.0.0.7:80",
+            "[fd00::7]",
+            "a..b",
+            "a b",
+            "http://a",
+        ] {
+            assert!(is_no_address(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
     fn each_mistake_is_named_with_its_key() {
         let config = Config {
             node: Some(" ".to_owned()),
             zone: Some(String::new()),
             cost: Some(f64::NAN),
+            address: Some("http://node-a".to_owned()),
             labels: [(" ".to_owned(), "ssd".to_owned())].into(),
             docker: Some("tcp://10.0.0.1:2375".to_owned()),
             interval: HumanDuration::from_millis(1),
@@ -255,6 +307,7 @@ mod tests {
                 "node",
                 "zone",
                 "cost",
+                "address",
                 "labels",
                 "docker",
                 "interval",

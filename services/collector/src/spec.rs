@@ -36,6 +36,13 @@ pub(crate) fn read(answer: &ContainerInspectResponse) -> ContainerSpec {
         network_mode: mode.unwrap_or_default(),
         networks: networks(answer.network_settings.as_ref()),
         ports: ports(host.and_then(|host| host.port_bindings.as_ref())),
+        published: ports(
+            answer
+                .network_settings
+                .as_ref()
+                .and_then(|settings| settings.ports.as_ref()),
+        ),
+        exposed: names(config_of(|config| config.exposed_ports.as_ref())),
         mounts: mounts(answer.mounts.as_deref().unwrap_or_default()),
         restart: host.map(restart).unwrap_or_default(),
         health: config
@@ -59,7 +66,7 @@ fn words(list: Option<&Vec<String>>) -> Vec<String> {
         .collect()
 }
 
-/// Names alone: values hold secrets.
+/// Names alone, in order: values hold secrets.
 fn names(list: Option<&Vec<String>>) -> Vec<String> {
     let list = list.map(Vec::as_slice).unwrap_or_default();
     let name = |pair: &String| match pair.split_once('=') {
@@ -211,12 +218,13 @@ mod tests {
             "Id": "a", "Image": "sha256:77",
             "Config": {"Cmd": ["serve"], "Env": ["TOKEN=hush", "PATH=/bin"], "StopSignal": "SIGINT",
                 "Healthcheck": {"Test": ["CMD", "/check"], "Interval": 5_000_000_000_i64},
+                "ExposedPorts": {"8081/tcp": {}, "80/tcp": {}},
                 "Labels": {"com.docker.compose.project": "shop", "com.docker.compose.service": "web",
                     "com.docker.compose.depends_on": "db:service_healthy:true,cache:service_started:false"}},
             "HostConfig": {"NetworkMode": "shop_default", "LogConfig": {"Type": "json-file"},
                 "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3},
-                "PortBindings": {"80/tcp": [{"HostIp": "", "HostPort": "8080"}], "81/tcp": null}},
-            "NetworkSettings": {"Networks": {"shop_default": {"Aliases": ["web", "a"], "IPAddress": "172.18.0.3"}}},
+                "PortBindings": {"80/tcp": [{"HostIp": "", "HostPort": ""}], "81/tcp": null}},
+            "NetworkSettings": {"Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "32768"}], "8081/tcp": null}, "Networks": {"shop_default": {"Aliases": ["web", "a"], "IPAddress": "172.18.0.3"}}},
             "Mounts": [{"Type": "volume", "Name": "assets", "Source": "/var/lib/docker/volumes/assets/_data",
                 "Destination": "/assets", "Driver": "local", "RW": false}],
         }));
@@ -227,6 +235,19 @@ mod tests {
         assert_eq!(spec.networks[0].addresses, ["172.18.0.3"]);
         assert_eq!(spec.networks[0].aliases, ["a", "web"]);
         assert_eq!(spec.ports.len(), 1);
+        assert_eq!(spec.ports[0].host_port, "", "the engine is to choose");
+        let published = spec.published.iter();
+        let published: Vec<_> = published
+            .map(|it| {
+                (
+                    it.container.as_str(),
+                    it.host_address.as_str(),
+                    it.host_port.as_str(),
+                )
+            })
+            .collect();
+        assert_eq!(published, [("80/tcp", "0.0.0.0", "32768")]);
+        assert_eq!(spec.exposed, ["80/tcp", "8081/tcp"]);
         assert_eq!(spec.mounts[0].source, "assets");
         assert_eq!(spec.mounts[0].access, "ro");
         assert_eq!(spec.restart.attempts_max, Some(3));

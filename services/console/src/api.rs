@@ -7,8 +7,10 @@ use units::{
 };
 
 pub use crate::approve::{Approved, Consent};
+pub use crate::endpoints::{AddressOf, Endpoint};
 pub use crate::explain::{Done, Similar};
 pub use crate::feedback::{BarStatus, Heard, ListedSignal, Remark, Said};
+pub use crate::members::{Member, MemberState, ServiceMembers};
 pub use crate::node::OrderNode;
 pub use crate::update::{Back, ListedUpdate, Order, Ordered, Progress};
 

@@ -15,6 +15,7 @@ use units::{
 use wire::{DecodeError, DecodeProblem, topic};
 
 use crate::capacity::Capacity;
+use crate::discovery;
 use crate::http::{self, Shared};
 use crate::say::Desk;
 use crate::trust::Listens;
@@ -74,7 +75,8 @@ pub async fn run(config: Config, policy: control::Config, context: Context) -> R
     let desk = Desk::new(&context, view.clone(), Listens::at(config.listen));
     let capacity = Capacity::new(view.clone(), &context.metrics);
     tasks.spawn(capacity.clone().gauge(context.shutdown.clone()));
-    let app = http::router(view)
+    let app = http::router(view.clone())
+        .merge(discovery::router(view))
         .merge(desk.router())
         .merge(capacity.router());
     tasks.spawn(serve(listener, app, context.shutdown.clone()));
@@ -124,7 +126,10 @@ async fn follow(
                     tracing::warn!(%error, "record passed over");
                 }
             }
-            Tailed::CaughtUp => tracing::debug!(topic = name, "caught up"),
+            Tailed::CaughtUp => {
+                tracing::debug!(topic = name, "caught up");
+                view.caught_up(name);
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The HTTP side: the page and the JSON API.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use axum::extract::{Path, Query, State};
@@ -24,6 +25,8 @@ pub(crate) struct Shared {
     incidents: Arc<RwLock<Incidents>>,
     /// It hears what the controllers hear, and never leads.
     core: Arc<RwLock<Core>>,
+    /// Topics that were read to their ends.
+    caught_up: Arc<RwLock<BTreeSet<&'static str>>>,
 }
 
 impl Shared {
@@ -33,6 +36,7 @@ impl Shared {
             view: Arc::default(),
             incidents: Arc::default(),
             core: Arc::new(RwLock::new(Core::new(policy))),
+            caught_up: Arc::default(),
         }
     }
 
@@ -42,6 +46,24 @@ impl Shared {
 
     pub(crate) fn change(&self, change: impl FnOnce(&mut View)) {
         change(&mut self.view.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// All that was in a topic has been taken.
+    pub(crate) fn caught_up(&self, topic: &'static str) {
+        let mut topics = self
+            .caught_up
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        topics.insert(topic);
+    }
+
+    /// Whether all that was in these topics when the console started has been taken.
+    pub(crate) fn knows(&self, topics: &[&'static str]) -> bool {
+        let known = self
+            .caught_up
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        topics.iter().all(|topic| known.contains(topic))
     }
 
     pub(crate) fn incidents(&self) -> RwLockReadGuard<'_, Incidents> {
@@ -176,7 +198,7 @@ async fn incident(State(view): State<Shared>, Path(id): Path<String>) -> Respons
 }
 
 async fn unknown() -> Response {
-    let error = "no such address; the page is on /, the API under /api/v1: status, nodes, services, services/NAME/why-not, signals, incidents, actions, approvals, updates, rollbacks, feedback";
+    let error = "no such address; the page is on /, the API under /api/v1: status, nodes, services, services/NAME/why-not, members, traefik, signals, incidents, actions, approvals, updates, rollbacks, feedback";
     problem(StatusCode::NOT_FOUND, error.to_owned())
 }
 

@@ -314,6 +314,16 @@ impl View {
         plans
     }
 
+    /// The nodes as they last told of themselves, by name.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &NodeInventory> {
+        self.nodes.values()
+    }
+
+    /// The plans, in no particular order.
+    pub(crate) fn plans(&self) -> impl Iterator<Item = &PlanEntry> {
+        self.plans.values()
+    }
+
     fn containers(&self) -> impl Iterator<Item = (&NodeId, &ContainerRecord)> {
         self.nodes
             .iter()

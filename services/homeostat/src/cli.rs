@@ -10,8 +10,8 @@ use crate::feedback::FeedbackVerb;
 use crate::process::Role;
 use crate::table::{Output, print};
 use crate::{
-    approve, ask, ask_incidents, config, demo, evaluate, explain, feedback, models, node, nodes,
-    process, record, replay, score, simulate, templates, train, update, why_not,
+    approve, ask, ask_incidents, config, demo, evaluate, explain, feedback, members, models, node,
+    nodes, process, record, replay, score, simulate, templates, train, update, why_not,
 };
 
 const AFTER_HELP: &str = "\
@@ -66,6 +66,8 @@ enum Verb {
     Node(node::Node),
     /// Every service: what is allowed, what runs, its load.
     Services(Ask),
+    /// Which containers serve a service, in which state, and where each is reached.
+    Members(members::Members),
     /// What is out of the ordinary now; and what you say of it.
     Signals(Signals),
     /// Signals that belong together, each incident with its probable causes.
@@ -266,6 +268,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Nodes(asked) => nodes::nodes(&asked),
         Verb::Node(order) => node::order(&order),
         Verb::Services(asked) => ask::services(&asked),
+        Verb::Members(asked) => members::members(&asked),
         Verb::Signals(asked) => signals(asked),
         Verb::Incidents(asked) => asked.run(),
         Verb::Actions(asked) => match asked.verb {

@@ -13,6 +13,7 @@ mod evaluate;
 mod exit;
 mod explain;
 mod feedback;
+mod members;
 mod memory;
 mod models;
 mod node;

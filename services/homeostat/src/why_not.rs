@@ -33,8 +33,8 @@ fn shown(service: &str, reasons: &[Reason]) -> String {
     lines.join("\n")
 }
 
-/// Everything but letters, digits and `-._~` as `%XX`, so that a name such as `shop/web` is one part of the path (RFC 3986, 2.1).
-fn escaped(name: &str) -> String {
+/// Everything but letters, digits and `-._~` as `%XX`, so that a name such as `shop/web` is one part of a path or query (RFC 3986, 2.1).
+pub(crate) fn escaped(name: &str) -> String {
     let mut escaped = String::new();
     for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -122,6 +122,18 @@ fn forecasts_and_inventories_of_before_are_read() {
     older(&mut record, &[], "facts");
     let read = wire::decode::<NodeInventory>(&record).unwrap();
     assert!(read.facts.is_empty() && !inventory().facts.is_empty());
+    // Where containers are reached came later still.
+    let mut record = delivered(wire::encode(&inventory(), &meta()));
+    older(&mut record, &["facts"], "address");
+    older(&mut record, &["containers", "0", "policy"], "port");
+    for key in ["published", "exposed"] {
+        older(&mut record, &["containers", "0", "spec"], key);
+    }
+    let read = wire::decode::<NodeInventory>(&record).unwrap();
+    assert_eq!(read.facts.address, None);
+    assert_eq!(read.containers[0].policy.port, None);
+    let spec = read.containers[0].spec.as_ref().unwrap();
+    assert!(spec.published.is_empty() && spec.exposed.is_empty());
 }
 
 /// What the first version of each batch held, before columns were added.

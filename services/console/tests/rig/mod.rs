@@ -25,6 +25,19 @@ pub struct Rig {
 impl Rig {
     /// One over an empty log.
     pub async fn start() -> Rig {
+        Rig::start_with(control::Config::default()).await
+    }
+
+    /// One to which a node that told something is silent only after half an hour, however slow this machine is.
+    pub async fn start_patient() -> Rig {
+        Rig::start_with(control::Config {
+            telemetry_stale: Duration::from_secs(1_800),
+            ..control::Config::default()
+        })
+        .await
+    }
+
+    async fn start_with(policy: control::Config) -> Rig {
         let bus = Bus::memory();
         bus.ensure_topics(&topic::all(1)).await.unwrap();
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -33,7 +46,7 @@ impl Rig {
         let context = Context::new(bus.clone(), "console", "node-a");
         let shutdown = context.shutdown.clone();
         let config = console::Config { listen: address };
-        tokio::spawn(console::run(config, control::Config::default(), context));
+        tokio::spawn(console::run(config, policy, context));
         Rig {
             bus,
             client: Client::new(),

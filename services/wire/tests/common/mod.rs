@@ -171,6 +171,7 @@ pub(crate) fn inventory() -> NodeInventory {
         ("io.homeostat.mode", "act"),
         ("io.homeostat.scale", "1..4"),
         ("io.homeostat.limits", "cpu=100m..2000m,memory=64Mi..1Gi"),
+        ("io.homeostat.port", "80"),
         ("io.homeostat.heel", "true"),
     ];
     let labels = labels
@@ -193,6 +194,7 @@ pub(crate) fn inventory() -> NodeInventory {
         facts: NodeFacts {
             zone: Some("a".to_owned()),
             cost: Some(1.5),
+            address: Some("10.0.0.7".to_owned()),
             labels: [("disk".to_owned(), "ssd".to_owned())].into(),
             architecture: Some("amd64".to_owned()),
         },
@@ -244,6 +246,12 @@ fn spec() -> ContainerSpec {
             host_address: String::new(),
             host_port: "80".to_owned(),
         }],
+        published: vec![PortSpec {
+            container: "80/tcp".to_owned(),
+            host_address: "0.0.0.0".to_owned(),
+            host_port: "80".to_owned(),
+        }],
+        exposed: vec!["80/tcp".to_owned()],
         mounts: vec![MountSpec {
             kind: MountKind::Volume,
             source: "assets".to_owned(),
