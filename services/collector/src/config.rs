@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use units::{NodeFacts, NodeId};
 
 use crate::logs::{LogConfig, SpoolConfig};
-use crate::sources::{HostSeries, Layers, Scrape, Sockets};
+use crate::sources::{Haproxy, HostSeries, Layers, Scrape, Sockets};
 
 const DOCKER_DEFAULT: &str = "unix:///var/run/docker.sock";
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
@@ -56,6 +56,8 @@ pub struct Config {
     pub host: HostSeries,
     /// Pages of metrics that applications serve.
     pub scrape: Scrape,
+    /// What HAProxy tells of containers that it balances.
+    pub haproxy: Haproxy,
     /// What is done to log lines.
     pub log: LogConfig,
     /// What waits on disk while the log is away.
@@ -91,6 +93,7 @@ impl Default for Config {
             layers: Layers::default(),
             host: HostSeries::default(),
             scrape: Scrape::default(),
+            haproxy: Haproxy::default(),
             log: LogConfig::default(),
             spool: SpoolConfig::default(),
             host_root: None,
@@ -238,6 +241,7 @@ impl Validate for Config {
         problems.extend(self.layers.problem("layers"));
         problems.extend(self.host.problem("host"));
         problems.extend(self.scrape.problems());
+        problems.extend(self.haproxy.problems());
         if self.host_root.as_deref().is_some_and(Path::is_relative) {
             problems.push(
                 Invalid::new("host_root", "the path is relative")

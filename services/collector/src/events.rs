@@ -10,6 +10,7 @@ use units::{ContainerName, ContainerState};
 
 use crate::cgroup::LocateError;
 use crate::docker::DockerError;
+use crate::haproxy::{Socket, Untold};
 use crate::outbox::Trouble;
 use crate::scrape::FetchError;
 use crate::sockets::SocketsError;
@@ -327,7 +328,7 @@ impl SocketsUnread<'_> {
     }
 }
 
-/// A page of metrics was asked for.
+/// A page of metrics, or a HAProxy, was asked.
 pub(crate) struct Scrapes {
     result: &'static str,
     series: u64,
@@ -352,6 +353,15 @@ impl Scrapes {
         }
     }
 
+    /// So many series, and nothing was left.
+    pub(crate) const fn whole(series: u64) -> Scrapes {
+        Scrapes {
+            result: "read",
+            series,
+            lost: 0,
+        }
+    }
+
     pub(crate) fn emit(&self, to: &Instruments) {
         to.scrapes.with(&[("result", self.result)]).inc();
         to.scraped_series.inc_by(self.series);
@@ -370,6 +380,30 @@ impl PageUnread<'_> {
     pub(crate) fn emit(&self) {
         tracing::warn!(container = %self.container, page = %self.target, error = %kit::boot::chain(self.error),
             "cannot scrape the container");
+    }
+}
+
+/// A HAProxy told nothing; said once until it does.
+pub(crate) struct BalancerUnread<'a> {
+    pub(crate) socket: &'a Socket,
+    pub(crate) error: &'a Untold,
+}
+
+impl BalancerUnread<'_> {
+    pub(crate) fn emit(&self) {
+        tracing::warn!(socket = %self.socket, error = %kit::boot::chain(self.error),
+            "cannot read HAProxy's figures");
+    }
+}
+
+/// A HAProxy tells again.
+pub(crate) struct BalancerRead<'a> {
+    pub(crate) socket: &'a Socket,
+}
+
+impl BalancerRead<'_> {
+    pub(crate) fn emit(&self) {
+        tracing::info!(socket = %self.socket, "HAProxy's figures are read again");
     }
 }
 

@@ -18,6 +18,7 @@ mod events;
 mod events_mark;
 mod extras;
 mod freight;
+mod haproxy;
 mod host;
 mod inspect;
 mod inspects;
@@ -41,8 +42,9 @@ use std::io;
 use std::path::PathBuf;
 
 pub use config::{Config, Logs};
+pub use haproxy::{NotASocket, Socket};
 pub use logs::{LogConfig, LogsFrom, SpoolConfig};
-pub use sources::{HostSeries, Layers, Scrape, Sockets, Switch};
+pub use sources::{Haproxy, HostSeries, Layers, Scrape, Sockets, Switch};
 
 use partitions::Partitions;
 use parts::Parts;

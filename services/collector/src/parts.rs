@@ -14,6 +14,7 @@ use crate::config::{Config, Logs};
 use crate::events::{Instruments, SpoolFound};
 use crate::events_mark::EventsMark;
 use crate::extras::Extras;
+use crate::haproxy::Balancers;
 use crate::host::NodeSeries;
 use crate::logs::{Command, Orders, Surroundings, Tailer};
 use crate::node::{Keeper, Node};
@@ -23,7 +24,7 @@ use crate::sampler::Sampler;
 use crate::scrape::Scraper;
 use crate::shelf::Shelf;
 use crate::sockets::Sockets;
-use crate::sources::Switch;
+use crate::sources::{Haproxy, Switch};
 use crate::tally::Tally;
 use crate::{ENGINE, Error};
 
@@ -34,6 +35,7 @@ pub(crate) struct Parts {
     sockets: Option<Sockets>,
     series: Option<NodeSeries>,
     scraper: Option<Scraper>,
+    balancers: Option<Balancers>,
     tailer: Option<Tailer>,
     log_orders: Option<mpsc::Sender<Command>>,
     sending: Sending,
@@ -100,6 +102,7 @@ impl Parts {
             sockets: shared.sockets(&outbox, &roster),
             series: shared.series(&outbox),
             scraper: shared.scraper(&outbox, &roster),
+            balancers: shared.balancers(&outbox, &roster),
             tailer,
             log_orders,
             sending,
@@ -123,6 +126,7 @@ impl Parts {
             sockets,
             series,
             scraper,
+            balancers,
             tailer,
             log_orders: _,
             sending,
@@ -144,6 +148,9 @@ impl Parts {
         }
         if let Some(scraper) = scraper {
             begin(Box::pin(scraper.run(stop.clone()).map(Ok)));
+        }
+        if let Some(balancers) = balancers {
+            begin(Box::pin(balancers.run(stop.clone()).map(Ok)));
         }
         if let Some(tailer) = tailer {
             begin(Box::pin(tailer.run(stop.clone())));
@@ -284,5 +291,23 @@ impl Shared<'_> {
                 instruments: self.instruments.clone(),
             }),
         }
+    }
+
+    fn balancers(
+        &self,
+        outbox: &Outbox,
+        roster: &watch::Receiver<Arc<Roster>>,
+    ) -> Option<Balancers> {
+        let Haproxy { sockets, interval } = &self.config.haproxy;
+        (!sockets.is_empty()).then(|| Balancers {
+            node: self.node.clone(),
+            sockets: sockets.clone(),
+            interval: interval.get(),
+            partitions: self.partitions,
+            roster: roster.clone(),
+            outbox: outbox.clone(),
+            meta: self.meta.clone(),
+            instruments: self.instruments.clone(),
+        })
     }
 }

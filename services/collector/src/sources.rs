@@ -1,14 +1,19 @@
 //! Configuration of what is read beside the containers' own files: whether, and at what pace.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kit::config::{HumanDuration, Invalid};
 use serde::{Deserialize, Serialize};
 
+use crate::haproxy::Socket;
+
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 const INTERVAL_MAX: Duration = Duration::from_secs(60 * 60);
 const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const PAGE_BYTES: std::ops::RangeInclusive<u64> = 1_024..=64 * 1024 * 1024;
+/// HAProxy sockets of one collector; all are read at once.
+const SOCKETS_MAX: usize = 16;
 const SERIES: std::ops::RangeInclusive<u64> = 1..=100_000;
 
 /// Whether something is read or done.
@@ -123,6 +128,45 @@ impl Scrape {
             problems.push(
                 Invalid::new("scrape.series_max", message)
                     .suggest("write a number from 1 to 100000"),
+            );
+        }
+        problems
+    }
+}
+
+/// Section `[collector.haproxy]`: what HAProxy tells of servers that are containers of this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Haproxy {
+    /// Stats sockets that are read, as `unix:///run/haproxy/admin.sock` or `tcp://10.0.0.2:9999`, at most 16.
+    pub sockets: Vec<Socket>,
+    /// Time between two reads, 1 s to 1 h.
+    pub interval: HumanDuration,
+}
+
+impl Default for Haproxy {
+    fn default() -> Self {
+        Haproxy {
+            sockets: Vec::new(),
+            interval: HumanDuration::from_secs(5),
+        }
+    }
+}
+
+impl Haproxy {
+    pub(crate) fn problems(&self) -> Vec<Invalid> {
+        let mut problems = Vec::new();
+        problems.extend(interval_problem("haproxy.interval", self.interval));
+        if self.sockets.len() > SOCKETS_MAX {
+            let message = format!("{} sockets are too many", self.sockets.len());
+            let most = format!("keep to {SOCKETS_MAX}");
+            problems.push(Invalid::new("haproxy.sockets", message).suggest(most));
+        }
+        let distinct: BTreeSet<&Socket> = self.sockets.iter().collect();
+        if distinct.len() < self.sockets.len() {
+            problems.push(
+                Invalid::new("haproxy.sockets", "a socket is named twice")
+                    .suggest("name each once: its figures would be counted twice"),
             );
         }
         problems

@@ -36,6 +36,28 @@ const TAIL: &str = "
 
 What containers labelled `io.homeostat.scrape` serve, under the names they give it, every fifteen seconds.
 
+## Of servers of HAProxy
+
+What the sockets of `collector.haproxy.sockets` tell of servers that are containers of the node, every five seconds, under the names of HAProxy's own
+exporter for Prometheus. Labels: `proxy`, `server`, and `instance`, the socket. What HAProxy does not tell, such as responses where it does not look at HTTP,
+is absent. A collector tells of its own node's containers alone, so that of each node needs the sockets of all HAProxies that balance containers there. What several tell of
+a container is summed where a service is scaled by it, of those that answer; no signal is told of these series.
+
+| metric | kind | what |
+|---|---|---|
+| `haproxy_server_sessions_total` | counter | sessions, which are requests where HAProxy looks at HTTP |
+| `haproxy_server_http_responses_total` | counter | responses by `code`: `1xx` to `5xx`, and `other` |
+| `haproxy_server_connection_errors_total` | counter | attempts to connect that failed |
+| `haproxy_server_response_errors_total` | counter | responses that broke off or were none |
+| `haproxy_server_retry_warnings_total` | counter | attempts to connect that were made again |
+| `haproxy_server_redispatch_warnings_total` | counter | requests that went to another server instead |
+| `haproxy_server_current_queue` | gauge | requests that wait for this server |
+| `haproxy_server_current_sessions` | gauge | sessions under way |
+| `haproxy_server_queue_time_average_seconds` | gauge | time in the queue, mean over the last 1024 requests |
+| `haproxy_server_connect_time_average_seconds` | gauge | time to connect, likewise |
+| `haproxy_server_response_time_average_seconds` | gauge | time until the response began, likewise |
+| `haproxy_server_total_time_average_seconds` | gauge | time from the request to the end of the session, likewise |
+
 ## Who talks to whom
 
 One link for each container and peer, every ten seconds: address and, where it is known on the node, service of the peer, who

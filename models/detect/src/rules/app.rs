@@ -57,6 +57,9 @@ const RUNTIMES: [&str; 7] = [
     "dotnet_",
     "promhttp_",
 ];
+/// What HAProxy counts of a container is not on the container's own page, and is read at other times: errors of both, taken for those of one
+/// page, would fall and rise with whose turn it is.
+const OF_BALANCERS: &str = "haproxy_server_";
 const STATUS_LABELS: [&str; 6] = [
     "code",
     "status",
@@ -97,10 +100,11 @@ fn roles(point: &Point) -> impl Iterator<Item = Role<'_>> {
         SeriesKind::Histogram | SeriesKind::Summary => name.ends_with("_count"),
         SeriesKind::Gauge => false,
     };
-    let is_runtime = RUNTIMES.iter().any(|prefix| name.starts_with(prefix));
-    let is_error = counts && !is_runtime && (names_errors(name) || has_failed(&point.labels));
+    let is_other =
+        RUNTIMES.iter().any(|prefix| name.starts_with(prefix)) || name.starts_with(OF_BALANCERS);
+    let is_error = counts && !is_other && (names_errors(name) || has_failed(&point.labels));
     let of_calls = match point.kind {
-        SeriesKind::Histogram | SeriesKind::Summary if !is_runtime => durations(name),
+        SeriesKind::Histogram | SeriesKind::Summary if !is_other => durations(name),
         SeriesKind::Histogram
         | SeriesKind::Summary
         | SeriesKind::Counter
@@ -443,6 +447,8 @@ mod tests {
             [""; 0]
         );
         assert_eq!(role("go_gc_duration_seconds_sum", "", Histogram), [""; 0]);
+        let responses = "haproxy_server_http_responses_total";
+        assert_eq!(role(responses, "code=\"5xx\"", Counter), [""; 0]);
     }
 
     /// Tells pages fifteen seconds apart, of errors and of milliseconds a call, at ten calls a second; gives what was said of each.

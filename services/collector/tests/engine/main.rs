@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod containers;
+mod haproxy;
 mod logs;
 mod rig;
 mod telemetry;

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bus::{Bus, From, Record, Tailed};
-use collector::{Config, HostSeries, LogsFrom, Scrape, Sockets};
+use collector::{Config, Haproxy, HostSeries, LogsFrom, Scrape, Socket, Sockets};
 use kit::config::HumanDuration;
 use tokio::task::JoinHandle;
 use units::{ContainerEvent, Link, LogLine, NodeInventory, Point, Sample};
 use wire::Telemetry;
 
 /// Generous: two cores are shared with builds.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 const SOCKET: &str = "/var/run/docker.sock";
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -170,6 +170,16 @@ impl Running {
     pub(crate) fn start_by_api(bus: &Bus, state_dir: &Path) -> Running {
         let mut config = Running::config(state_dir, Path::new(SOCKET));
         config.log.from = LogsFrom::Api;
+        Running::start_with(bus, config)
+    }
+
+    /// One that reads these HAProxies too.
+    pub(crate) fn start_beside(bus: &Bus, state_dir: &Path, sockets: Vec<Socket>) -> Running {
+        let mut config = Running::config(state_dir, Path::new(SOCKET));
+        config.haproxy = Haproxy {
+            sockets,
+            interval: HumanDuration::from_secs(1),
+        };
         Running::start_with(bus, config)
     }
 

@@ -3,7 +3,7 @@
 use crate::rig::{
     Containers, Running, inventories_until, links_until, log, points_until, samples_until,
 };
-use units::{Direction, Metric, NodeMetric, SeriesKind};
+use units::{ContainerRecord, Direction, Metric, NodeMetric, SeriesKind};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_talks_to_whom_and_how_long_it_takes_is_seen_from_outside() {
@@ -74,6 +74,10 @@ async fn a_labelled_container_is_scraped_and_the_node_tells_of_itself() {
         "on-failure:3",
         "--env",
         "TOKEN=hush",
+        "--expose",
+        "9200",
+        "--publish",
+        "127.0.0.1::9100",
     ];
     let id = containers.run("app", &options, &["serve"]);
 
@@ -105,9 +109,17 @@ async fn a_labelled_container_is_scraped_and_the_node_tells_of_itself() {
         })
     })
     .await;
+    // Before it was started it was published nowhere.
+    let is_published = |record: &ContainerRecord| {
+        let spec = record.spec.as_ref();
+        spec.is_some_and(|spec| !spec.published.is_empty())
+    };
     let told = inventories_until(&bus, "what it was made from", |all| {
-        all.last()
-            .is_some_and(|it| it.containers.iter().any(|it| it.id.as_str() == id))
+        all.last().is_some_and(|it| {
+            it.containers
+                .iter()
+                .any(|it| it.id.as_str() == id && is_published(it))
+        })
     })
     .await;
     let inventory = told.last().unwrap();
@@ -122,6 +134,22 @@ async fn a_labelled_container_is_scraped_and_the_node_tells_of_itself() {
     assert!(spec.image_digest.starts_with("sha256:"));
     assert_eq!(spec.restart.attempts_max, Some(3));
     assert!(spec.environment.contains(&"TOKEN".to_owned()));
+    assert_eq!(spec.exposed, ["9100/tcp", "9200/tcp"]);
+    // What was asked for is any port; which one it became is told too.
+    assert_eq!(spec.ports[0].host_port, "");
+    let published = &spec.published[..];
+    let [port] = published else {
+        panic!("{published:?}");
+    };
+    assert_eq!(
+        (&*port.container, &*port.host_address),
+        ("9100/tcp", "127.0.0.1")
+    );
+    assert!(
+        port.host_port.parse::<u16>().is_ok_and(|it| it > 0),
+        "{port:?}"
+    );
+    assert!(!spec.networks[0].addresses.is_empty());
     assert!(!serde_json::to_string(inventory).unwrap().contains("hush"));
     collector.stop().await;
 }
