@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what some tests run besides Docker and Kafka: Prometheus, to check the alert rules and scrape the metrics,
-# Chromium, to look at the console's page, HAProxy, to read its figures, libfaketime, to step the clock of single processes, and
-# NumPy, which the reference scorer of detectors needs. Starts none as a service.
+# Chromium, to look at the console's page, libfaketime, to step the clock of single processes, HAProxy, which the tests start
+# themselves, and NumPy, which the reference scorer of detectors needs. Starts none as a service.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 # shellcheck source=deploy/setup/common.sh

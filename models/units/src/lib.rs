@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod action;
+mod balance;
 mod copying;
 mod even;
 mod event;
@@ -34,6 +35,7 @@ mod time;
 mod traffic;
 
 pub use action::{Action, ActionKind, Attachment, Image, ImageChange, Origin, Relocation};
+pub use balance::HaproxyBackend;
 pub use copying::{CopyTemplate, is_fixed_port};
 pub use even::EvenClock;
 pub use event::{ContainerEvent, EventKind};
@@ -61,8 +63,8 @@ pub use outlook::{Coming, Expected, Outlook};
 pub use plan::{Cause, Check, Command, Expectation, Plan, Step};
 pub use point::{NodeMetric, Point, SeriesKind};
 pub use policy::{
-    LABEL_COMMAND, LABEL_PLAN, LABEL_PREFIX, LABEL_REPLICA_OF, LabelProblem, Mode, Policy,
-    ScalePolicy,
+    LABEL_COMMAND, LABEL_HAPROXY, LABEL_PLAN, LABEL_PREFIX, LABEL_REPLICA_OF, LabelProblem, Mode,
+    Policy, ScalePolicy,
 };
 pub use quantity::{Bytes, Millicores, QuantityError, Ratio};
 pub use ranges::{LimitRange, LimitsPolicy};

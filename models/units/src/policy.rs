@@ -7,7 +7,9 @@ use std::num::NonZeroU16;
 use serde::{Deserialize, Serialize};
 
 use crate::target::parse_target;
-use crate::{ContainerName, LimitsPolicy, Ratio, ScaleTarget, ServiceId, ranges};
+use crate::{
+    ContainerName, HaproxyBackend, LimitsPolicy, Ratio, ScaleTarget, ServiceId, balance, ranges,
+};
 
 /// Every label of ours starts with this.
 pub const LABEL_PREFIX: &str = "io.homeostat.";
@@ -17,6 +19,8 @@ pub const LABEL_REPLICA_OF: &str = "io.homeostat.replica-of";
 pub const LABEL_COMMAND: &str = "io.homeostat.command";
 /// Set on containers Homeostat makes: the plan that made them.
 pub const LABEL_PLAN: &str = "io.homeostat.plan";
+/// The backend of HAProxy that a container serves.
+pub const LABEL_HAPROXY: &str = "io.homeostat.haproxy";
 
 const PRIORITY_DEFAULT: u32 = 100;
 const REPLICAS_MAX: u32 = 1_000;
@@ -114,6 +118,9 @@ pub struct Policy {
     /// The port it serves on, of those in the container; it permits nothing. Absent in older records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<NonZeroU16>,
+    /// Which backend of the load balancer it serves. Absent in older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub haproxy: Option<HaproxyBackend>,
 }
 
 impl Default for Policy {
@@ -128,6 +135,7 @@ impl Default for Policy {
             movable: false,
             priority: PRIORITY_DEFAULT,
             port: None,
+            haproxy: None,
         }
     }
 }
@@ -169,6 +177,7 @@ impl Policy {
                 let number = word.parse();
                 number.map_err(|_| "write the port it listens on, from 1 to 65535, such as 8080")
             }),
+            haproxy: reader.read_opt("haproxy", balance::parse),
         };
         reader.unknown();
         (policy, reader.problems)
@@ -248,7 +257,7 @@ fn parse_range(word: &str) -> Result<(u32, u32), &'static str> {
 
 /// Keys of ours that say something; anything else under the prefix is a slip of the pen.
 /// Labels that somebody reads, here or in the collector.
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
     "service",
     "port",
     "mode",
@@ -264,6 +273,7 @@ const KNOWN: [&str; 15] = [
     "plan",
     "demo",
     "update",
+    "haproxy",
 ];
 
 struct LabelReader<'a> {

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use kit::config::{Invalid, Validate};
+use kit::config::{Invalid, Validate, under};
 use serde::{Deserialize, Serialize};
 use units::{Mode, NodeId};
 
+use crate::balancer::Haproxy;
 use crate::seal::MoveKey;
 
 /// Where the engine listens unless told otherwise.
@@ -38,6 +39,8 @@ pub struct Config {
     /// The key that seals what moves between nodes, the same on every node: a file of 32 bytes as 64 hex digits or base64, for its
     /// owner's eyes alone. Absent: no container goes from or to this node.
     pub move_key_file: Option<PathBuf>,
+    /// The load balancers before this node's containers.
+    pub haproxy: Haproxy,
 }
 
 impl Default for Config {
@@ -50,6 +53,7 @@ impl Default for Config {
             parallel: PARALLEL_DEFAULT,
             registry_auth_file: None,
             move_key_file: None,
+            haproxy: Haproxy::default(),
         }
     }
 }
@@ -137,6 +141,7 @@ impl Validate for Config {
                 "write a number from 1 to 32",
             );
         }
+        problems.extend(under("haproxy", &self.haproxy));
         problems
     }
 }

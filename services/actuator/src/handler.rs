@@ -3,6 +3,7 @@
 //! The order is what makes it safe: begun in the ledger, then the engine, then done in the ledger, then the outcome in the
 //! log; the caller commits the command's position last. Whatever is cut off in between is found again by the next start.
 
+mod balance;
 mod fetch;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use units::{
     Action, Command, Generation, Mode, NodeId, Outcome, OutcomeResult, Refusal, Timestamp,
 };
 
+use crate::balancer::Balancers;
 use crate::engine::Engine;
 use crate::events::{
     AnswerLost, CommandAnswered, CommandBegun, CommandRepeated, CommandSettled, Meters,
@@ -61,6 +63,8 @@ pub(crate) struct Handler {
     pub(crate) auth_file: Option<PathBuf>,
     /// What seals and opens what moves between nodes.
     pub(crate) key: Option<MoveKey>,
+    /// What stands before the containers of this node.
+    pub(crate) balancers: Balancers,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -212,13 +216,19 @@ impl Handler {
     /// Waits for the command's turn, checks it, writes it down, and carries it out.
     async fn run(&self, command: &Command) -> Result<Outcome, Halt> {
         self.fetch(command).await?;
-        let turn = async {
-            if matches!(command.action, Action::PullImage { .. }) {
+        let is_pull = matches!(command.action, Action::PullImage { .. });
+        let lock = async {
+            match is_pull {
                 // Its container is not touched.
-                return (None, self.pulls.acquire().await);
+                true => None,
+                false => Some(self.locks.acquire(command.action.target()).await),
             }
-            let lock = self.locks.acquire(command.action.target()).await;
-            (Some(lock), self.slots.acquire().await)
+        };
+        let _lock = self.before_deadline(command, WAITED, lock).await?;
+        let _out = self.out_of_balance(command).await?;
+        let turn = match is_pull {
+            true => self.pulls.acquire(),
+            false => self.slots.acquire(),
         };
         let _turn = self.before_deadline(command, WAITED, turn).await?;
         let work = self.prepared(command).await?;

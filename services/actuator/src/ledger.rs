@@ -26,6 +26,8 @@ const FILE_NAME: &str = "actuator-ledger.redb";
 
 const COMMANDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("commands");
 const GENERATION: TableDefinition<'_, (), u64> = TableDefinition::new("generation");
+/// Servers of load balancers that are this node's.
+const SERVERS: TableDefinition<'_, &str, ()> = TableDefinition::new("servers");
 
 /// A ledger that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -201,6 +203,39 @@ impl Ledger {
         self.with(move |store| store.prune(now, ENTRIES_MAX)).await
     }
 
+    /// The servers of load balancers that are this node's, by their names.
+    pub(crate) async fn servers(&self) -> Result<Vec<String>, LedgerError> {
+        self.with(|store| store.servers()).await
+    }
+
+    /// Writes servers down as this node's. When this returns, it is on disk.
+    pub(crate) async fn own_servers(&self, names: Vec<String>) -> Result<(), LedgerError> {
+        self.with(move |store| {
+            store.write(|write| {
+                let mut table = write.open_table(SERVERS)?;
+                for name in &names {
+                    table.insert(name.as_str(), ())?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Forgets servers that are gone.
+    pub(crate) async fn disown_servers(&self, names: Vec<String>) -> Result<(), LedgerError> {
+        self.with(move |store| {
+            store.write(|write| {
+                let mut table = write.open_table(SERVERS)?;
+                for name in &names {
+                    table.remove(name.as_str())?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// Runs on a thread that may block: each use ends in an fsync.
     async fn with<T: Send + 'static>(
         &self,
@@ -262,6 +297,7 @@ fn open(path: Option<&Path>) -> Result<Database, LedgerError> {
     store.write(|write| {
         write.open_table(COMMANDS)?;
         write.open_table(GENERATION)?;
+        write.open_table(SERVERS)?;
         Ok(())
     })?;
     Ok(database)
@@ -329,6 +365,18 @@ impl Store<'_> {
             table.insert(entry.command.id.as_str(), json.as_slice())?;
             Ok(())
         })
+    }
+
+    fn servers(&self) -> Result<Vec<String>, LedgerError> {
+        let read = || -> Result<Vec<String>, redb::Error> {
+            let table = self.database.begin_read()?.open_table(SERVERS)?;
+            let mut names = Vec::new();
+            for row in table.iter()? {
+                names.push(row?.0.value().to_owned());
+            }
+            Ok(names)
+        };
+        read().map_err(|error| self.storage(error))
     }
 
     fn all(&self) -> Result<Vec<Entry>, LedgerError> {

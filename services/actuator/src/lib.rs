@@ -2,7 +2,8 @@
 //!
 //! It restarts and stops containers, puts new ones in their place, changes their limits in place, makes replicas of a template, removes
 //! those again, and pulls the image of an update that a person ordered. For a move it tells how a container is made, sealed, and makes
-//! one as another node told. It takes a container out of its networks, and puts it back. Every
+//! one as another node told. It takes a container out of its networks, and puts it back. Where containers stand behind a load
+//! balancer, it keeps that in step with them, and drains one before it takes it away (`balancer`). Every
 //! command runs at most once, never after its deadline, and never when a newer leader has spoken: a ledger on disk knows
 //! what was begun, and what was begun when the process ended is looked into, not repeated.
 //!
@@ -15,6 +16,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod anew;
+mod balancer;
 mod config;
 mod engine;
 mod events;
@@ -43,6 +45,7 @@ use std::sync::Arc;
 use kit::Context;
 use tokio::sync::Semaphore;
 
+pub use balancer::Haproxy;
 pub use config::Config;
 pub use ledger::LedgerError;
 pub use seal::KeyError;
@@ -97,14 +100,18 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
         pulls: Semaphore::new(PULLS_AT_ONCE),
         auth_file: config.registry_auth_file,
         key,
+        balancers: balancer::Balancers::new(&config.haproxy, &context.health),
         shutdown: context.shutdown.clone(),
     });
     // Ends with the loop, however that ends.
-    let ping = run::ping(Arc::clone(&handler));
+    let beside = futures::future::join(
+        run::ping(Arc::clone(&handler)),
+        balancer::keep(Arc::clone(&handler)),
+    );
     let commands = run::Loop::new(handler).run();
-    tokio::pin!(ping, commands);
+    tokio::pin!(beside, commands);
     tokio::select! {
         done = &mut commands => done,
-        () = &mut ping => commands.await,
+        _ = &mut beside => commands.await,
     }
 }

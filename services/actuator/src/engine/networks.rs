@@ -1,8 +1,12 @@
 //! Containers and their networks.
 
-use bollard::models::{EndpointSettings, NetworkConnectRequest, NetworkDisconnectRequest};
+use std::collections::HashMap;
+
+use bollard::models::{
+    ContainerSummary, EndpointSettings, NetworkConnectRequest, NetworkDisconnectRequest,
+};
 use bollard::query_parameters::{InspectNetworkOptions, ListContainersOptions};
-use units::{ContainerId, ContainerName};
+use units::{ContainerId, ContainerName, LABEL_HAPROXY};
 
 use super::{Engine, EngineError, READ_WITHIN, WRITE_WITHIN};
 
@@ -35,6 +39,22 @@ impl Engine {
         Ok(names
             .map(|name| name.trim_start_matches('/').to_owned())
             .collect())
+    }
+
+    /// The containers, running or not, whose label names a backend of a load balancer.
+    pub(crate) async fn with_haproxy(&self) -> Result<Vec<ContainerSummary>, EngineError> {
+        let options = ListContainersOptions {
+            all: true,
+            filters: Some(HashMap::from([(
+                "label".to_owned(),
+                vec![LABEL_HAPROXY.to_owned()],
+            )])),
+            ..ListContainersOptions::default()
+        };
+        self.call(READ_WITHIN, |docker| async move {
+            docker.list_containers(Some(options)).await
+        })
+        .await
     }
 
     /// Whether there is a network of this name.
