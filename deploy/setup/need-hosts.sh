@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what tests with several hosts on one machine run: the programs of a Docker Engine, which those tests start themselves,
-# iptables for them, iproute2 for the network between the hosts, and a registry of images. Starts none as a service.
+# iptables for them, iproute2 for the network between the hosts, a registry of images, and HAProxy before them. Starts none as a
+# service.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 # shellcheck source=deploy/setup/common.sh
@@ -17,11 +18,12 @@ main() {
     have_daemon ip || packages+=(iproute2)
     have_daemon iptables || packages+=(iptables)
     have docker-registry || packages+=(docker-registry)
+    have_daemon haproxy || packages+=(haproxy)
     { have nsenter && have unshare; } || packages+=(util-linux)
     if [ "${#packages[@]}" -gt 0 ]; then
         without_services apt_install "${packages[@]}"
     fi
-    say "dockerd, containerd, iptables, iproute2 and docker-registry are there"
+    say "dockerd, containerd, iptables, iproute2, docker-registry and haproxy are there"
 }
 
 main

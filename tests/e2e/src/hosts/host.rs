@@ -64,10 +64,12 @@ impl Host {
             ..Launch::default()
         };
         let (at, cost) = (place.address(), facts.cost.to_string());
+        let reached = address.to_string();
         let own = [
             ("node", facts.name),
             ("collector.docker", at.as_str()),
             ("actuator.docker", &at),
+            ("actuator.haproxy.address", &reached),
             ("collector.zone", facts.zone),
             ("collector.cost", &cost),
         ];

@@ -5,6 +5,7 @@
 //! leaves is taken away by the next one.
 
 mod engine;
+mod haproxy;
 mod host;
 mod leftovers;
 mod registry;
@@ -21,6 +22,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::homeostat::{Homeostat, output};
 use wires::Wires;
 
+pub use haproxy::{BACKEND, Haproxy};
 pub use host::{Host, HostFacts};
 pub use registry::Registry;
 
@@ -29,6 +31,12 @@ const NAME: &str = "he2e";
 
 /// Tests of one process take turns: three engines are enough for a machine.
 static TURN: Mutex<()> = Mutex::const_new(());
+
+/// What stands before the hosts.
+enum Balancer {
+    None,
+    Haproxy,
+}
 
 /// Hosts that run.
 pub struct Fleet {
@@ -39,6 +47,7 @@ pub struct Fleet {
     /// What is asked.
     pub console: Homeostat,
     hosts: Vec<Host>,
+    haproxy: Option<Haproxy>,
     kafka: KafkaBroker,
     // The last but one, since it takes away what the others left.
     wires: Wires,
@@ -48,6 +57,19 @@ pub struct Fleet {
 impl Fleet {
     /// Starts these hosts and the central roles, all with these settings, and waits until they are ready.
     pub async fn start(hosts: &[HostFacts<'_>], settings: &[(&str, &str)]) -> Fleet {
+        Fleet::start_behind(Balancer::None, hosts, settings).await
+    }
+
+    /// The same, with a load balancer that the actuators of the hosts keep in step.
+    pub async fn start_balanced(hosts: &[HostFacts<'_>], settings: &[(&str, &str)]) -> Fleet {
+        Fleet::start_behind(Balancer::Haproxy, hosts, settings).await
+    }
+
+    async fn start_behind(
+        balancer: Balancer,
+        hosts: &[HostFacts<'_>],
+        settings: &[(&str, &str)],
+    ) -> Fleet {
         let turn = TURN.lock().await;
         leftovers::remove_of_the_dead();
         let name = format!("{NAME}{}", std::process::id());
@@ -56,6 +78,12 @@ impl Fleet {
         std::fs::create_dir_all(&dir).unwrap();
         let (kafka, from_hosts) = kafka(&wires);
         let key = move_key(&dir);
+        let haproxy = match balancer {
+            Balancer::None => None,
+            Balancer::Haproxy => Some(Haproxy::start(&dir, wires.machine()).await),
+        };
+        let socket = haproxy.as_ref().map(Haproxy::socket);
+        let socket = socket.as_deref().map(|it| ("actuator.haproxy.sockets", it));
         let common = [
             ("partitions", "2"),
             ("bus.backend", "kafka"),
@@ -63,7 +91,7 @@ impl Fleet {
             ("actuator.max_mode", "act"),
             ("actuator.move_key_file", key.to_str().unwrap()),
         ];
-        let common = [&common[..], settings].concat();
+        let common = [&common[..], socket.as_slice(), settings].concat();
         let at = |brokers| [&common[..], &[("bus.kafka.brokers", brokers)]].concat();
         let (here, there) = (at(kafka.brokers()), at(from_hosts.as_str()));
         let central = dir.join("central");
@@ -83,6 +111,7 @@ impl Fleet {
             controller,
             console,
             hosts: started,
+            haproxy,
             kafka,
             wires,
             _turn: turn,
@@ -114,6 +143,11 @@ impl Fleet {
     /// Joins it again.
     pub fn join(&self, name: &str) {
         self.wires.mend(self.host(name).number());
+    }
+
+    /// The load balancer, of a fleet that was started with one.
+    pub fn haproxy(&self) -> &Haproxy {
+        self.haproxy.as_ref().expect("a fleet with a balancer")
     }
 
     /// Kafka, which every role writes to.
