@@ -641,6 +641,7 @@ fn done(auditor: &mut Auditor, plan: &Plan, image: Option<Image>) {
             image,
         },
         traceparent: None,
+        note: None,
     };
     auditor.observe_entry(&JournalEntry::Plan(Box::new(PlanEntry {
         at: NOW,
@@ -831,6 +832,7 @@ fn stopped(auditor: &mut Auditor, result: OutcomeResult, began_at: Timestamp) {
         at: began_at + Duration::from_secs(3),
         result,
         traceparent: None,
+        note: None,
     };
     auditor.observe_entry(&JournalEntry::Plan(Box::new(PlanEntry {
         at: outcome.at,
@@ -997,6 +999,7 @@ fn an_isolated_container_is_put_back_where_its_plan_took_it_out_and_nowhere_else
                 image: None,
             },
             traceparent: None,
+            note: None,
         };
         auditor.observe_entry(&JournalEntry::Plan(Box::new(PlanEntry {
             at: NOW,

@@ -805,6 +805,7 @@ fn a_refusal_that_will_not_change_ends_the_trying() {
             reason: "ceiling".to_owned(),
         },
         traceparent: None,
+        note: None,
     });
     assert_eq!(world.last().phase, Phase::Failed);
     world.resolve(&hang);

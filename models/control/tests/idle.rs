@@ -513,6 +513,7 @@ fn a_start_that_does_not_serve_is_worse_and_tried_again_later() {
             error: "no such network".to_owned(),
         },
         traceparent: None,
+        note: None,
     };
     world.done.insert(command.id, failed.clone());
     world.answer(failed);

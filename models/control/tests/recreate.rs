@@ -283,6 +283,7 @@ fn a_recreation_that_failed_is_a_try_and_its_reason_is_told() {
                 .to_owned(),
         },
         traceparent: None,
+        note: None,
     });
     world.pass(secs(100));
     assert_eq!(world.count(ActionKind::Recreate), 1);

@@ -500,6 +500,7 @@ fn a_rejoin_that_fails_is_tried_three_times() {
                     error: "no such network".to_owned(),
                 },
                 traceparent: None,
+                note: None,
             };
             ward.world.done.insert(command.id, outcome.clone());
             ward.world.answer(outcome);

@@ -224,6 +224,7 @@ pub(crate) fn limits_lowered(service: &str, done: i64, because: &[SignalId]) -> 
             image: None,
         },
         traceparent: None,
+        note: None,
     };
     Told::Journal(JournalEntry::Plan(Box::new(PlanEntry {
         at: at(done),

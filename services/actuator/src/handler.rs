@@ -225,7 +225,7 @@ impl Handler {
             }
         };
         let _lock = self.before_deadline(command, WAITED, lock).await?;
-        let _out = self.out_of_balance(command).await?;
+        let out = self.out_of_balance(command).await?;
         let turn = match is_pull {
             true => self.pulls.acquire(),
             false => self.slots.acquire(),
@@ -254,7 +254,9 @@ impl Handler {
         self.unexpired(command)?;
         CommandBegun { command }.emit();
         let result = self.carried_out(command, &work, began_at).await?;
-        Ok(self.outcome(command, began_at, result))
+        let mut outcome = self.outcome(command, began_at, result);
+        outcome.note = out.and_then(|it| it.note);
+        Ok(outcome)
     }
 
     /// What came of it, found out where the answer was lost.
@@ -386,6 +388,7 @@ impl Handler {
             at: kit::now(),
             result,
             traceparent: here.or_else(|| command.traceparent.clone()),
+            note: None,
         }
     }
 

@@ -503,6 +503,7 @@ mod tests {
             at: Timestamp::from_millis(at_ms),
             result: OutcomeResult::Vanished,
             traceparent: None,
+            note: None,
         }
     }
 

@@ -338,8 +338,13 @@ async fn a_balancer_that_started_anew_has_its_servers_again_and_one_that_is_away
     steady.until_up(&two).await;
 
     let before = world.started_at(&one).await;
-    let restarted = world.answer(&world.restart(&one, SECOND)).await;
-    assert!(succeeded(&restarted), "{restarted:?}");
+    let restart = world.restart(&one, SECOND);
+    world.send(&restart).await;
+    let restarted = world.outcome(&restart).await;
+    assert!(succeeded(&restarted.result), "{restarted:?}");
+    let note = restarted.note.unwrap();
+    assert!(note.contains("was not drained"), "{note}");
+    assert!(note.contains(&haproxy.socket()), "{note}");
     assert_ne!(world.started_at(&one).await, before);
     steady.until_up(&one).await;
 

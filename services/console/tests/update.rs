@@ -101,6 +101,7 @@ fn carried_out(update: &Update, from: Image, to: Image, after: Duration) -> Plan
                 image: None,
             },
             traceparent: None,
+            note: None,
         }],
         plan,
         phase: Phase::Judged,

@@ -187,6 +187,7 @@ fn done(command: &Command) -> Outcome {
             image: None,
         },
         traceparent: None,
+        note: None,
     }
 }
 

@@ -304,6 +304,7 @@ impl Stage {
                 at: self.now,
                 result,
                 traceparent: None,
+                note: None,
             };
             self.outcomes.push(outcome.clone());
             self.event(Event::Outcome(Box::new(outcome)));

@@ -87,6 +87,7 @@ fn told(original: ContainerRecord, beside: Vec<ContainerRecord>) -> Auditor {
             networks: Vec::new(),
         },
         traceparent: None,
+        note: None,
     };
     auditor.observe_entry(&JournalEntry::Plan(Box::new(PlanEntry {
         at: NOW,

@@ -545,6 +545,7 @@ impl World {
                 at: self.now,
                 result,
                 traceparent: None,
+                note: None,
             };
             self.done.insert(command.id.clone(), outcome.clone());
             outcomes.push(outcome);

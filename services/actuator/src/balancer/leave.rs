@@ -139,6 +139,22 @@ fn runs(found: &ContainerInspectResponse) -> bool {
     state.and_then(|state| state.running) == Some(true)
 }
 
+/// A container that is out of its balancers.
+#[derive(Debug)]
+pub(crate) struct Out<'a> {
+    /// It stays out until this is dropped.
+    _held: Held<'a>,
+    /// What did not go as it should, and is passed over.
+    pub(crate) note: Option<String>,
+}
+
+/// The balancers that a container is in, each with how its server stood there, and what was passed over.
+#[derive(Default)]
+struct Drained<'a> {
+    at: Vec<(&'a Runtime, Turn)>,
+    notes: Vec<String>,
+}
+
 /// What stands in the way of draining.
 enum Hindrance {
     Last(String),
@@ -146,18 +162,18 @@ enum Hindrance {
 }
 
 impl Balancers {
-    /// Drains the container's server in every balancer and waits until it is idle, for as long as the command has. It stays out until
-    /// what is returned is dropped.
+    /// Drains the container's server in every balancer and waits until it is idle, for as long as the command has.
     ///
     /// # Errors
     /// When it is the last of its backend, or a balancer cannot be told, and that matters; then it gets requests as before.
-    pub(crate) async fn take_out(&self, departure: &Departure) -> Result<Held<'_>, Unreleased> {
+    pub(crate) async fn take_out(&self, departure: &Departure) -> Result<Out<'_>, Unreleased> {
         let server = &departure.server;
         let held = self.hold(&server.name).await;
         let began = Instant::now();
         let left = departure.deadline.since(kit::now());
         let left = left.saturating_sub(BEGINS_WITHIN);
-        let found = self.drained(departure, began, left).await?;
+        let mut drained = self.drained(departure, began, left).await?;
+        let found = &drained.at;
         let at: Vec<&Runtime> = found.iter().map(|(runtime, _)| *runtime).collect();
         // What hangs ends no request: where the checks fail, nothing is waited for.
         let works = found.iter().any(|(_, turn)| *turn != Turn::Down);
@@ -169,19 +185,21 @@ impl Balancers {
         // It still gets those that are bound to it; from now on they find another.
         for runtime in &at {
             if let Err(error) = runtime.rest(server).await {
-                LeftUndrained {
-                    server,
-                    error: &error,
-                }
-                .emit();
+                drained.notes.push(undrained(server, &error));
             }
         }
         tokio::time::sleep(POLL).await;
         let sessions = until_idle(&at, server, over.min(Instant::now() + LAST_ONES)).await;
         if sessions > 0 {
             StillBusy { server, sessions }.emit();
+            let busy = format!(
+                "{sessions} requests were under way in {server} when its time to end them was over"
+            );
+            drained.notes.push(busy);
         }
-        Ok(held)
+        let notes = drained.notes;
+        let note = (!notes.is_empty()).then(|| notes.join("; "));
+        Ok(Out { _held: held, note })
     }
 
     /// Gives the container's server requests again, where nothing comes of its command and nobody keeps the balancers any more.
@@ -201,19 +219,19 @@ impl Balancers {
         }
     }
 
-    /// Drains it as soon as that may be. Says in which balancers it is, and how it stood there.
+    /// Drains it as soon as that may be.
     async fn drained(
         &self,
         departure: &Departure,
         began: Instant,
         left: Duration,
-    ) -> Result<Vec<(&Runtime, Turn)>, Unreleased> {
+    ) -> Result<Drained<'_>, Unreleased> {
         let mut departure = departure.clone();
         loop {
             let hindrance = {
                 let _turn = self.leaving.lock().await;
                 match self.drain(&departure).await {
-                    Ok(at) => return Ok(at),
+                    Ok(drained) => return Ok(drained),
                     Err(hindrance) => hindrance,
                 }
             };
@@ -243,14 +261,14 @@ impl Balancers {
     }
 
     /// Drains it in every balancer that it is in, unless nobody else would be left.
-    async fn drain(&self, departure: &Departure) -> Result<Vec<(&Runtime, Turn)>, Hindrance> {
+    async fn drain(&self, departure: &Departure) -> Result<Drained<'_>, Hindrance> {
         let Departure { server, last, .. } = departure;
-        let mut at = Vec::new();
+        let mut drained = Drained::default();
         for (runtime, servers) in self.all().await {
             let servers = match servers {
                 Ok(servers) => servers,
                 Err(error) => {
-                    departure.goes_on(error)?;
+                    drained.notes.push(departure.goes_on(error)?);
                     continue;
                 }
             };
@@ -260,17 +278,18 @@ impl Balancers {
             if *last != Last::Goes && serves(own) && others(&servers, server) == 0 {
                 return Err(Hindrance::Last(alone(runtime, server)));
             }
-            at.push((runtime, own.turn));
+            drained.at.push((runtime, own.turn));
         }
-        let told = tell(departure, &at).await;
+        let told = tell(departure, &drained.at).await;
         if told.is_err() {
-            let served = at.iter().filter(|(_, turn)| *turn == Turn::Up);
+            let served = drained.at.iter().filter(|(_, turn)| *turn == Turn::Up);
             for (runtime, _) in served {
                 // What cannot be told here is told by the keeper, which tries it too.
                 let _ = runtime.ready(server).await;
             }
         }
-        told.map(|()| at)
+        drained.notes.extend(told?);
+        Ok(drained)
     }
 
     async fn all(&self) -> Vec<(&Runtime, Result<Vec<Server>, BalancerError>)> {
@@ -280,24 +299,18 @@ impl Balancers {
 }
 
 impl Departure {
-    /// Goes on without a balancer, where that may be.
-    fn goes_on(&self, error: BalancerError) -> Result<(), Hindrance> {
+    /// Goes on without a balancer, where that may be. Says so.
+    fn goes_on(&self, error: BalancerError) -> Result<String, Hindrance> {
         match self.reach {
             Reach::Must => Err(Hindrance::Balancer(error)),
-            Reach::May => {
-                LeftUndrained {
-                    server: &self.server,
-                    error: &error,
-                }
-                .emit();
-                Ok(())
-            }
+            Reach::May => Ok(undrained(&self.server, &error)),
         }
     }
 }
 
 /// Drains it, and looks whether another is left: one on another node may have been drained in the same moment.
-async fn tell(departure: &Departure, at: &[(&Runtime, Turn)]) -> Result<(), Hindrance> {
+async fn tell(departure: &Departure, at: &[(&Runtime, Turn)]) -> Result<Vec<String>, Hindrance> {
+    let mut notes = Vec::new();
     let Departure { server, last, .. } = departure;
     for (runtime, turn) in at {
         if *turn == Turn::Maintenance {
@@ -310,7 +323,7 @@ async fn tell(departure: &Departure, at: &[(&Runtime, Turn)]) -> Result<(), Hind
                 change: Change::Drained,
             }
             .emit(),
-            Err(error) => departure.goes_on(error)?,
+            Err(error) => notes.push(departure.goes_on(error)?),
         }
     }
     let served = at.iter().filter(|(_, turn)| *turn == Turn::Up);
@@ -320,10 +333,16 @@ async fn tell(departure: &Departure, at: &[(&Runtime, Turn)]) -> Result<(), Hind
                 return Err(Hindrance::Last(alone(runtime, server)));
             }
             Ok(_) => {}
-            Err(error) => departure.goes_on(error)?,
+            Err(error) => notes.push(departure.goes_on(error)?),
         }
     }
-    Ok(())
+    Ok(notes)
+}
+
+/// Says that a balancer could not be told.
+fn undrained(server: &ServerRef, error: &BalancerError) -> String {
+    LeftUndrained { server, error }.emit();
+    format!("{server} was not drained: {error}")
 }
 
 fn is(server: &Server, which: &ServerRef) -> bool {

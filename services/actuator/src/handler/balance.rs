@@ -3,13 +3,13 @@
 use units::{Command, OutcomeResult};
 
 use super::{Halt, Handler};
-use crate::balancer::{self, Held, Unreleased};
+use crate::balancer::{self, Out, Unreleased};
 
 impl Handler {
     /// Has the container drained that the command takes away. It takes up to the time requests may take, so it is done before the
     /// command has its turn and is written down: cut off, it is done again when the command is read anew, and where that is too late the
     /// server is put back by whoever keeps the balancers.
-    pub(super) async fn out_of_balance(&self, command: &Command) -> Result<Option<Held<'_>>, Halt> {
+    pub(super) async fn out_of_balance(&self, command: &Command) -> Result<Option<Out<'_>>, Halt> {
         if self.balancers.is_empty() {
             return Ok(None);
         }
@@ -19,7 +19,7 @@ impl Handler {
         };
         let taken = self.balancers.take_out(&departure);
         match self.shutdown.run_until_cancelled(taken).await {
-            Some(Ok(held)) => Ok(Some(held)),
+            Some(Ok(out)) => Ok(Some(out)),
             Some(Err(Unreleased::Last(refused))) => Err(refused.into()),
             Some(Err(Unreleased::Failed(error))) => {
                 Err(Halt::outcome(OutcomeResult::Failed { error }))

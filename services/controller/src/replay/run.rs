@@ -134,6 +134,7 @@ impl<'a> Run<'a> {
                             image: None,
                         },
                         traceparent: None,
+                        note: None,
                     };
                     self.handle(now, Event::Outcome(Box::new(outcome)));
                 }

@@ -303,6 +303,7 @@ fn decided(records: &[Record]) -> Vec<(Timestamp, JournalEntry)> {
                         image: None,
                     },
                     traceparent: None,
+                    note: None,
                 };
                 let executed = PlanEntry {
                     at: now,
@@ -585,6 +586,7 @@ fn done(
             image: None,
         },
         traceparent: None,
+        note: None,
     };
     let entry = |at, phase, outcomes| {
         let plan = plan.clone();

@@ -163,6 +163,7 @@ pub(crate) fn outcome() -> Outcome {
             image: None,
         },
         traceparent: None,
+        note: None,
     }
 }
 

@@ -433,6 +433,7 @@ impl World {
             at: clock,
             result,
             traceparent: None,
+            note: None,
         };
         node.actuator.ledger.insert(
             command.id.clone(),
