@@ -209,3 +209,64 @@ fn traefik_service(of: &ServiceMembers) -> Option<(&str, TraefikService)> {
     let name = of.service.as_str();
     (is_served && !name.contains('@')).then_some((name, TraefikService { load_balancer }))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use units::{ContainerId, ContainerName, NodeId, ServiceId};
+
+    use super::*;
+
+    fn service(name: &str, state: MemberState) -> ServiceMembers {
+        let member = Member {
+            node: NodeId::from("a"),
+            id: ContainerId::from("c1"),
+            name: ContainerName::from("web-1"),
+            state,
+            why: None,
+            addresses: Vec::new(),
+            endpoints: Vec::new(),
+            port: Some(80),
+            target: Some("10.0.0.7:80".to_owned()),
+            notes: Vec::new(),
+        };
+        ServiceMembers {
+            service: ServiceId::from(name),
+            members: vec![member],
+        }
+    }
+
+    fn told(services: &[ServiceMembers]) -> Value {
+        serde_json::to_value(Traefik::of(services)).unwrap()
+    }
+
+    #[test]
+    fn nothing_is_told_before_all_that_was_told_is_read() {
+        let view = Shared::new(control::Config::default());
+        assert!(matches!(all(&view), Err(NotKnown::NotRead)));
+        view.caught_up(topic::INVENTORY);
+        assert!(matches!(all(&view), Err(NotKnown::NotRead)));
+        view.caught_up(topic::JOURNAL);
+        assert!(all(&view).is_ok_and(|known| known.heard == Heard::None));
+    }
+
+    #[test]
+    fn traefik_is_told_no_part_it_would_refuse_and_no_name_it_could_not_use() {
+        assert_eq!(told(&[]), json!({}));
+        assert_eq!(
+            told(&[service("web@shop", MemberState::Serving)]),
+            json!({})
+        );
+        let none = json!({"http": {"services": {"web": {"loadBalancer": {"servers": []}}}}});
+        for state in [
+            MemberState::Starting,
+            MemberState::Unhealthy,
+            MemberState::Leaving,
+            MemberState::Gone,
+            MemberState::Unknown,
+        ] {
+            assert_eq!(told(&[service("web", state)]), none, "{state}");
+        }
+        assert_ne!(told(&[service("web", MemberState::Serving)]), none);
+    }
+}

@@ -19,6 +19,9 @@ use crate::endpoints::{self, Endpoint};
 /// the container's own state is what counts: a plan whose end nobody told must not keep it out of service for good.
 const WORKS_FOR: Duration = Duration::from_secs(30);
 
+/// A collector knows this long after an action what it did to the container: the engine tells of it, and is asked for the rest.
+const SEEN_AFTER: Duration = Duration::from_secs(1);
+
 /// `GET /members`: one of the services with its containers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServiceMembers {
@@ -263,7 +266,9 @@ impl<'a> Leaving<'a> {
         record: &'b ContainerRecord,
     ) -> Option<&'b Departure<'b>> {
         let departure = self.0.get(&(&node.node, &record.id))?;
-        let is_seen = departure.ended_at.is_some_and(|at| node.at > at);
+        let is_seen = departure
+            .ended_at
+            .is_some_and(|at| node.at > at + SEEN_AFTER);
         (!is_seen).then_some(departure)
     }
 }

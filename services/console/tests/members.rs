@@ -338,7 +338,8 @@ async fn what_a_plan_takes_away_is_left_out_at_once_and_until_its_node_tells_how
 
     // Done, and the node has not said anything since: what it said last was before.
     let end = kit::now();
-    rig.tell(&[inventory("node-a", end, two())]).await;
+    let too_soon = end + Duration::from_secs(1);
+    rig.tell(&[inventory("node-a", too_soon, two())]).await;
     rig.tell(&[journal(&done(entry, end))]).await;
     rig.until("actions", |it: &Vec<PlanEntry>| {
         it.iter().any(|it| it.phase == Phase::Executed)
@@ -346,7 +347,7 @@ async fn what_a_plan_takes_away_is_left_out_at_once_and_until_its_node_tells_how
     .await;
     let all: Vec<ServiceMembers> = rig.until("members", |_| true).await;
     assert_eq!(state(&all, "web-1"), Some(MemberState::Leaving));
-    let after = end + Duration::from_millis(1);
+    let after = end + Duration::from_millis(1_001);
     rig.tell(&[inventory("node-a", after, two())]).await;
     rig.until("members", is(MemberState::Serving)).await;
 }

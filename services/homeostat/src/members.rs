@@ -124,9 +124,9 @@ mod tests {
         assert_eq!(
             shown(&[service]),
             "\
-\x20SERVICE   NODE  CONTAINER  STATE    REACHED AT                 NOTES
+\x20SERVICE   NODE  CONTAINER  STATE    REACHED AT                NOTES
  shop/web  a     web-1      serving  10.0.0.7:8080
- shop/web  a     web-2      leaving  10.0.0.7:80, 10.0.0.7:81   restart by web-restart-1; it has two ports
+ shop/web  a     web-2      leaving  10.0.0.7:80, 10.0.0.7:81  restart by web-restart-1; it has two ports
  shop/web  a     web-3      unknown  172.18.0.3"
         );
     }
