@@ -139,6 +139,7 @@ fn done(mut entry: PlanEntry, at: Timestamp) -> PlanEntry {
             previous: None,
             image: None,
         },
+        note: None,
         traceparent: None,
     }];
     entry
