@@ -8,6 +8,7 @@ use units::{
     NodeId, NodeInventory, Phase, Plan, PlanEntry, PlanId, ServiceId, Timestamp,
 };
 
+use crate::preemption;
 use crate::rest;
 use crate::steps;
 use crate::update::{self, Orders};
@@ -163,6 +164,7 @@ impl Auditor {
         self.budgets(plan, now, &mut found);
         update::ordered(self, plan, &mut found);
         steps::check(self, plan, &mut found);
+        preemption::check(self, plan, &mut found);
         found
     }
 

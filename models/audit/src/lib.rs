@@ -10,6 +10,7 @@
 
 mod auditor;
 mod isolation;
+mod preemption;
 mod relocation;
 mod rest;
 mod steps;

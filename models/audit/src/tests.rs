@@ -1,6 +1,7 @@
 //! The rules, one by one.
 
 mod moves;
+mod preemption;
 
 use std::time::Duration;
 
@@ -86,6 +87,7 @@ fn auditor(containers: Vec<ContainerRecord>) -> Auditor {
 fn plan(id: &str, actions: Vec<Action>) -> Plan {
     Plan {
         relocation: None,
+        preemption: None,
         id: PlanId::from(id),
         generation: Generation(1),
         service: ServiceId::from("web"),

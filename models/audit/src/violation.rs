@@ -195,6 +195,32 @@ pub enum Violation {
         /// Promised.
         min: u32,
     },
+    /// More, or something else, than one replica would go for another service.
+    #[error("what goes of {service} for another service is not one replica, removed")]
+    NotOneRemoval {
+        /// The service that gives.
+        service: ServiceId,
+    },
+    /// A replica would go for a service that has no use for its room.
+    #[error("room would be made for {service}, of which nothing is known that may take it")]
+    NoBeneficiary {
+        /// The service that is named.
+        service: ServiceId,
+    },
+    /// A replica would go for a service that is no more important.
+    #[error(
+        "a replica of {service}, of priority {priority}, would go for {than}, of priority {of}"
+    )]
+    NotLessImportant {
+        /// The service that gives.
+        service: ServiceId,
+        /// Its priority.
+        priority: u32,
+        /// The service that gets.
+        than: ServiceId,
+        /// Its priority.
+        of: u32,
+    },
     /// Stopped, where the label keeps one running, or the load could not tell when one is wanted again.
     #[error(
         "{container} would be stopped; its label io.homeostat.scale must allow none, as 0..4, by a target that another service tells"
@@ -289,6 +315,9 @@ impl Violation {
             Violation::NoCause { .. } => "no_cause",
             Violation::TogetherDown { .. } => "together_down",
             Violation::BelowFloor { .. } => "below_floor",
+            Violation::NotOneRemoval { .. } => "not_one_removal",
+            Violation::NoBeneficiary { .. } => "no_beneficiary",
+            Violation::NotLessImportant { .. } => "not_less_important",
             Violation::MayNotRest { .. } => "may_not_rest",
             Violation::NotTheLast { .. } => "not_the_last",
             Violation::AboveMost { .. } => "above_most",

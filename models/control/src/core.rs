@@ -18,12 +18,14 @@ use crate::idle;
 use crate::judge;
 use crate::ledger;
 use crate::people::LATE;
-use crate::plans::{is_answered, is_done, outcome_of};
-use crate::relocate;
+use crate::plans::{is_answered, is_done, outcome_of, timer};
+use crate::preempt;
+use crate::relocate::{self, Looked};
 use crate::resize;
 use crate::scale::{self, Wanted};
 use crate::state::State;
 use crate::status::{self, Status};
+use crate::turns::{Turn, turns};
 use crate::undo;
 use crate::update::{self, UpdateStatus};
 use crate::why_not::{self, Reason};
@@ -298,26 +300,44 @@ impl Core {
             self.wakes.clear();
             return;
         }
-        while let Some(service) = self.dirty.pop_first() {
-            self.look(&service, generation, effects);
+        let mut looked = self.relief();
+        loop {
+            let services = std::mem::take(&mut self.dirty);
+            let turns = turns(&self.state.fleet, services, std::mem::take(&mut looked));
+            if turns.is_empty() {
+                return;
+            }
+            for turn in turns {
+                self.take(turn, generation, effects);
+            }
         }
-        self.relieve(generation, effects);
+    }
+
+    fn take(&mut self, turn: Turn, generation: Generation, effects: &mut Vec<Effect>) {
+        match turn {
+            Turn::Service(service) => self.look(&service, generation, effects),
+            Turn::Move(candidate) => {
+                // Each is held against what those before it have begun.
+                let begins = relocate::set_out(&self.state, &candidate, self.now);
+                if let Some((service, decision)) = begins {
+                    self.carry_out(&service, decision, generation, effects);
+                }
+            }
+            Turn::Room(room) => {
+                let decision = preempt::moving(&self.state, &room, self.now);
+                self.carry_out(&room.victim.service, decision, generation, effects);
+            }
+        }
     }
 
     /// Looks at the whole fleet where a node is to be drained, or has been short of something for long enough.
-    fn relieve(&mut self, generation: Generation, effects: &mut Vec<Effect>) {
+    fn relief(&mut self) -> Looked {
         let due = self.relieved_next();
         if due.is_none_or(|at| at > self.now) {
-            return;
+            return Looked::default();
         }
         self.relieved_at = self.now;
-        for candidate in relocate::relief(&self.state, self.now) {
-            // Each is held against what those before it have begun.
-            if let Some((service, decision)) = relocate::set_out(&self.state, &candidate, self.now)
-            {
-                self.carry_out(&service, decision, generation, effects);
-            }
-        }
+        relocate::relief(&self.state, self.now)
     }
 
     fn relieved_next(&self) -> Option<Timestamp> {
@@ -477,19 +497,12 @@ impl Core {
             || entry.phase == Phase::Judged
         {
             self.dirty.insert(entry.plan.service.clone());
+            let room = entry.plan.preemption.as_ref();
+            self.dirty.extend(room.map(|it| it.service.clone()));
         }
         self.state.plans.apply(entry.clone(), self.now);
         effects.push(Effect::Journal(Box::new(JournalEntry::Plan(Box::new(
             entry,
         )))));
-    }
-}
-
-/// When a plan must be looked at even if nothing is heard of it.
-fn timer(entry: &PlanEntry) -> Option<Timestamp> {
-    match entry.phase {
-        Phase::Decided => Some(entry.plan.deadline + LATE),
-        Phase::Executed => Some(judge::due(entry)),
-        Phase::Suggested | Phase::Failed | Phase::Judged => None,
     }
 }

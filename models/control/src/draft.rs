@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use units::{
-    ActionKind, Approval, Cause, Expectation, Generation, Mode, Plan, PlanId, Relocation,
-    ServiceId, SignalId, Step, Timestamp, Update,
+    ActionKind, Approval, Cause, Expectation, Generation, Mode, Plan, PlanId, Preemption,
+    Relocation, ServiceId, SignalId, Step, Timestamp, Update,
 };
 
 use crate::ledger::{self, Tried};
@@ -29,6 +29,8 @@ pub(crate) struct Draft {
     pub(crate) update: Option<Update>,
     /// The move it is a step of.
     pub(crate) relocation: Option<Relocation>,
+    /// The more important service it makes room for.
+    pub(crate) preemption: Option<Preemption>,
     pub(crate) traceparent: Option<String>,
 }
 
@@ -72,6 +74,7 @@ impl Draft {
             approval: self.approval,
             update: self.update,
             relocation: self.relocation,
+            preemption: self.preemption,
             traceparent: self.traceparent,
         }
     }

@@ -364,6 +364,7 @@ pub(crate) fn draft(
         .map_or_else(String::new, |image| format!(" from {}", image.to));
     Draft {
         relocation: None,
+        preemption: None,
         service: service.clone(),
         kind: ActionKind::Recreate,
         signals: ids.clone(),

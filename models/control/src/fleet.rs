@@ -9,18 +9,11 @@ use units::{
 };
 
 use crate::clock_error::ClockError;
+use crate::pace::{Pace, Standing, heard_at};
+use crate::ranks::Ranks;
 
-/// Two tells of a node are as far apart here as there, give or take this, unless one of them had waited to be read.
-const DELIVERY_PLAY: Duration = Duration::from_secs(3);
-/// Two tells say how a node's clock goes beside that of this side only when they are further apart than this: of closer ones both may
-/// have waited, and be read in one go.
-const PACE_OVER: Duration = Duration::from_secs(6);
-/// Clocks drift apart by less than one part in this many.
-const DRIFT_PARTS: u32 = 1_000;
 /// A clock is taken to be off by as much as it was this long ago at most: it may have been set since.
 const ERROR_HOLDS: Duration = Duration::from_secs(10);
-/// Words that all waited as long for this long did not wait: the steady clock they are told by stood still.
-const STOOD_AFTER: Duration = Duration::from_secs(60);
 /// A clock that is further ahead of this side's than this is known to be off by looking at it alone.
 const AHEAD_PLAY: Duration = Duration::from_secs(5);
 
@@ -31,6 +24,7 @@ pub(crate) struct Fleet {
     by_service: BTreeMap<ServiceId, BTreeSet<(NodeId, ContainerId)>>,
     /// Whose series is asked for, who is scaled by it, and on which node.
     by_asked: BTreeSet<(ServiceId, ServiceId, NodeId)>,
+    ranks: Ranks,
     /// Oldest first, so that the silent ones are found without looking at all.
     by_age: BTreeSet<(Timestamp, NodeId)>,
     /// When all that was in the topics before had been read.
@@ -158,6 +152,7 @@ impl Fleet {
         if let Some(known) = known {
             self.by_age.remove(&(known.heard.spoke_at, node.clone()));
             for record in known.containers.values() {
+                self.ranks.remove(record);
                 if let Some(asked) = asked(record, &node) {
                     self.by_asked.remove(&asked);
                 }
@@ -182,7 +177,10 @@ impl Fleet {
         let containers = containers
             .into_iter()
             .map(|record| (record.id.clone(), record))
-            .collect();
+            .collect::<BTreeMap<_, _>>();
+        for record in containers.values() {
+            self.ranks.add(record);
+        }
         let state = Node {
             at,
             steady,
@@ -240,6 +238,21 @@ impl Fleet {
         members
             .filter_map(|(node, container)| self.lookup(node, container))
             .collect()
+    }
+
+    /// Whether all containers have the same priority.
+    pub(crate) fn is_level(&self) -> bool {
+        self.ranks.is_level()
+    }
+
+    /// The highest priority of a service's containers; none where there are none.
+    pub(crate) fn priority(&self, service: &ServiceId) -> u32 {
+        self.ranks.highest(service).unwrap_or(0)
+    }
+
+    /// The lowest: what it may claim before others.
+    pub(crate) fn priority_least(&self, service: &ServiceId) -> u32 {
+        self.ranks.lowest(service).unwrap_or(0)
     }
 
     /// One container of a service.
@@ -401,95 +414,6 @@ fn asked(record: &ContainerRecord, node: &NodeId) -> Option<(ServiceId, ServiceI
     };
     let teller = target.service.clone()?;
     Some((teller, record.service.clone(), node.clone()))
-}
-
-/// How a node's steady clock stands to the clock of this side, by the tell that waited least to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Pace {
-    there: Steady,
-    here: Timestamp,
-    standing: Standing,
-    late: Option<Late>,
-}
-
-/// Tells that have all waited as long, by the steady clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Late {
-    since: Timestamp,
-    waited: Duration,
-}
-
-/// What is known of the tell a pace is taken from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// It may have waited itself.
-    Open,
-    /// The one after it came as fast as it was made: neither waited, or both did and were read as far apart by chance.
-    Likely,
-    /// Tells since have come as fast as they were made, so it did not wait.
-    Proven,
-}
-
-/// When a node spoke, by the clock of this side, and its pace. It says so itself where nothing else is known: its record may have lain
-/// in the topic, or on the node, for long. Once its steady clock has been seen to go on as fast here as there, that clock tells how
-/// long a record has waited, however far the time of day is off.
-fn heard_at(
-    pace: Option<Pace>,
-    inventory: &NodeInventory,
-    now: Timestamp,
-) -> (Timestamp, Option<Pace>) {
-    let said_at = inventory.at.min(now);
-    let Some(steady) = inventory.steady else {
-        return (said_at, None);
-    };
-    let anew = Pace {
-        there: steady,
-        here: now,
-        standing: Standing::Open,
-        late: None,
-    };
-    let Some(pace) = pace.filter(|pace| steady > pace.there) else {
-        return (said_at, Some(anew));
-    };
-    let is_proven = pace.standing == Standing::Proven;
-    let there = steady.since(pace.there);
-    let here = now.since(pace.here);
-    let drift = there / DRIFT_PARTS;
-    if here.abs_diff(there) > DELIVERY_PLAY && !is_proven {
-        // One of the two waited; which, those to come will tell.
-        return (said_at, Some(anew));
-    }
-    let waited = here.saturating_sub(there + drift);
-    if waited > DELIVERY_PLAY {
-        let late = pace
-            .late
-            .filter(|late| late.waited.abs_diff(waited) <= DELIVERY_PLAY);
-        let late = late.unwrap_or(Late { since: now, waited });
-        let off = inventory.at.since(now).max(now.since(inventory.at));
-        // What waited is read faster than it was made, and is over soon. A clock that stood still, as that of a machine that was halted
-        // does, leaves every word as late as the one before; the time of day tells which it is.
-        if now.since(late.since) >= STOOD_AFTER && off <= DELIVERY_PLAY {
-            return (said_at, Some(anew));
-        }
-        let late = Some(late);
-        return (now - waited, Some(Pace { late, ..pace }));
-    }
-    if !is_proven && there <= PACE_OVER {
-        let standing = match there > DELIVERY_PLAY {
-            true => Standing::Likely,
-            false => pace.standing,
-        };
-        return (said_at, Some(Pace { standing, ..pace }));
-    }
-    let kept = if here <= there + drift { anew } else { pace };
-    let standing = Standing::Proven;
-    let late = None;
-    let pace = Pace {
-        standing,
-        late,
-        ..kept
-    };
-    (now, Some(pace))
 }
 
 #[cfg(test)]

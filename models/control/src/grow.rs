@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use units::{
-    Action, ActionKind, Check, ContainerName, Expectation, Forecast, Mode, Ratio, Sizing, Step,
-    Timestamp,
+    Action, ActionKind, Check, ContainerName, Expectation, Forecast, Mode, NodeId, Ratio, Sizing,
+    Step, Timestamp,
 };
 
 use crate::budget;
@@ -13,6 +13,7 @@ use crate::draft::{Decision, Draft, admit, say};
 use crate::fleet::Replica;
 use crate::loads::{load_ahead, startup};
 use crate::measure::figure;
+use crate::preempt::{self, Room};
 use crate::scale::{Group, is_blocked, is_capped, overloads};
 use crate::spread;
 use crate::state::State;
@@ -29,19 +30,29 @@ pub(crate) fn grow(
         return blocked;
     }
     let left = budget::left(&state.plans, &state.config.budget, group.service, now);
+    let mut open = able(state, group, now);
+    open.retain(|it| preempt::held(state, it, now).is_none());
+    let onto = match preempt::room(state, group, &open, now) {
+        Room::Anywhere => None,
+        Room::On(node) => Some(node),
+        Room::Awaited => return Decision::Nothing,
+        Room::Made(decision) => return decision,
+    };
     // With nothing left the draft keeps its whole size, and the budget is what is said.
     let affordable = match left.service.min(left.global) {
         0 => desired,
         steps => steps,
     };
     let count = desired.saturating_sub(group.current).min(affordable);
+    // Room is made for one at a time.
+    let count = onto.as_ref().map_or(count, |_| count.min(1));
     let config = &state.config.scale;
     let reason = match (group.sizing(forecast), forecast.loads.first()) {
         (Some(sizing), _) => promised(group, forecast, &sizing),
         (None, Some(load)) => group.outgrown_metric(forecast, load),
         (None, None) => outgrown(group, forecast, config),
     };
-    match additions(state, group, count, now) {
+    match additions_on(state, group, count, onto.as_ref(), now) {
         Ok(steps) => {
             let draft = growth(state, group, reason, steps, forecast);
             admit(state, draft, group.mode, now)
@@ -109,20 +120,20 @@ pub(crate) fn additions(
     count: u32,
     now: Timestamp,
 ) -> Result<Vec<Step>, String> {
-    let serving = group
-        .replicas
-        .iter()
-        .filter(|replica| replica.record.is_serving());
-    let serving: Vec<&Replica<'_>> = serving
-        .filter(|replica| state.is_fresh(replica, now))
-        .collect();
-    let able: Vec<&Replica<'_>> = serving
-        .iter()
-        .copied()
-        .filter(|replica| replica.record.copy_obstacles.is_empty())
-        .collect();
+    additions_on(state, group, count, None, now)
+}
+
+/// The same, on this node where one is given.
+fn additions_on(
+    state: &State,
+    group: &Group<'_>,
+    count: u32,
+    onto: Option<&NodeId>,
+    now: Timestamp,
+) -> Result<Vec<Step>, String> {
+    let able = able(state, group, now);
     if able.is_empty() {
-        return Err(match serving.first() {
+        return Err(match serving(state, group, now).next() {
             Some(first) => format!(
                 "no replica can be made from {}: {}",
                 first.record.name,
@@ -133,6 +144,21 @@ pub(crate) fn additions(
                 group.service
             ),
         });
+    }
+    let mut holding = None;
+    let able: Vec<&Replica<'_>> = able
+        .into_iter()
+        .filter(|it| onto.is_none_or(|node| it.node == node))
+        .filter(|it| match preempt::held(state, it, now) {
+            None => true,
+            Some((why, _)) => {
+                holding.get_or_insert(why);
+                false
+            }
+        })
+        .collect();
+    if let (true, Some(why)) = (able.is_empty(), holding) {
+        return Err(why);
     }
     let mut steps: Vec<Step> = Vec::new();
     for template in spread::templates(state, &able, &group.replicas, count) {
@@ -148,6 +174,23 @@ pub(crate) fn additions(
         steps.push(step);
     }
     Ok(steps)
+}
+
+fn serving<'a>(
+    state: &State,
+    group: &'a Group<'_>,
+    now: Timestamp,
+) -> impl Iterator<Item = &'a Replica<'a>> {
+    let replicas = group.replicas.iter();
+    replicas.filter(move |it| it.record.is_serving() && state.is_fresh(it, now))
+}
+
+/// What a replica could be made from.
+fn able<'a>(state: &State, group: &'a Group<'_>, now: Timestamp) -> Vec<&'a Replica<'a>> {
+    let serving = serving(state, group, now);
+    serving
+        .filter(|it| it.record.copy_obstacles.is_empty())
+        .collect()
 }
 
 /// `web-1-r1`, `web-1-r2` …: the first that neither a container, a running plan nor one of these steps has.
@@ -231,6 +274,7 @@ pub(crate) fn growth(
     }
     Draft {
         relocation: None,
+        preemption: None,
         service: group.service.clone(),
         kind: ActionKind::CreateReplica,
         signals: causes.iter().map(|signal| signal.id.clone()).collect(),

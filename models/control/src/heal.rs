@@ -353,6 +353,7 @@ fn draft(state: &State, service: &ServiceId, replica: &Replica<'_>, signals: &[&
     };
     Draft {
         relocation: None,
+        preemption: None,
         service: service.clone(),
         kind: ActionKind::Restart,
         signals: ids.clone(),
@@ -393,6 +394,7 @@ fn quarantine(state: &State, service: &ServiceId, replica: &Replica<'_>, signal:
     let name = &replica.record.name;
     Draft {
         relocation: None,
+        preemption: None,
         service: service.clone(),
         kind: ActionKind::Restart,
         signals: vec![signal.id.clone()],

@@ -131,6 +131,7 @@ fn draft(
     let tried = told(state, service, replica, now);
     Draft {
         relocation: None,
+        preemption: None,
         service: service.clone(),
         kind: ActionKind::Isolate,
         signals: ids,
@@ -298,6 +299,7 @@ pub(crate) fn rejoin(
     let why = why.unwrap_or("it made things worse");
     let draft = Draft {
         relocation: None,
+        preemption: None,
         service: service.clone(),
         kind: ActionKind::Rejoin,
         signals: entry.plan.cause.signals.clone(),

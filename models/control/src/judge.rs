@@ -306,7 +306,9 @@ fn removed(state: &State, entry: &PlanEntry, now: Timestamp) -> Finding {
         Some(group) => group.load(state),
         None => state.loads.get(service),
     };
-    if let (Some(load), Some(group)) = (load, &group)
+    // That it would have had a use for it was known when it went for another service.
+    if entry.plan.preemption.is_none()
+        && let (Some(load), Some(group)) = (load, &group)
         && let Some(desired) = wants_more(state, group, load, now)
         && let Some(newest) = load.newest()
     {

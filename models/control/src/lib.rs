@@ -16,7 +16,10 @@
 //! - update: another image for a service when a person orders it, one container at a time, and back when it is no good
 //!   ([`config::Update`]);
 //! - relocate: a container moved off a node that is short, or that people want drained, the new one first ([`config::Relocate`]);
+//! - make room: a replica that is more than its service promises goes where a more important one has no room ([`preempt`]);
 //! - undo: what a verdict found to have made things worse.
+//!
+//! Where several want the same, the one of higher priority goes first.
 //!
 //! What stops it: the mode, people at work on a service, budgets, the common-cause breaker, and the ledger of what does not help.
 //!
@@ -55,9 +58,12 @@ mod measure;
 pub mod moves;
 mod node_orders;
 mod ooms;
+mod pace;
 mod people;
 pub mod place;
 mod plans;
+mod preempt;
+mod ranks;
 mod reattach;
 mod recreated;
 mod relocate;
@@ -69,6 +75,7 @@ pub mod sizing;
 mod spread;
 mod state;
 mod status;
+mod turns;
 mod undo;
 mod unsettled;
 mod update;

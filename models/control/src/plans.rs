@@ -10,6 +10,8 @@ use units::{
 
 use crate::draft::Draft;
 use crate::idle;
+use crate::judge;
+use crate::people::LATE;
 use crate::update;
 
 /// Finished plans are remembered this long: budgets and the ledger look back on them.
@@ -350,4 +352,13 @@ pub(crate) fn is_done(entry: &PlanEntry) -> bool {
         outcome_of(entry, index)
             .is_some_and(|outcome| matches!(outcome.result, OutcomeResult::Succeeded { .. }))
     })
+}
+
+/// When a plan must be looked at even if nothing is heard of it.
+pub(crate) fn timer(entry: &PlanEntry) -> Option<Timestamp> {
+    match entry.phase {
+        Phase::Decided => Some(entry.plan.deadline + LATE),
+        Phase::Executed => Some(judge::due(entry)),
+        Phase::Suggested | Phase::Failed | Phase::Judged => None,
+    }
 }

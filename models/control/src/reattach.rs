@@ -98,6 +98,7 @@ fn draft(state: &State, service: &ServiceId, replica: &Replica<'_>, owner: &Repl
     let within_s = config.verdict_within.as_secs();
     Draft {
         relocation: None,
+        preemption: None,
         service: service.clone(),
         kind: ActionKind::Restart,
         signals: Vec::new(),

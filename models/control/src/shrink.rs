@@ -120,6 +120,7 @@ pub(crate) fn shrink(
     };
     let draft = Draft {
         relocation: None,
+        preemption: None,
         service: group.service.clone(),
         kind: ActionKind::RemoveReplica,
         signals: Vec::new(),

@@ -1,6 +1,6 @@
 //! Everything a decision is made from.
 
-use units::{NodeId, ServiceId, Timestamp};
+use units::{NodeId, ServiceId, Severity, SignalKind, Timestamp};
 
 use crate::breaker::Breaker;
 use crate::config::Config;
@@ -59,6 +59,12 @@ impl State {
         heard.is_some_and(|(at, certainty)| {
             certainty == Certainty::Sure && at + self.config.telemetry_stale >= now
         })
+    }
+
+    /// A node is short of something, so that more on it would do no good.
+    pub(crate) fn is_pressed(&self, node: &NodeId) -> bool {
+        let mut short = self.signals.open_about_nodes(SignalKind::NodePressure);
+        short.any(|it| it.severity != Severity::Info && it.subject.node.as_ref() == Some(node))
     }
 
     /// The same, as far as its node's clock can be believed: enough to judge what was done, not to act.

@@ -227,6 +227,7 @@ fn remove(state: &State, service: &ServiceId, entry: &PlanEntry, now: Timestamp)
     };
     let draft = Draft {
         relocation: None,
+        preemption: None,
         service: service.clone(),
         kind: ActionKind::RemoveReplica,
         signals: Vec::new(),

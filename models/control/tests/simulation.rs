@@ -43,6 +43,8 @@ enum Op {
     SlowEngine,
     Echo,
     Order(u8),
+    /// Both nodes of a service are short.
+    Crowd,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -66,6 +68,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::SlowEngine),
         1 => Just(Op::Echo),
         1 => (0_u8..3).prop_map(Op::Order),
+        2 => Just(Op::Crowd),
     ]
 }
 
@@ -95,6 +98,16 @@ fn begin() -> Simulation {
         .with("b", "db-1", "db", resizable(None))
         .with("c", "api-1", "api", recreated)
         .with("c", "shy-1", "shy", shy);
+    // These may go for others, where they are more than is promised.
+    let bulk = Policy {
+        priority: 50,
+        ..policy(Some((1, 4)))
+    };
+    world = world.with("b", "bulk-1", "bulk", bulk.clone());
+    for name in ["bulk-1-r1", "bulk-1-r2"] {
+        world = world.with("b", name, "bulk", bulk.clone());
+        world.container(name).made_by = Some(PlanId::from("earlier"));
+    }
     for record in world.nodes.values_mut().flatten() {
         record.limits = Limits {
             cpu: Some(Millicores(250)),
@@ -248,6 +261,12 @@ impl Simulation {
             }
             Op::Order(image) => {
                 world.order("web", &format!("image:{image}"));
+            }
+            Op::Crowd => {
+                for node in ["a", "b"] {
+                    let subject = Subject::node(node.into());
+                    world.open_about(SignalKind::NodePressure, subject, Severity::Warning);
+                }
             }
             Op::Echo => {
                 for entry in world.journal.clone() {

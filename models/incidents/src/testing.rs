@@ -177,6 +177,7 @@ pub(crate) fn limits_lowered(service: &str, done: i64, because: &[SignalId]) -> 
     let service_id = ServiceId::from(service);
     let plan = Plan {
         relocation: None,
+        preemption: None,
         id: PlanId::of(&service_id, "update_limits", at(done - 1)),
         generation: Generation(1),
         service: service_id,

@@ -24,6 +24,7 @@ mod outlook;
 mod plan;
 mod point;
 mod policy;
+mod preemption;
 mod quantity;
 mod ranges;
 mod sample;
@@ -66,6 +67,7 @@ pub use policy::{
     LABEL_COMMAND, LABEL_HAPROXY, LABEL_PLAN, LABEL_PREFIX, LABEL_REPLICA_OF, LabelProblem, Mode,
     Policy, ScalePolicy,
 };
+pub use preemption::Preemption;
 pub use quantity::{Bytes, Millicores, QuantityError, Ratio};
 pub use ranges::{LimitRange, LimitsPolicy};
 pub use sample::{MetricRow, Sample};

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Action, ActionKind, Approval, CommandId, Generation, Mode, NodeId, PlanId, Ratio, Relocation,
-    ServiceId, SignalId, Timestamp, Update, duration_ms,
+    Action, ActionKind, Approval, CommandId, Generation, Mode, NodeId, PlanId, Preemption, Ratio,
+    Relocation, ServiceId, SignalId, Timestamp, Update, duration_ms,
 };
 
 /// One action on one node.
@@ -103,6 +103,9 @@ pub struct Plan {
     /// The move it is a step of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relocation: Option<Relocation>,
+    /// The more important service it makes room for. Absent in older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preemption: Option<Preemption>,
     /// W3C trace context of what led to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,

@@ -57,6 +57,9 @@ pub struct ServiceStatus {
     pub heal: bool,
     /// May it be scaled?
     pub scale: Option<ScalePolicy>,
+    /// How important it is beside others, by its labels; the highest of its containers.
+    #[serde(default)]
+    pub priority: u32,
     /// Its containers that are there, running or not.
     pub replicas: usize,
     /// Of these, running and not unhealthy.

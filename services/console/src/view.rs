@@ -359,6 +359,11 @@ impl View {
                 .unwrap_or_default(),
             heal: replicas.iter().all(|(_, container)| container.policy.heal),
             scale,
+            priority: replicas
+                .iter()
+                .map(|(_, container)| container.policy.priority)
+                .max()
+                .unwrap_or_default(),
             replicas: replicas.len(),
             serving: replicas
                 .iter()

@@ -254,6 +254,7 @@ fn suggested(id: &str) -> PlanEntry {
         at,
         plan: Plan {
             relocation: None,
+            preemption: None,
             id: PlanId::from(id),
             generation: Generation(1),
             service: ServiceId::from("web"),

@@ -54,6 +54,7 @@ fn carried_out(update: &Update, from: Image, to: Image, after: Duration) -> Plan
     let id = PlanId::of(&update.service, "recreate", at);
     let plan = Plan {
         relocation: None,
+        preemption: None,
         id: id.clone(),
         generation: Generation(1),
         service: update.service.clone(),

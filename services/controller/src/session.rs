@@ -232,6 +232,7 @@ mod tests {
     fn groundless(now: Timestamp) -> Plan {
         Plan {
             relocation: None,
+            preemption: None,
             id: PlanId::from("web-restart-1"),
             generation: Generation(1),
             service: ServiceId::from("web"),

@@ -65,7 +65,7 @@ pub(crate) fn services(ask: &Ask) -> Result<(), Failure> {
             return "no service is known; collectors tell of them".to_owned();
         }
         let mut table = with_heading(&[
-            "service", "mode", "heal", "scale", "serving", "load", "signals", "notes",
+            "service", "mode", "heal", "scale", "priority", "serving", "load", "signals", "notes",
         ]);
         for service in services {
             table.add_row([
@@ -76,6 +76,7 @@ pub(crate) fn services(ask: &Ask) -> Result<(), Failure> {
                     .scale
                     .as_ref()
                     .map_or_else(String::new, |scale| format!("{}..{}", scale.min, scale.max)),
+                service.priority.to_string(),
                 format!("{}/{}", service.serving, service.replicas),
                 service
                     .utilisation

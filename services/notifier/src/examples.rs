@@ -91,6 +91,7 @@ pub(crate) fn plan_entry() -> PlanEntry {
         at: OPENED_AT,
         plan: Plan {
             relocation: None,
+            preemption: None,
             id: PlanId::of(&service, "restart", OPENED_AT),
             generation: Generation(7),
             service,

@@ -35,6 +35,7 @@ fn plan(phase: Phase) -> JournalEntry {
         at,
         plan: Plan {
             relocation: None,
+            preemption: None,
             id: PlanId::of(&service, "restart", at),
             generation: Generation(3),
             service,

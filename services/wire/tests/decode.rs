@@ -258,6 +258,51 @@ fn the_steps_of_a_move_and_what_became_of_them_are_read_as_written() {
 }
 
 #[test]
+fn a_plan_says_whom_it_makes_room_for_and_reads_where_none_is_said() {
+    let entry = |preemption| {
+        let entry = PlanEntry {
+            at: at(4_000),
+            plan: Plan {
+                preemption,
+                ..plan()
+            },
+            phase: Phase::Decided,
+            outcomes: Vec::new(),
+            verdict: None,
+        };
+        JournalEntry::Plan(Box::new(entry))
+    };
+    let room = Preemption {
+        service: ServiceId::from("shop/web"),
+        priority: 200,
+        over: 100,
+        frees: NodeCapacity {
+            cpu: Millicores(250),
+            memory: units::Bytes(1 << 20),
+        },
+        container: Some(ContainerId::from("0123456789abcdef")),
+    };
+    for preemption in [
+        None,
+        Some(Preemption {
+            container: None,
+            ..room.clone()
+        }),
+        Some(room),
+    ] {
+        let entry = entry(preemption);
+        let record = delivered(wire::encode(&entry, &meta()));
+        let text = std::str::from_utf8(&record.value).unwrap();
+        let JournalEntry::Plan(known) = &entry else {
+            unreachable!("it is one");
+        };
+        let is_said = known.plan.preemption.is_some();
+        assert_eq!(text.contains("preemption"), is_said, "{text}");
+        assert_eq!(wire::decode::<JournalEntry>(&record).unwrap(), entry);
+    }
+}
+
+#[test]
 fn a_command_for_one_node_says_nothing_of_others() {
     let mut command = plan().commands().next().unwrap();
     let mut value = |action: Action| {

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use units::{NodeId, NodeWanted, Ratio, Signal, SignalKind, Timestamp};
 
+use super::making::{self, Making};
 use super::picture::Picture;
-use super::{Advice, AdviceKind, Hearing, SuggestedMove, survival};
-use crate::moves::{Consolidator, relieve};
-use crate::place::{ContainerIndex, HostIndex, Intake, Move, room};
+use super::{Advice, AdviceKind, Hearing, Relief, SuggestedMove, survival};
+use crate::moves::{Consolidator, drain, relieve};
+use crate::place::{ContainerIndex, HostIndex, Hosts, Intake, Move, room};
 use crate::state::State;
 
 /// A node that is short is to give away so much that this share of what it is granted, and of what it has, remains.
@@ -36,16 +37,26 @@ pub(super) fn find(mut picture: Picture<'_>, state: &State, now: Timestamp) -> F
     found
 }
 
-/// Relief and nothing else.
-pub(super) fn relief_alone(mut picture: Picture<'_>, state: &State) -> Vec<Advice> {
-    let mut found = Found::default();
+/// Relief and nothing else. Who has room made for it goes before all others, and for who has none left room may be made.
+pub(super) fn relief_alone(
+    mut picture: Picture<'_>,
+    state: &State,
+    making: &mut Making<'_>,
+) -> Relief {
     distrust(&mut picture);
+    let mut found = Found {
+        advice: making::claimed(&mut picture, state, making),
+        remarks: Vec::new(),
+    };
     drains(&mut picture, &mut found);
-    relief(&mut picture, state, &mut found);
-    found.advice
+    let short = relief(&mut picture, state, &mut found);
+    Relief {
+        advice: found.advice,
+        room: making::for_a_move(&picture, &short, state, making),
+    }
 }
 
-/// All that may be moved, off nodes that people want drained.
+/// All that may be moved, off nodes that people want drained; the most important first, for it gets the room.
 fn drains(picture: &mut Picture<'_>, found: &mut Found) {
     let to_drain: Vec<HostIndex> = picture
         .hosts
@@ -55,8 +66,8 @@ fn drains(picture: &mut Picture<'_>, found: &mut Found) {
             node.wanted == NodeWanted::Drained && node.hearing == Hearing::Speaks
         })
         .collect();
-    for host in to_drain {
-        let moves = relieve(&mut picture.hosts, host, Ratio::saturating(0.0));
+    let moves = drain(&mut picture.hosts, &to_drain);
+    for (host, moves) in to_drain.into_iter().zip(moves) {
         let node = picture.nodes[host.0].node;
         let left = picture.hosts.on(host).len();
         if moves.is_empty() {
@@ -85,11 +96,33 @@ pub(super) fn distrust(picture: &mut Picture<'_>) {
 
 /// What a node is short of, of what moves can bring.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Short {
+pub(super) enum Short {
     Cpu,
     Memory,
     /// The signal does not say.
     Either,
+}
+
+impl Short {
+    /// How much of it is used, by the shares of CPU and memory.
+    fn of(self, used: [f64; 2]) -> f64 {
+        match self {
+            Short::Cpu => used[0],
+            Short::Memory => used[1],
+            Short::Either => used[0].max(used[1]),
+        }
+    }
+
+    /// Moves that bring it from here to there are worth it.
+    pub(super) fn is_worth(self, before: [f64; 2], after: [f64; 2]) -> bool {
+        self.of(after) <= self.of(before) * WORTH
+    }
+}
+
+/// The share of itself that a node that is short is to be used by at the most.
+pub(super) fn relieved_to(hosts: &Hosts, host: HostIndex) -> Ratio {
+    let used = hosts.used_on(host).shares(hosts.host(host).capacity);
+    Ratio::saturating(used[0].max(used[1]).min(1.0) * RELIEVED)
 }
 
 /// Nothing where it is short of something that does not go by what containers are granted.
@@ -122,7 +155,9 @@ pub(super) fn close_short<'a>(
     short
 }
 
-fn relief(picture: &mut Picture<'_>, state: &State, found: &mut Found) {
+/// The nodes are returned that no moves would relieve, with what they are short of.
+fn relief(picture: &mut Picture<'_>, state: &State, found: &mut Found) -> Vec<(HostIndex, Short)> {
+    let mut unrelieved = Vec::new();
     for (host, signal) in close_short(picture, state) {
         let node = picture.nodes[host.0].node;
         if picture.nodes[host.0].hearing == Hearing::Silent {
@@ -137,12 +172,16 @@ fn relief(picture: &mut Picture<'_>, state: &State, found: &mut Found) {
         };
         match relieved(picture, host, of, signal) {
             Some(advice) => found.advice.push(advice),
-            None => found.remarks.push(format!(
-                "no moves of what may be moved would relieve {node}: {}",
-                signal.reason
-            )),
+            None => {
+                found.remarks.push(format!(
+                    "no moves of what may be moved would relieve {node}: {}",
+                    signal.reason
+                ));
+                unrelieved.push((host, of));
+            }
         }
     }
+    unrelieved
 }
 
 fn relieved(
@@ -153,18 +192,13 @@ fn relieved(
 ) -> Option<Advice> {
     let capacity = picture.hosts.host(host).capacity;
     let before = picture.hosts.used_on(host).shares(capacity);
-    let share = |used: [f64; 2]| match of {
-        Short::Cpu => used[0],
-        Short::Memory => used[1],
-        Short::Either => used[0].max(used[1]),
-    };
-    let most = before[0].max(before[1]).min(1.0) * RELIEVED;
-    if most <= 0.0 {
+    let most = relieved_to(&picture.hosts, host);
+    if most.get() <= 0.0 {
         return None;
     }
-    let moves = relieve(&mut picture.hosts, host, Ratio::saturating(most));
+    let moves = relieve(&mut picture.hosts, host, most);
     let after = picture.hosts.used_on(host).shares(capacity);
-    if moves.is_empty() || share(after) > share(before) * WORTH {
+    if moves.is_empty() || !of.is_worth(before, after) {
         room::undo(&mut picture.hosts, &moves);
         return None;
     }
@@ -239,7 +273,7 @@ fn emptying(picture: &mut Picture<'_>, now: Timestamp, found: &mut Found) {
     }
 }
 
-fn suggested(picture: &Picture<'_>, moves: &[Move]) -> Vec<SuggestedMove> {
+pub(super) fn suggested(picture: &Picture<'_>, moves: &[Move]) -> Vec<SuggestedMove> {
     let node = |host: HostIndex| -> NodeId { picture.nodes[host.0].node.clone() };
     let suggested = moves.iter().map(|step| {
         let record = picture.held[step.container.0].replica.record;

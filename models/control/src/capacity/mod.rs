@@ -6,10 +6,12 @@
 //!
 //! - [`picture`] puts nodes and containers into the terms of [`crate::place`];
 //! - [`survival`] says of each node what would not fit elsewhere, and why;
-//! - [`advice`] finds moves.
+//! - [`advice`] finds moves;
+//! - [`making`] finds whose replica would have to go for a more important container that has no room.
 
 mod advice;
 mod elsewhere;
+mod making;
 mod picture;
 mod survival;
 mod tied;
@@ -25,6 +27,8 @@ use picture::Picture;
 use tied::Known;
 
 pub(crate) use elsewhere::elsewhere;
+pub(crate) use making::{Beside, Making, RoomToMove, Site, Victim, beside, fits};
+pub(crate) use picture::takes_room;
 
 /// Examples named of what is kept for one reason.
 const EXAMPLES_MAX: usize = 3;
@@ -213,9 +217,15 @@ pub(crate) fn of(state: &State, now: Timestamp) -> FleetCapacity {
     }
 }
 
+/// Moves off nodes, and whose replica is to go for one that has no room to move to.
+pub(crate) struct Relief {
+    pub(crate) advice: Vec<Advice>,
+    pub(crate) room: Option<RoomToMove>,
+}
+
 /// Moves that would take load off nodes that are short, and all there is off those that are to be drained.
-pub(crate) fn relief(state: &State, now: Timestamp) -> Vec<Advice> {
-    advice::relief_alone(Picture::of(state, now), state)
+pub(crate) fn relief(state: &State, making: &mut Making<'_>, now: Timestamp) -> Relief {
+    advice::relief_alone(Picture::of(state, now), state, making)
 }
 
 /// The share of a node that no container is granted or known to use, of CPU or memory, whichever is less. Nothing where the node does
@@ -224,7 +234,7 @@ pub(crate) fn free_share(state: &State, node: &NodeId) -> Option<f64> {
     let capacity = state.fleet.capacity(node);
     let whole = Resources::new(capacity.cpu, capacity.memory);
     let mut free = whole;
-    for replica in state.fleet.on_node(node).filter(picture::takes_room) {
+    for replica in state.fleet.on_node(node).filter(takes_room) {
         let (asks, known) = tied::asks_of(state, &replica);
         match known {
             Known::All => free = free.minus(asks),

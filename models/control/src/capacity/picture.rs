@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use units::{ContainerState, NodeCapacity, NodeFacts, NodeId, NodeWanted, Timestamp};
+use units::{
+    ContainerRecord, ContainerState, NodeCapacity, NodeFacts, NodeId, NodeWanted, Timestamp,
+};
 
 use super::Hearing;
 use super::tied::{self, Known, PIN};
@@ -127,7 +129,7 @@ impl<'a> Picture<'a> {
                 service: record.service.clone(),
                 asks,
                 needs: tied::needs(record, replica.node, architecture, tie.as_ref()),
-                priority: Priority(i32::try_from(record.policy.priority).unwrap_or(i32::MAX)),
+                priority: priority_of(record),
                 movable,
             },
             on,
@@ -142,8 +144,12 @@ impl<'a> Picture<'a> {
     }
 }
 
+pub(super) fn priority_of(record: &ContainerRecord) -> Priority {
+    Priority(i32::try_from(record.policy.priority).unwrap_or(i32::MAX))
+}
+
 /// Whether it uses its node, or will without anybody's doing.
-pub(super) fn takes_room(replica: &Replica<'_>) -> bool {
+pub(crate) fn takes_room(replica: &Replica<'_>) -> bool {
     match replica.record.state {
         ContainerState::Running | ContainerState::Paused | ContainerState::Restarting => true,
         ContainerState::Created => replica.counts(),

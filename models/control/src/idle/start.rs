@@ -56,6 +56,7 @@ fn draft(state: &State, rest: &AtRest<'_>, forecast: &Forecast) -> Draft {
     let carries = group.carries(forecast.replica_capacity);
     Draft {
         relocation: None,
+        preemption: None,
         service: service.clone(),
         kind: ActionKind::Restart,
         signals: Vec::new(),

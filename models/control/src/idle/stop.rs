@@ -180,6 +180,7 @@ fn draft(
     let within_s = config.verdict_within.as_secs();
     Draft {
         relocation: None,
+        preemption: None,
         service: service.clone(),
         kind: ActionKind::Stop,
         signals: Vec::new(),

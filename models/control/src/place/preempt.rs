@@ -1,5 +1,10 @@
 //! Whom a more important container would put out.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use units::ServiceId;
+
 use super::filter::other_than_room;
 use super::{Container, ContainerIndex, HostIndex, Hosts, Priority};
 
@@ -16,46 +21,72 @@ pub struct Preemption {
 }
 
 /// The host on which the least important containers, and the fewest of them, would have to go. Nothing where even all containers of
-/// lower priority would not make room.
-pub fn preempt(hosts: &Hosts, container: &Container) -> Option<Preemption> {
+/// lower priority that may go would not make room.
+///
+/// `spare` says of a container of lower priority how many of its service may go, if it is one of those that may; else none.
+pub fn preempt(
+    hosts: &Hosts,
+    container: &Container,
+    mut spare: impl FnMut(ContainerIndex, &Container) -> usize,
+) -> Option<Preemption> {
     let roomiest = hosts.with_room(Default::default()).rev();
     let looked_at = roomiest
         .flat_map(|(_, equals)| equals.iter().copied())
         .take(HOSTS_MAX);
     looked_at
-        .filter(|on| other_than_room(hosts, container, *on).is_none())
-        .filter_map(|on| out_of(hosts, container, on))
+        .filter_map(|on| out_of(hosts, container, on, &mut spare))
         .min_by_key(|(highest, plan)| (*highest, plan.out.len(), plan.on))
         .map(|(_, plan)| plan)
+}
+
+/// The same, on this host alone.
+pub fn preempt_on(
+    hosts: &Hosts,
+    container: &Container,
+    on: HostIndex,
+    mut spare: impl FnMut(ContainerIndex, &Container) -> usize,
+) -> Option<Preemption> {
+    out_of(hosts, container, on, &mut spare).map(|(_, plan)| plan)
 }
 
 fn out_of(
     hosts: &Hosts,
     container: &Container,
     on: HostIndex,
+    spare: &mut impl FnMut(ContainerIndex, &Container) -> usize,
 ) -> Option<(Option<Priority>, Preemption)> {
+    if other_than_room(hosts, container, on).is_some() {
+        return None;
+    }
     let mut lower: Vec<(ContainerIndex, &Container)> = hosts
         .on(on)
         .filter(|(_, it)| it.priority < container.priority)
         .collect();
-    lower.sort_by_key(|(index, it)| (it.priority, std::cmp::Reverse(it.asks), *index));
-    let mut free = hosts.free(on);
+    lower.sort_by_key(|(index, it)| (it.priority, Reverse(it.asks), *index));
+    // More may have been granted than there is: then what goes pays that back first.
+    let capacity = hosts.host(on).capacity;
+    let mut used = hosts.used_on(on).plus(container.asks);
     let mut out = Vec::new();
+    let mut gone: BTreeMap<&ServiceId, usize> = BTreeMap::new();
     for (index, it) in lower {
-        if container.asks.fits(free) {
+        if used.fits(capacity) {
             break;
         }
-        free = free.plus(it.asks);
-        out.push((index, it.asks, it.priority));
+        let of_service = gone.entry(&it.service).or_default();
+        if *of_service < spare(index, it) {
+            *of_service += 1;
+            used = used.minus(it.asks);
+            out.push((index, it.asks, it.priority));
+        }
     }
-    if !container.asks.fits(free) {
+    if !used.fits(capacity) {
         return None;
     }
     // Who turned out not to be in the way stays; the most important ones are asked first.
     for at in (0..out.len()).rev() {
-        let without = free.minus(out[at].1);
-        if container.asks.fits(without) {
-            free = without;
+        let with = used.plus(out[at].1);
+        if with.fits(capacity) {
+            used = with;
             out.remove(at);
         }
     }

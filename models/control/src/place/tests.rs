@@ -4,7 +4,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use units::{Bytes, ContainerId, Millicores, NodeId, ServiceId};
 
-use super::preempt::preempt;
+use super::preempt::{preempt, preempt_on};
 use super::survival::{stranded_by, survival};
 use super::*;
 
@@ -187,10 +187,39 @@ fn the_least_important_are_put_out_and_no_more_than_needed() {
     at(&mut hosts, room(5, 1), 9, 1);
     let mut it = container("y", room(5, 1));
     it.priority = Priority(4);
-    let plan = preempt(&hosts, &it).unwrap();
+    let anyone = |_, _: &Container| usize::MAX;
+    let plan = preempt(&hosts, &it, anyone).unwrap();
     assert_eq!((plan.on, plan.out), (HostIndex(0), vec![low]));
     it.priority = Priority(1);
-    assert_eq!(preempt(&hosts, &it), None);
+    assert_eq!(preempt(&hosts, &it, anyone), None);
+}
+
+#[test]
+fn of_a_service_no_more_are_put_out_than_may_go_and_what_was_granted_twice_is_paid_back_first() {
+    let mut hosts = hosts(2, room(10, 10));
+    let at = |hosts: &mut Hosts, asks, service: &str, on| {
+        let mut it = container(service, asks);
+        it.priority = Priority(1);
+        hosts.add(it, HostIndex(on))
+    };
+    let a = at(&mut hosts, room(4, 1), "a", 0);
+    let b = at(&mut hosts, room(4, 1), "a", 0);
+    at(&mut hosts, room(2, 1), "b", 0);
+    let c = at(&mut hosts, room(8, 1), "c", 1);
+    at(&mut hosts, room(6, 1), "d", 1);
+    let mut it = container("y", room(5, 1));
+    it.priority = Priority(4);
+    let both = |_, other: &Container| usize::from(other.service.as_str() == "a") * 2;
+    let plan = preempt(&hosts, &it, both).unwrap();
+    assert_eq!((plan.on, plan.out), (HostIndex(0), vec![a, b]));
+    let one = |_, other: &Container| usize::from(other.service.as_str() == "a");
+    assert_eq!(preempt(&hosts, &it, one), None);
+    // 14 are granted of 10: without the 8 there is room for no more than 4.
+    let not_d = |_, other: &Container| usize::from(other.service.as_str() == "c");
+    assert_eq!(preempt_on(&hosts, &it, HostIndex(1), not_d), None);
+    it.asks = room(4, 1);
+    let plan = preempt_on(&hosts, &it, HostIndex(1), not_d).unwrap();
+    assert_eq!(plan.out, [c]);
 }
 
 #[test]

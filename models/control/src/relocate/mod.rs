@@ -28,7 +28,7 @@ use next::Next;
 
 pub(crate) use begin::{bar, begin, has_taken, is_free, last};
 pub(crate) use judge::judged;
-pub(crate) use relief::{LOOKED_EVERY, due, relief, set_out};
+pub(crate) use relief::{Candidate, LOOKED_EVERY, Looked, due, relief, set_out};
 pub(crate) use steps::Purpose;
 
 /// How the move of a container of the service goes on.

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use units::{NodeId, NodeOrder, ServiceId, Severity, Signal, SignalKind, Timestamp};
+use units::{Mode, NodeId, NodeOrder, ServiceId, Severity, Signal, SignalKind, Timestamp};
 
 use crate::budget;
-use crate::capacity::{self, Advice, AdviceKind, SuggestedMove};
+use crate::capacity::{self, Advice, AdviceKind, Making, RoomToMove, SuggestedMove};
 use crate::draft::{Decision, admit, say};
 use crate::fleet::Replica;
+use crate::preempt::{self, Surplus};
 use crate::state::State;
 
 use super::begin::{bar, begin, is_free};
@@ -41,10 +42,20 @@ pub(crate) struct Candidate {
     step: SuggestedMove,
     purpose: Purpose,
     kind: AdviceKind,
+    /// How important it is beside what else waits for a budget.
+    pub(crate) priority: u32,
+}
+
+/// What a look at the fleet came to.
+#[derive(Default)]
+pub(crate) struct Looked {
+    pub(crate) moves: Vec<Candidate>,
+    /// Who is to make room for a container that has none to move to.
+    pub(crate) room: Option<RoomToMove>,
 }
 
 /// What is to be moved away from nodes that are to be drained, and from those that have been short for long enough; best first.
-pub(crate) fn relief(state: &State, now: Timestamp) -> Vec<Candidate> {
+pub(crate) fn relief(state: &State, now: Timestamp) -> Looked {
     let short: Vec<&Signal> = pressed(state, now).collect();
     let nodes = short.iter().filter_map(|it| it.subject.node.as_ref());
     let free: BTreeSet<&NodeId> = nodes.filter(|it| is_settled(state, it, now)).collect();
@@ -52,24 +63,51 @@ pub(crate) fn relief(state: &State, now: Timestamp) -> Vec<Candidate> {
     let drains = drains.filter(|it| holds_movable(state, &it.node));
     let drains: BTreeMap<&NodeId, &NodeOrder> = drains.map(|it| (&it.node, it)).collect();
     if free.is_empty() && drains.is_empty() {
-        return Vec::new();
+        return Looked::default();
     }
-    let mut candidates = Vec::new();
-    for advice in capacity::relief(state, now) {
+    let may = |replica: &Replica<'_>, kind: AdviceKind| {
+        let due = match kind {
+            AdviceKind::Drain => !is_full(state, replica.node, now),
+            AdviceKind::Relieve => free.contains(replica.node),
+            AdviceKind::Empty => false,
+        };
+        due && is_able(state, replica, now)
+            && preempt::can_pay_move(state, &replica.record.service, now)
+            && replica.record.policy.mode.min(state.config.max_mode) == Mode::Act
+    };
+    let mut making = Making {
+        may: &may,
+        surplus: Surplus::new(state, now),
+        claims: preempt::claims(state, now)
+            .filter(|it| it.is_for_a_move(state, now))
+            .collect(),
+    };
+    let found = capacity::relief(state, &mut making, now);
+    let mut moves = Vec::new();
+    for advice in found.advice {
         let purpose = match advice.kind {
             AdviceKind::Drain => drains.get(&advice.node).map(|order| emptied(order)),
             AdviceKind::Relieve if free.contains(&advice.node) => Some(relieved(&advice, &short)),
             AdviceKind::Relieve | AdviceKind::Empty => None,
         };
         let Some(purpose) = purpose else { continue };
-        let steps = advice.moves.into_iter();
-        candidates.extend(steps.map(|step| Candidate {
-            step,
+        let of = |step: &SuggestedMove| state.fleet.priority(&step.service);
+        // Of a node that is short the least important goes first, for the sake of those that stay.
+        let most = advice.moves.iter().map(of).max().unwrap_or_default();
+        moves.extend(advice.moves.into_iter().map(|step| Candidate {
             purpose: purpose.clone(),
             kind: advice.kind,
+            priority: match advice.kind {
+                AdviceKind::Drain => of(&step),
+                AdviceKind::Relieve | AdviceKind::Empty => most,
+            },
+            step,
         }));
     }
-    candidates
+    Looked {
+        moves,
+        room: found.room,
+    }
 }
 
 fn emptied(order: &NodeOrder) -> Purpose {
@@ -104,6 +142,7 @@ pub(crate) fn set_out(
         step,
         purpose,
         kind,
+        priority: _,
     } = candidate;
     let replica = goes(state, step, now)?;
     let draft = begin(
@@ -165,13 +204,23 @@ fn is_settled(state: &State, node: &NodeId, now: Timestamp) -> bool {
 }
 
 /// The container, if it may go now.
-fn goes<'a>(state: &'a State, step: &SuggestedMove, now: Timestamp) -> Option<Replica<'a>> {
+fn goes<'a>(state: &'a State, step: &'a SuggestedMove, now: Timestamp) -> Option<Replica<'a>> {
     let service = &step.service;
     let mut replicas = state.fleet.replicas(service).into_iter();
     let replica = replicas.find(|it| *it.node == step.from && it.record.name == step.container)?;
-    let able = is_free(state, service, now)
+    let there = Replica {
+        node: &step.to,
+        ..replica
+    };
+    // Who gave room there for another does not move into it.
+    let may = is_able(state, &replica, now) && preempt::held(state, &there, now).is_none();
+    may.then_some(replica)
+}
+
+fn is_able(state: &State, replica: &Replica<'_>, now: Timestamp) -> bool {
+    let service = &replica.record.service;
+    is_free(state, service, now)
         && bar(state, service, now).is_none()
         && replica.record.is_serving()
-        && state.is_fresh(&replica, now);
-    able.then_some(replica)
+        && state.is_fresh(replica, now)
 }

@@ -249,6 +249,7 @@ fn draft(
         approval: None,
         update: None,
         relocation: Some(relocation.clone()),
+        preemption: None,
         traceparent: None,
     }
 }

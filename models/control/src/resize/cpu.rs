@@ -341,6 +341,7 @@ fn draft(
     let ratio = Ratio::saturating(labelled.headroom(state, now));
     Draft {
         relocation: None,
+        preemption: None,
         service: labelled.service.clone(),
         kind: ActionKind::UpdateLimits,
         signals: signals.clone(),

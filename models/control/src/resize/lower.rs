@@ -151,6 +151,7 @@ fn draft(
     let words = words.join(" and ");
     Draft {
         relocation: None,
+        preemption: None,
         service: labelled.service.clone(),
         kind: ActionKind::UpdateLimits,
         signals: Vec::new(),

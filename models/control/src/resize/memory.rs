@@ -185,6 +185,7 @@ fn draft(state: &State, labelled: &Labelled<'_>, raises: &[Raise<'_>], now: Time
     let name = &raises[0].replica.record.name;
     Draft {
         relocation: None,
+        preemption: None,
         service: labelled.service.clone(),
         kind: ActionKind::UpdateLimits,
         signals: ids(&signals),

@@ -43,6 +43,7 @@ pub(crate) fn restore(
     let because = verdict.map_or("it made things worse", |it| it.reason.as_str());
     let draft = Draft {
         relocation: None,
+        preemption: None,
         service: service.clone(),
         kind: ActionKind::UpdateLimits,
         signals: Vec::new(),

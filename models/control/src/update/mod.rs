@@ -119,6 +119,7 @@ fn said(course: &Course<'_>, ending: Ending, why: String) -> Draft {
     };
     Draft {
         relocation: None,
+        preemption: None,
         service: order.service.clone(),
         kind: kind_of(ending),
         signals: Vec::new(),

@@ -221,6 +221,7 @@ fn draft(look: &Look<'_>, kind: ActionKind, text: String, within: Duration) -> D
     let order = look.course.order;
     Draft {
         relocation: None,
+        preemption: None,
         service: order.service.clone(),
         kind,
         signals: Vec::new(),

@@ -11,6 +11,7 @@ use units::{ActionKind, ContainerName, Mode, Phase, ServiceId, Timestamp};
 
 use crate::budget;
 use crate::ledger::{self, Tried};
+use crate::preempt;
 use crate::relocate;
 use crate::state::State;
 use crate::unsettled;
@@ -70,6 +71,7 @@ pub(crate) fn why_not(state: &State, service: &ServiceId, now: Timestamp) -> Opt
     reasons.extend(cut_off(state, service, now));
     reasons.extend(ordered(state, service, now));
     reasons.extend(moving(state, service, now));
+    reasons.extend(without_room(state, service, now));
     reasons.extend(spent(state, service, now));
     reasons.extend(heal::reasons(state, service, now));
     for kind in [
@@ -183,6 +185,24 @@ fn ordered(state: &State, service: &ServiceId, now: Timestamp) -> Option<Reason>
 fn moving(state: &State, service: &ServiceId, now: Timestamp) -> Option<Reason> {
     let (text, until) = relocate::standing(state, service, now)?;
     Some(Reason::of_all(text).until(until))
+}
+
+/// Room that is made for it by a less important service.
+fn without_room(state: &State, service: &ServiceId, now: Timestamp) -> Vec<Reason> {
+    let waits = preempt::standing(state, service, now).into_iter();
+    waits
+        .map(|(text, container, until)| {
+            let moves = container.and_then(|it| state.fleet.find(service, &it));
+            let kind = match moves {
+                Some(_) => ActionKind::Export,
+                None => ActionKind::CreateReplica,
+            };
+            Reason {
+                container: moves.map(|it| it.record.name.clone()),
+                ..Reason::of(kind, text).until(until)
+            }
+        })
+        .collect()
 }
 
 /// Budgets with nothing left. One step is the least that anything needs.

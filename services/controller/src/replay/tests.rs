@@ -546,6 +546,7 @@ fn done(
     let service = ServiceId::from("worker");
     let plan = units::Plan {
         relocation: None,
+        preemption: None,
         id: units::PlanId::of(&service, kind.as_str(), decided_at),
         generation: units::Generation(1),
         service,

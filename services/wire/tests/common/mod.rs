@@ -114,6 +114,7 @@ pub(crate) fn signal() -> Signal {
 pub(crate) fn plan() -> Plan {
     Plan {
         relocation: None,
+        preemption: None,
         id: PlanId::of(&ServiceId::from("shop/web"), "restart", at(4_000)),
         generation: Generation(3),
         service: ServiceId::from("shop/web"),

@@ -92,6 +92,8 @@ struct World {
     /// Images that were ordered.
     orders: u32,
     calm: bool,
+    /// There is hardly room for more than there is.
+    is_tight: bool,
     /// Containers that people took away lately: of which service, and since when they did not serve.
     taken: VecDeque<(usize, Timestamp)>,
     story: VecDeque<String>,
@@ -157,6 +159,7 @@ impl World {
             faults: 0,
             orders: 0,
             calm: false,
+            is_tight: scene::is_tight(seed),
             taken: VecDeque::new(),
             story: VecDeque::new(),
         };
@@ -172,7 +175,7 @@ impl World {
             .note(now + Duration::from_secs(1), Happening::Claim);
         world.agenda.note(now + QUIET, Happening::Fault);
         world.order_later();
-        world.crowd_later();
+        world.crowd_later(seed);
         world.jobs_later();
         world
     }
@@ -290,6 +293,7 @@ impl World {
             steps: self.oracle.step,
             faults: self.faults,
             plans: self.oracle.decided,
+            preempted: self.oracle.preempted,
             commands: self.oracle.commands,
             leaders: self.controllers.len() as u64,
             journal_hash: self.log.journal_hash(),

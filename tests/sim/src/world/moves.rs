@@ -1,13 +1,15 @@
 //! What a move asks of two engines, and what makes a node short.
 
 use units::{
-    Command, ContainerId, ContainerName, Origin, OutcomeResult, Severity, SignalKind, Subject,
+    Command, ContainerId, ContainerName, Origin, OutcomeResult, Policy, Severity, SignalKind,
+    Subject,
 };
 
 use super::World;
 use super::agenda::Happening;
 use super::analytics::case;
 use super::container::{Container, Cure};
+use super::dice::Dice;
 use super::engine::{failed, succeeded};
 use super::faults::Lasting;
 use super::log::Author;
@@ -15,6 +17,8 @@ use super::scene::Service;
 
 /// This share of the nodes is crowded once.
 const CROWDED: f64 = 0.3;
+/// What is asked of important services where there is hardly room, of what the most replicas carry.
+const PEAK: f64 = 0.9;
 /// A node is short when its processes ask for more than this share of what it has.
 const SHORT: f64 = 0.9;
 
@@ -123,8 +127,17 @@ impl World {
         }
     }
 
-    /// In some worlds something else takes much of a node for long: long enough for containers to be moved away.
-    pub(super) fn crowd_later(&mut self) {
+    /// In some worlds something else takes much of a node for long: long enough for containers to be moved away. Where there is hardly
+    /// room, once of all nodes at about the same time.
+    pub(super) fn crowd_later(&mut self, seed: u64) {
+        if self.is_tight {
+            let mut dice = Dice::new(seed, "crowds of all");
+            let first = dice.secs(120, 2_400);
+            for at in 0..self.nodes.len() {
+                let wait = first + dice.secs(0, 120);
+                self.agenda.note(self.now + wait, Happening::Crowded(at));
+            }
+        }
         for at in 0..self.nodes.len() {
             let (is_one, wait) = (
                 self.dice.moves.chance(CROWDED),
@@ -144,9 +157,23 @@ impl World {
         let taken = 0.5 + self.dice.moves.unit() * 0.45;
         self.nodes[at].stolen = taken;
         self.note(|world| format!("{} is crowded: {taken:.2} of it", world.nodes[at].id));
+        if self.is_tight {
+            self.ask_for_important(at);
+        }
         let lasts = self.dice.moves.secs(200, 1_500);
         let over = Lasting::Stolen(at);
         self.agenda.note(self.now + lasts, Happening::Over(over));
+    }
+
+    /// Just then much is asked of what is more important than usual.
+    fn ask_for_important(&mut self, at: usize) {
+        let usual = Policy::default().priority;
+        for container in self.nodes[at].containers.values() {
+            let service = &mut self.services[container.service];
+            if container.policy.priority > usual && service.jobs.is_none() {
+                service.demand = service.most() * PEAK;
+            }
+        }
     }
 
     /// Looks whether a node is short of CPU.

@@ -165,6 +165,8 @@ pub struct Run {
     pub faults: u64,
     /// Plans that were decided to be carried out.
     pub plans: u64,
+    /// Of these, replicas that were to go for a more important service.
+    pub preempted: u64,
     /// Commands that engines were asked for.
     pub commands: u64,
     /// Leaders there were.

@@ -2,6 +2,7 @@
 
 mod begin;
 mod idle;
+mod rank;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -41,6 +42,7 @@ pub(super) struct Oracle {
     breaker: Option<(Generation, Timestamp)>,
     losses: BTreeMap<Tried, (u32, Timestamp)>,
     pub(super) decided: u64,
+    pub(super) preempted: u64,
     pub(super) commands: u64,
 }
 
@@ -72,6 +74,7 @@ impl Oracle {
             breaker: None,
             losses: BTreeMap::new(),
             decided: 0,
+            preempted: 0,
             commands: 0,
         }
     }
@@ -142,6 +145,7 @@ impl Oracle {
     fn planned(&mut self, entry: &PlanEntry, now: Timestamp) {
         let plan = &entry.plan;
         self.decided += 1;
+        self.preempted += u64::from(plan.preemption.is_some());
         if self.plans.contains_key(&plan.id) {
             let what = format!("{} is decided a second time", plan.id);
             return self.breaks(Invariant::Restart, now, what);

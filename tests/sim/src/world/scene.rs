@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use units::{
-    Bytes, ContainerName, ContainerState, HealthState, LimitRange, Limits, LimitsPolicy,
-    Millicores, Mode, NodeId, Policy, Ratio, ScalePolicy, ScaleTarget, ServiceId, Timestamp,
+    Bytes, ContainerId, ContainerName, ContainerState, HealthState, LimitRange, Limits,
+    LimitsPolicy, Millicores, Mode, NodeId, PlanId, Policy, Ratio, ScalePolicy, ScaleTarget,
+    ServiceId, Timestamp,
 };
 
 use super::container::{Checked, Container};
@@ -67,6 +68,12 @@ impl Service {
 
 /// This share of the services may be moved.
 const MOVABLE: f64 = 0.6;
+/// This share of the worlds is full: its nodes have this many times what their containers are granted at first.
+const TIGHT: f64 = 0.3;
+const SLACK: f64 = 1.1;
+const LEAST_CORES: f64 = 1_000.0;
+/// This share of the services is more or less important than the others.
+const RANKED: f64 = 0.5;
 /// Of the services that may be restarted, this share may be recreated too.
 const RECREATES: f64 = 0.5;
 
@@ -76,6 +83,7 @@ pub(super) fn set(seed: u64, now: Timestamp) -> (Vec<Node>, Vec<Service>) {
     let mut limit_dice = Dice::new(seed, "limits");
     let mut update_dice = Dice::new(seed, "updates");
     let mut move_dice = Dice::new(seed, "moves");
+    let mut rank_dice = Dice::new(seed, "ranks");
     let mut nodes: Vec<Node> = (0..2 + dice.below(4))
         .map(|number| {
             let cores = 4_000.0 + 1_000.0 * dice.below(9) as f64;
@@ -89,6 +97,7 @@ pub(super) fn set(seed: u64, now: Timestamp) -> (Vec<Node>, Vec<Service>) {
             limits: limits(&mut limit_dice),
             update: update_dice.chance(UPDATABLE),
             movable: move_dice.chance(MOVABLE),
+            priority: priority(&mut rank_dice),
             ..policy(&mut dice, replicas, target(number))
         };
         let startup = dice.millis(500, 40_000);
@@ -110,7 +119,37 @@ pub(super) fn set(seed: u64, now: Timestamp) -> (Vec<Node>, Vec<Service>) {
         services.push(Service { demand, ..service });
     }
     jobs::add(seed, now, &mut nodes, &mut services);
+    if is_tight(seed) {
+        tighten(&mut nodes, &services);
+    }
     (nodes, services)
+}
+
+/// A world in which there is hardly room for more than there is.
+pub(super) fn is_tight(seed: u64) -> bool {
+    Dice::new(seed, "tight").chance(TIGHT)
+}
+
+/// Nodes have little more than their containers are granted; and what there is above the fewest Homeostat made.
+fn tighten(nodes: &mut [Node], services: &[Service]) {
+    let mut seen = vec![0_u32; services.len()];
+    for node in nodes {
+        let granted: u64 = node
+            .containers
+            .values()
+            .filter_map(|it| it.limits.cpu)
+            .map(|it| it.0)
+            .sum();
+        node.cpu_millicores = (granted as f64 * SLACK).max(LEAST_CORES);
+        for container in node.containers.values_mut() {
+            seen[container.service] += 1;
+            let scale = container.policy.scale.as_ref();
+            if scale.is_some_and(|it| seen[container.service] > it.least()) {
+                container.made_by = Some(PlanId::from("of-before"));
+                container.replica_of = Some(ContainerId::from("of-before"));
+            }
+        }
+    }
 }
 
 /// A service that nothing is asked of yet.
@@ -156,6 +195,16 @@ fn policy(dice: &mut Dice, replicas: u32, target: ScaleTarget) -> Policy {
     Policy {
         recreate: policy.heal && dice.chance(RECREATES),
         ..policy
+    }
+}
+
+fn priority(dice: &mut Dice) -> u32 {
+    let ranks = [(1, 50), (1, 200), (1, 300)];
+    let ranked = dice.weighed(&ranks);
+    let usual = Policy::default().priority;
+    match dice.chance(RANKED) {
+        true => ranked.unwrap_or(usual),
+        false => usual,
     }
 }
 

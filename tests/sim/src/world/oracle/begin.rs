@@ -46,6 +46,7 @@ impl World {
         found.extend(self.against_labels(at, command));
         found.extend(self.against_promises(at, command));
         found.extend(self.against_idleness(at, command));
+        found.extend(self.against_ranks(at, command));
         for (invariant, what) in found {
             self.oracle.breaks(invariant, now, what);
         }
