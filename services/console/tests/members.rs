@@ -80,6 +80,7 @@ fn plan(service: &str, action: Action, at: Timestamp) -> PlanEntry {
     let service = ServiceId::from(service);
     let plan = Plan {
         relocation: None,
+        preemption: None,
         id: PlanId::of(&service, action.kind().as_str(), at),
         generation: Generation(1),
         service,
