@@ -7,6 +7,7 @@ use units::{CommandId, ContainerId, Limits, OutcomeResult, Timestamp};
 
 use crate::engine::{Engine, EngineError, WRITE_WITHIN};
 use crate::isolate::{self, Networks};
+use crate::ledger::Before;
 use crate::moving::{self, Successor};
 use crate::pull::{self, Pull};
 use crate::recreate::{self, Recreation};
@@ -49,6 +50,31 @@ pub(crate) enum Work {
     Succeed(Box<Successor>),
     Isolate(Networks),
     Rejoin(Networks),
+}
+
+impl Work {
+    /// What is changed, as it was.
+    pub(crate) fn before(&self) -> Before {
+        match self {
+            Work::Update { previous, .. } => Before {
+                previous: Some(*previous),
+                ..Before::default()
+            },
+            Work::Isolate(isolation) => Before {
+                networks: isolation.networks.clone(),
+                ..Before::default()
+            },
+            Work::Restart { .. }
+            | Work::Create(_)
+            | Work::Recreate(_)
+            | Work::Remove { .. }
+            | Work::Pull(_)
+            | Work::Stop { .. }
+            | Work::Tell { .. }
+            | Work::Succeed(_)
+            | Work::Rejoin(_) => Before::default(),
+        }
+    }
 }
 
 /// What came of asking the engine.

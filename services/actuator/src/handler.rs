@@ -237,7 +237,7 @@ impl Handler {
             command: command.clone(),
             began_at,
             stage: Stage::Begun {
-                before: before_of(&work),
+                before: work.before(),
             },
         };
         let begun = self.in_ledger(|| self.ledger.begin(entry.clone())).await;
@@ -266,7 +266,7 @@ impl Handler {
         work: &Work,
         began_at: Timestamp,
     ) -> Result<OutcomeResult, Halt> {
-        let before = before_of(work);
+        let before = work.before();
         let carried = execute::carry_out(&self.engine, work, command.deadline);
         let done = match work {
             // It may take minutes, and can be left at any moment.
@@ -459,29 +459,6 @@ impl Handler {
         let wait = waits.next().unwrap_or(RETRY_CAP);
         let slept = self.shutdown.run_until_cancelled(tokio::time::sleep(wait));
         slept.await.ok_or(Halt::Shutdown)
-    }
-}
-
-/// What is changed, as it was.
-fn before_of(work: &Work) -> Before {
-    match work {
-        Work::Update { previous, .. } => Before {
-            previous: Some(*previous),
-            ..Before::default()
-        },
-        Work::Isolate(isolation) => Before {
-            networks: isolation.networks.clone(),
-            ..Before::default()
-        },
-        Work::Restart { .. }
-        | Work::Create(_)
-        | Work::Recreate(_)
-        | Work::Remove { .. }
-        | Work::Pull(_)
-        | Work::Stop { .. }
-        | Work::Tell { .. }
-        | Work::Succeed(_)
-        | Work::Rejoin(_) => Before::default(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use console::api::ServiceStatus;
 use e2e::homeostat::root;
 use e2e::hosts::{BACKEND, Fleet, Host, HostFacts};
 use e2e::wait::until;
@@ -113,6 +114,25 @@ fn make_image(host: &Host) {
     assert!(made.unwrap().success(), "cannot make {DEMO}");
 }
 
+/// Starts a web service at a port that the engine chooses, and gives its id.
+fn run(host: &Host, name: &str, labels: &[&str], image: &str) -> String {
+    let run = ["run", "--detach", "--name", name, "--publish", "8080"];
+    let limits = ["--cpus", "0.8", "--memory", "64m"];
+    let labels = labels.iter().flat_map(|it| ["--label", it]);
+    let words = run.into_iter().chain(limits).chain(labels);
+    let words = words.chain([image, "web", "--burn-ms", "0"]);
+    let id = host.docker(&words.collect::<Vec<_>>());
+    id.trim().to_owned()
+}
+
+/// What `docker ps` says in this format of the containers of the service, a line each.
+fn listed(host: &Host, format: &str) -> Vec<String> {
+    let ps = ["ps", "--no-trunc", "--format", format];
+    let ours = ["--filter", "label=io.homeostat.service=web"];
+    let listed = host.docker(&[&ps[..], &ours].concat());
+    listed.lines().map(ToOwned::to_owned).collect()
+}
+
 fn server_of(container: &str) -> String {
     format!("hs-{}", &container[..12])
 }
@@ -167,16 +187,8 @@ async fn a_service_moves_to_another_host_and_no_request_fails() {
         "io.homeostat.move=true",
         &backend,
     ];
-    let labels = labels.iter().flat_map(|it| ["--label", it]);
-    let run: Vec<&str> = ["run", "--detach", "--name", "web", "--publish", "8080"]
-        .into_iter()
-        .chain(["--cpus", "0.8", "--memory", "64m"])
-        .chain(labels)
-        .chain([image.as_str(), "web", "--burn-ms", "0"])
-        .collect();
-    let original = a.docker(&run);
-    let original = original.trim();
-    serve(&fleet, &[original]).await;
+    let original = run(a, "web", &labels, &image);
+    serve(&fleet, &[&original]).await;
     let load = Load::start(fleet.haproxy().front());
     load.goes_on().await;
 
@@ -188,7 +200,7 @@ async fn a_service_moves_to_another_host_and_no_request_fails() {
     .await;
     serve(&fleet, &[&successor]).await;
     until("the one before is stopped", MOVED, || async {
-        let state = a.docker(&["inspect", "--format", "{{.State.Status}}", original]);
+        let state = a.docker(&["inspect", "--format", "{{.State.Status}}", &original]);
         (state.trim() == "exited").then_some(())
     })
     .await;
@@ -209,4 +221,69 @@ async fn a_service_moves_to_another_host_and_no_request_fails() {
         moved.iter().all(|it| it.phase == Phase::Judged),
         "{moved:#?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_image_is_rolled_out_and_no_request_fails() {
+    let settings = [
+        ("controller.people.hold", "5s"),
+        ("controller.scale.startup", "5s"),
+        ("controller.update.bake", "10s"),
+        ("controller.update.soak", "5s"),
+    ];
+    let facts = HostFacts {
+        name: "a",
+        zone: "east",
+        cost: 1.0,
+    };
+    let fleet = Fleet::start_balanced(&[facts], &settings).await;
+    let a = fleet.host("a");
+    let registry = fleet.registry().await;
+    let images = ["web:1", "web:2"].map(|it| registry.reference(it));
+    make_image(a);
+    for image in &images {
+        let made = a.docker(&["create", DEMO]);
+        let label = format!("LABEL image={image}");
+        a.docker(&["commit", "--change", &label, made.trim(), image]);
+        a.docker(&["rm", made.trim()]);
+        a.docker(&["push", "--quiet", image]);
+    }
+    let [first, second] = &images;
+    let backend = format!("io.homeostat.haproxy={BACKEND}");
+    let labels = [
+        "io.homeostat.service=web",
+        "io.homeostat.mode=act",
+        "io.homeostat.update=true",
+        &backend,
+    ];
+    let (one, two) = (
+        run(a, "web-1", &labels, first),
+        run(a, "web-2", &labels, first),
+    );
+    serve(&fleet, &[&one, &two]).await;
+    until("both are known", SEEN, || async {
+        let services: Vec<ServiceStatus> = fleet.console.ask("services").await?;
+        let web = services.iter().find(|it| it.service.as_str() == "web")?;
+        (web.serving == 2).then_some(())
+    })
+    .await;
+    let load = Load::start(fleet.haproxy().front());
+    load.goes_on().await;
+
+    let update = ["update", "web", "--image", second, "--by", "ada", "--wait"];
+    said(&fleet, &update).await;
+    let updated = until("both run the other image", MOVED, || async {
+        let runs = listed(a, "{{.ID}} {{.Image}}");
+        let ids = runs.iter().filter_map(|it| {
+            let (id, image) = it.split_once(' ')?;
+            (image == second).then(|| id.to_owned())
+        });
+        let ids: Vec<String> = ids.collect();
+        (runs.len() == 2 && ids.len() == 2).then_some(ids)
+    })
+    .await;
+    let updated: Vec<&str> = updated.iter().map(String::as_str).collect();
+    serve(&fleet, &updated).await;
+    load.goes_on().await;
+    assert_eq!(load.end().await, [""; 0]);
 }
