@@ -377,3 +377,105 @@ async fn until_idle(at: &[&Runtime], server: &ServerRef, over: Instant) -> u64 {
         tokio::time::sleep(POLL).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use units::{
+        CommandId, ContainerId, Generation, Image, ImageChange, NodeId, PlanId, Relocation,
+        ServiceId, Update, UpdateId,
+    };
+
+    use super::*;
+
+    fn command(action: Action) -> Command {
+        let plan = PlanId::from("web-1");
+        Command {
+            id: CommandId::of(&plan, 0),
+            plan,
+            generation: Generation(1),
+            service: ServiceId::from("web"),
+            node: NodeId::from("a"),
+            issued_at: Timestamp::EPOCH,
+            deadline: Timestamp::EPOCH,
+            action,
+            approval: None,
+            update: None,
+            relocation: None,
+            traceparent: None,
+        }
+    }
+
+    fn policy(labels: &[(&str, &str)]) -> Policy {
+        let pairs = labels.iter();
+        let pairs = pairs.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        Policy::from_labels(&pairs.collect::<BTreeMap<_, _>>()).0
+    }
+
+    #[test]
+    fn what_heals_goes_on_and_what_takes_away_does_not() {
+        let (container, name) = (ContainerId::from("c1"), "web".into());
+        let grace = Duration::from_secs(1);
+        let restart = command(Action::Restart {
+            container: container.clone(),
+            name,
+            grace,
+        });
+        let stop = command(Action::Stop {
+            container: container.clone(),
+            name: "web".into(),
+            grace,
+        });
+        let image = |id: &str| Image {
+            reference: "web".to_owned(),
+            id: id.to_owned(),
+        };
+        let recreate = command(Action::Recreate {
+            container: container.clone(),
+            name: "web".into(),
+            grace,
+            image: Some(ImageChange {
+                from: image("1"),
+                to: image("2"),
+            }),
+        });
+        let update = Update {
+            id: UpdateId::from("web-1"),
+            service: ServiceId::from("web"),
+            image: "web".to_owned(),
+            at: Timestamp::EPOCH,
+            by: None,
+        };
+        let updated = Command {
+            update: Some(update),
+            ..recreate.clone()
+        };
+        let moved = Command {
+            relocation: Some(Relocation {
+                container,
+                from: NodeId::from("a"),
+                to: NodeId::from("b"),
+                name: "web".into(),
+                at: Timestamp::EPOCH,
+            }),
+            ..stop.clone()
+        };
+        let rests = [
+            ("io.homeostat.scale", "0..3"),
+            ("io.homeostat.scale.target", "metric@queue:jobs=5"),
+        ];
+        let (plain, rests) = (policy(&[]), policy(&rests));
+        for (command, policy, expected) in [
+            (&restart, &plain, (Reach::May, Last::Goes)),
+            (&recreate, &plain, (Reach::May, Last::Goes)),
+            (&updated, &plain, (Reach::Must, Last::Replaced)),
+            (&stop, &plain, (Reach::Must, Last::Stays)),
+            (&stop, &rests, (Reach::Must, Last::Goes)),
+            (&moved, &rests, (Reach::Must, Last::Stays)),
+        ] {
+            let found = (reach_of(command).unwrap(), last_of(command, policy));
+            assert_eq!(found, expected, "{}", command.action);
+        }
+    }
+}
