@@ -16,6 +16,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const QUICK: &str = "1";
 /// More than the demo's service gives what is under way when it is stopped.
 const LONG: &str = "3000";
+/// A check that a busy machine answers late is no reason to give a server up.
+const STEADY: &str = "inter 1s rise 2 fall 60";
 const SERVED: (&str, &str) = ("io.homeostat.haproxy", "web:8080");
 /// So that it may be removed.
 const MADE: (&str, &str) = ("io.homeostat.replica-of", "another");
@@ -27,6 +29,7 @@ fn config(world: &World, sockets: &[String]) -> actuator::Config {
     actuator::Config {
         haproxy: actuator::Haproxy {
             sockets: sockets.to_vec(),
+            server_options: STEADY.to_owned(),
             ..actuator::Haproxy::default()
         },
         ..world.config()

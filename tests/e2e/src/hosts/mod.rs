@@ -90,6 +90,8 @@ impl Fleet {
             ("controller.max_mode", "act"),
             ("actuator.max_mode", "act"),
             ("actuator.move_key_file", key.to_str().unwrap()),
+            // A check that a busy machine answers late is no reason to give a server up.
+            ("actuator.haproxy.server_options", "inter 1s rise 2 fall 60"),
         ];
         let common = [&common[..], socket.as_slice(), settings].concat();
         let at = |brokers| [&common[..], &[("bus.kafka.brokers", brokers)]].concat();
