@@ -59,13 +59,17 @@ impl Auditor {
         records.any(|record| record.is_serving() && self.is_successor(plan, record))
     }
 
-    /// The one that was to go serves, or another that somebody put in its place.
-    fn has_original(&self, relocation: &Relocation) -> bool {
+    /// The one that was to go, or another that somebody put in its place, is so.
+    fn has_original(
+        &self,
+        relocation: &Relocation,
+        is_so: impl Fn(&ContainerRecord) -> bool,
+    ) -> bool {
         let node = self.node(&relocation.from);
         let mut records = node.into_iter().flat_map(|node| &node.containers);
         records.any(|record| {
             let is_it = record.id == relocation.container || record.name == relocation.name;
-            is_it && record.is_serving()
+            is_it && is_so(record)
         })
     }
 }
@@ -107,7 +111,12 @@ pub(crate) fn step(
             }
         }
         Action::RemoveReplica { .. } if auditor.is_successor(plan, record) => {
-            if record.is_serving() && !auditor.has_original(relocation) {
+            // One that does not serve now may come to serve again; where nothing else does either, it is all there is.
+            let is_in_need = match record.is_serving() {
+                true => !auditor.has_original(relocation, ContainerRecord::is_serving),
+                false => !auditor.has_original(relocation, is_up),
+            };
+            if is_in_need {
                 found.push(alone(record));
             }
         }
@@ -124,6 +133,13 @@ pub(crate) fn step(
         | Action::Isolate { .. }
         | Action::Rejoin { .. } => found.push(no_part(action, record)),
     }
+}
+
+fn is_up(record: &ContainerRecord) -> bool {
+    matches!(
+        record.state,
+        ContainerState::Running | ContainerState::Restarting
+    )
 }
 
 fn is_of_moves_alone(action: &Action) -> bool {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use control::Event;
 use units::{
     Action, ActionKind, Bytes, ContainerState, HealthState, JournalEntry, Limits, Millicores, Mode,
-    NodeCapacity, NodeId, NodeOrder, NodeWanted, Phase, Policy, Severity, Signal, SignalKind,
-    Subject, VerdictKind,
+    NodeCapacity, NodeId, NodeOrder, NodeWanted, OutcomeResult, Phase, Policy, Severity, Signal,
+    SignalKind, Subject, VerdictKind,
 };
 use world::{World, acting, policy, secs};
 
@@ -206,6 +206,57 @@ fn what_fails_once_it_is_alone_is_taken_back_whole() {
         ["restart web on a", "remove replica web on b"]
     );
     assert_eq!(world.place("web").1.state, ContainerState::Running);
+}
+
+/// Where the new one is.
+fn there(world: &mut World) -> &mut units::ContainerRecord {
+    let on_b = world.nodes.get_mut(&NodeId::from("b")).unwrap();
+    let found = on_b.iter_mut().find(|it| it.made_by.is_some());
+    found.unwrap()
+}
+
+#[test]
+fn what_is_all_there_is_stays_though_it_ends_for_a_while() {
+    // The one before was removed, and what serves in its place is taken to be worse.
+    let mut world = fleet(movable());
+    world.container("web").made_by = Some("web-create_replica-1".into());
+    pressure(&mut world);
+    live_until(&mut world, ActionKind::RemoveReplica);
+    let web = Subject::service("web".into());
+    world.open_about(SignalKind::Overload, web, Severity::Critical);
+    live(&mut world, 30);
+    there(&mut world).state = ContainerState::Exited;
+    live(&mut world, 60);
+    there(&mut world).state = ContainerState::Running;
+    live(&mut world, 60);
+    let went = sent(&world);
+    assert_eq!(went.last().unwrap(), "remove replica web on a", "{went:?}");
+
+    // The stop failed, and yet it ended.
+    let mut world = fleet(movable());
+    pressure(&mut world);
+    while world.count(ActionKind::Stop) == 0 {
+        world.actuate();
+        world.pass(secs(1));
+    }
+    let mut outcomes = world.engine();
+    for outcome in &mut outcomes {
+        outcome.result = OutcomeResult::Failed {
+            error: "the engine did half of it".to_owned(),
+        };
+        world.answer(outcome.clone());
+    }
+    assert_eq!(outcomes.len(), 1);
+    world.tell_inventory();
+    live(&mut world, 30);
+    there(&mut world).state = ContainerState::Exited;
+    live(&mut world, 60);
+    let went = sent(&world);
+    assert_eq!(went.last().unwrap(), "stop web on a", "{went:?}");
+    there(&mut world).state = ContainerState::Running;
+    live(&mut world, 60);
+    let went = sent(&world);
+    assert_eq!(went.last().unwrap(), "stop web on a", "{went:?}");
 }
 
 #[test]

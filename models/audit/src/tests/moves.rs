@@ -170,6 +170,11 @@ fn the_way_back_takes_the_new_one_only_while_the_old_one_serves() {
     stopped.state = ContainerState::Exited;
     auditor.observe_inventory(&node("a", vec![stopped], NOW + Duration::from_secs(1)));
     assert_eq!(words(&auditor.check(&back, NOW)), ["no_successor"]);
+    let mut ended = made(&create);
+    ended.state = ContainerState::Exited;
+    auditor.observe_inventory(&node("b", vec![ended], NOW + Duration::from_secs(1)));
+    let all_there_is = words(&auditor.check(&back, NOW));
+    assert_eq!(all_there_is, ["no_successor"], "its engine may start it");
     let mut again = step("again", "a", restart("one"));
     assert!(words(&auditor.check(&again, NOW)).contains(&"no_part_of_move"));
     again.undo_of = Some(create.id.clone());

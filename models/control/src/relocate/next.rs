@@ -201,10 +201,12 @@ fn back(
     let Some(successor) = course.successor(state) else {
         return heard_since(state, course, of.at, now);
     };
-    let other = another(state, course).is_some_and(|(_, serves)| serves);
-    let serves = other || original.is_some_and(|it| it.record.is_serving());
-    if successor.record.is_serving() && !serves {
-        // It is all there is.
+    let other = another(state, course);
+    let serves = other.is_some_and(|(_, serves)| serves)
+        || original.as_ref().is_some_and(|it| it.record.is_serving());
+    let stays = other.is_some() || original.as_ref().is_some_and(is_up);
+    if !serves && (successor.record.is_serving() || !stays) {
+        // It is all there is, or all that may come to serve again: a stop that failed may have been half done.
         return match stopped {
             true => Next::Over,
             false => Next::Wait(Some(now + RECHECK)),
