@@ -1,10 +1,11 @@
 //! An Apache Kafka broker for tests, started through `deploy/kafka/kafka.sh`.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, fs, io, process, thread};
 
@@ -13,6 +14,8 @@ use crate::KafkaConfig;
 /// How long a killed broker may take to be gone.
 const KILL_LIMIT: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Ports asked for until one comes that was not given before.
+const PORT_TRIES_MAX: usize = 100;
 
 /// Why there is no broker.
 #[derive(Debug, thiserror::Error)]
@@ -153,12 +156,23 @@ impl Drop for KafkaBroker {
     }
 }
 
-/// A port on loopback that nobody listens on at the moment.
+/// A port on loopback that nobody listens on at the moment, and that was not given before: the kernel may well offer the same one twice
+/// before anybody has taken it.
 ///
 /// # Errors
 /// When there is none.
 pub fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    for _ in 0..PORT_TRIES_MAX {
+        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        if given.insert(port) {
+            return Ok(port);
+        }
+    }
+    Err(io::Error::other(
+        "every port that is offered was given before",
+    ))
 }
 
 fn fresh_dir() -> PathBuf {
