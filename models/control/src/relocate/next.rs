@@ -23,6 +23,9 @@ pub(super) const GIVEN_UP: Duration = Duration::from_secs(5_400);
 const BEGUN_WITHIN: Duration = Duration::from_secs(300);
 /// Tries of one step before it is given up.
 const TRIES_MAX: usize = 3;
+/// Tries to take the new one away again, each after twice the wait: an engine may fail for as long as it takes to mend it, and what is left
+/// over is nobody's.
+const REMOVALS_MAX: usize = 8;
 
 /// What comes next.
 pub(super) enum Next {
@@ -216,7 +219,7 @@ fn back(
         return Next::Wait(Some(now + RECHECK));
     }
     if successor.record.state == ContainerState::Paused
-        || course.tries_back(ActionKind::RemoveReplica) >= TRIES_MAX
+        || course.tries_back(ActionKind::RemoveReplica) >= REMOVALS_MAX
     {
         return Next::Over;
     }
