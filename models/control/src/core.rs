@@ -1,15 +1,16 @@
 //! The state machine: events in, effects out.
 
+mod told;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use units::{
-    BreakerEntry, Command, ContainerEvent, Generation, JournalEntry, Mode, NodeId, Outcome, Phase,
-    Plan, PlanEntry, PlanId, ServiceId, Timestamp,
+    BreakerEntry, Command, ContainerEvent, Generation, JournalEntry, Mode, Outcome, Phase, Plan,
+    PlanEntry, PlanId, ServiceId, Timestamp,
 };
 
 use crate::breaker;
-use crate::capacity::{self, FleetCapacity};
 use crate::config::Config;
 use crate::draft::{Decision, Draft};
 use crate::event::{Effect, Event};
@@ -24,11 +25,9 @@ use crate::relocate::{self, Looked};
 use crate::resize;
 use crate::scale::{self, Wanted};
 use crate::state::State;
-use crate::status::{self, Status};
 use crate::turns::{Turn, turns};
 use crate::undo;
-use crate::update::{self, UpdateStatus};
-use crate::why_not::{self, Reason};
+use crate::update;
 
 /// What is over is forgotten this often.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
@@ -137,44 +136,6 @@ impl Core {
             .chain(listening)
             .chain(self.relieved_next())
             .min()
-    }
-
-    /// Figures for metrics.
-    pub fn status(&self) -> Status {
-        let leading = self.leading.map(|leadership| leadership.generation);
-        status::of(&self.state, leading, &self.wanted, self.now)
-    }
-
-    /// Why nothing more is done about a service than is done: what stands before each kind of action, general reasons first. An
-    /// empty list: something is about to be done. Nothing where no container of the service is known.
-    pub fn why_not(&self, service: &ServiceId, now: Timestamp) -> Option<Vec<Reason>> {
-        why_not::why_not(&self.state, service, now)
-    }
-
-    /// The nodes and the room on them: what each needs, whether it may be lost, and which moves would be worth it. Nothing is moved. Of
-    /// n containers it costs about n log n.
-    pub fn capacity(&self, now: Timestamp) -> FleetCapacity {
-        capacity::of(&self.state, now)
-    }
-
-    /// The nodes that are not silent: what they hold is known.
-    pub fn nodes_heard(&self, now: Timestamp) -> BTreeSet<NodeId> {
-        let known = self
-            .state
-            .fleet
-            .known(now - self.state.config.telemetry_stale);
-        known.map(|known| known.node.clone()).collect()
-    }
-
-    /// How far the newest order of an update of a service has come. Nothing where none is remembered.
-    pub fn update_status(&self, service: &ServiceId) -> Option<UpdateStatus> {
-        update::status(&self.state, service, self.now)
-    }
-
-    /// The same of every service with an order, by service.
-    pub fn updates(&self) -> Vec<UpdateStatus> {
-        let services = self.state.orders.services();
-        services.filter_map(|it| self.update_status(it)).collect()
     }
 
     fn forecast(&mut self, forecast: units::Forecast) {

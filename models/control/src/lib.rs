@@ -16,7 +16,7 @@
 //! - update: another image for a service when a person orders it, one container at a time, and back when it is no good
 //!   ([`config::Update`]);
 //! - relocate: a container moved off a node that is short, or that people want drained, the new one first ([`config::Relocate`]);
-//! - make room: a replica that is more than its service promises goes where a more important one has no room ([`preempt`]);
+//! - make room: a replica that is more than its service promises goes where a more important one has no room (`preempt`);
 //! - undo: what a verdict found to have made things worse.
 //!
 //! Where several want the same, the one of higher priority goes first.
