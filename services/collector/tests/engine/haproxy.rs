@@ -115,7 +115,7 @@ fn is_exported(told: &[&Point], exporter: &str) -> bool {
             .lines()
             .find_map(|line| line.strip_prefix(&beginning));
         let value: Option<f64> = value.and_then(|it| it.parse().ok());
-        // The exporter of 2.6 spreads the times of a few requests over the thousand that a mean is over later; `show stat` does not.
+        // After a few requests the exporter of 2.6 gives other means than `show stat`, lower ones; why is not known here.
         let is_mean = point.name.ends_with("_average_seconds");
         let is_same = value.is_some_and(|value| is_mean || value == point.value);
         if !is_same {
