@@ -79,7 +79,8 @@ fn has_stopped(entry: &PlanEntry, step: &Step, record: &ContainerRecord) -> bool
             OutcomeResult::Succeeded { .. }
             | OutcomeResult::Failed { .. }
             | OutcomeResult::Interrupted => {
-                record.finished_at.is_some_and(|at| at >= outcome.began_at)
+                let ended = record.finished_at;
+                ended.is_some_and(|at| at >= outcome.began_at || outcome.covers(at))
             }
             OutcomeResult::Refused { .. } | OutcomeResult::Vanished => false,
         });

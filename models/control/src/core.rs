@@ -156,8 +156,8 @@ impl Core {
 
     fn container(&mut self, event: ContainerEvent) {
         self.dirty.extend(self.state.ooms.apply(&event));
-        let service = self.state.people.apply(event, self.now);
-        self.dirty.extend(service);
+        let State { people, fleet, .. } = &mut self.state;
+        self.dirty.extend(people.apply(fleet, event, self.now));
     }
 
     fn outcome(&mut self, outcome: Outcome) {

@@ -334,16 +334,29 @@ impl Fleet {
         told: Timestamp,
         read_at: Timestamp,
     ) -> Timestamp {
-        let Some(node) = self.nodes.get(node) else {
-            return told.min(read_at);
-        };
-        match (node.heard.error, node.steady) {
-            (Some(error), _) if error.seen_at + ERROR_HOLDS >= read_at => {
-                error.here(told).min(read_at)
-            }
-            (None, None) => told.min(read_at),
-            (Some(_), _) | (None, Some(_)) => read_at,
+        if let Some(known) = self.known_here(node, told, read_at) {
+            return known;
         }
+        let node = self.nodes.get(node);
+        let is_awaited = node.is_some_and(|it| it.heard.error.is_some() || it.steady.is_some());
+        if is_awaited {
+            read_at
+        } else {
+            told.min(read_at)
+        }
+    }
+
+    /// When something was that a node told, by the clock of this side, when it was read at `read_at`; nothing while it is yet to be seen how
+    /// far the node's clock is off, or was when this was told.
+    pub(crate) fn known_here(
+        &self,
+        node: &NodeId,
+        told: Timestamp,
+        read_at: Timestamp,
+    ) -> Option<Timestamp> {
+        let error = self.nodes.get(node)?.heard.error?;
+        let holds = error.seen_at + ERROR_HOLDS >= read_at;
+        holds.then(|| error.here(told).min(read_at))
     }
 
     /// What a node has to give; nothing where it did not say.

@@ -26,6 +26,8 @@ struct Touch {
     at: Timestamp,
     /// By the clock of this side: it was not later.
     read_at: Timestamp,
+    /// When it was by the clock of this side, as far as that was known when it was read. The clock of its node may be set afterwards.
+    known: Option<Timestamp>,
     node: NodeId,
     container: ContainerId,
     name: ContainerName,
@@ -34,7 +36,8 @@ struct Touch {
 impl Touch {
     /// When it was, by the clock of this side; the latest it can have been while nothing is known of the clock of its node.
     fn here(&self, fleet: &Fleet) -> Timestamp {
-        fleet.latest_here(&self.node, self.at, self.read_at)
+        let latest = fleet.latest_here(&self.node, self.at, self.read_at);
+        self.known.map_or(latest, |known| latest.max(known))
     }
 
     fn is_same(&self, other: &Touch) -> bool {
@@ -63,12 +66,18 @@ fn is_touch(kind: &EventKind) -> bool {
 
 impl People {
     /// Remembers a change. Whether it was ours is asked later, because the journal may be read after the events.
-    pub(crate) fn apply(&mut self, event: ContainerEvent, now: Timestamp) -> Option<ServiceId> {
+    pub(crate) fn apply(
+        &mut self,
+        fleet: &Fleet,
+        event: ContainerEvent,
+        now: Timestamp,
+    ) -> Option<ServiceId> {
         if !is_touch(&event.kind) {
             return None;
         }
         let touches = self.0.entry(event.service.clone()).or_default();
         let touch = Touch {
+            known: fleet.known_here(&event.node, event.at, now),
             at: event.at,
             read_at: now,
             node: event.node,

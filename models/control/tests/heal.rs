@@ -594,6 +594,30 @@ fn people_are_left_alone_on_a_node_whose_clock_is_off() {
 }
 
 #[test]
+fn people_are_left_alone_as_long_when_the_clock_is_set_after_they_were_there() {
+    let (mut world, mut node) = skewed();
+    for _ in 0..120 {
+        node.speak(&mut world);
+    }
+    node.happen(&mut world, "web-1", EventKind::Updated);
+    node.speak(&mut world);
+    // By the clock as it goes now the change was five minutes ago.
+    node.behind = secs(0);
+    for _ in 0..3 {
+        node.speak(&mut world);
+    }
+    world.open(SignalKind::Hang, "web-1", Severity::Critical);
+    for _ in 0..6 {
+        node.speak(&mut world);
+    }
+    assert!(world.commands.is_empty(), "50 s after the change");
+    for _ in 0..4 {
+        node.speak(&mut world);
+    }
+    assert_eq!(world.sent(), ["restart web-1"]);
+}
+
+#[test]
 fn a_new_leader_that_does_not_know_yet_how_far_a_clock_is_off_leaves_people_alone_too() {
     let (mut world, mut node) = skewed();
     for _ in 0..120 {

@@ -466,6 +466,30 @@ fn an_answer_that_comes_when_the_plan_was_given_up_counts() {
     assert_eq!(world.sent(), ["stop worker-1", "restart worker-1"]);
 }
 
+/// The node's clock was 300 s ahead, and was set right between the stop and its answer.
+#[test]
+fn what_was_stopped_while_the_clock_was_set_back_is_started_all_the_same() {
+    let mut world = working();
+    waiting(&mut world, 0.0, 122);
+    let outcomes = world.engine();
+    let ahead = world.now + secs(300);
+    for record in world.nodes.values_mut().flatten() {
+        if record.name.as_str() == "worker-1" {
+            record.finished_at = Some(ahead);
+        }
+    }
+    for outcome in outcomes {
+        world.answer(Outcome {
+            began_at: ahead,
+            at: world.now + secs(1),
+            ..outcome
+        });
+    }
+    waiting(&mut world, 0.0, 2);
+    waiting(&mut world, 9.0, 1);
+    assert_eq!(world.sent(), ["stop worker-1", "restart worker-1"]);
+}
+
 /// The engine stopped it and said that it failed: nobody else would start it.
 #[test]
 fn what_a_stop_that_failed_has_stopped_is_started_all_the_same() {

@@ -1,8 +1,15 @@
 //! What became of commands.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Attachment, CommandId, ContainerId, Image, Limits, NodeId, PlanId, Timestamp};
+
+/// An engine may tell the end of a container so much later than it answers that it stopped it. Whoever starts one again needs longer.
+const ENGINE_PLAY: Duration = Duration::from_secs(2);
+/// What a command takes at most where the clock it is timed by was set back meanwhile.
+const TURNED: Duration = Duration::from_secs(60);
 
 /// Why an actuator would not carry a command out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -118,4 +125,53 @@ pub struct Outcome {
     /// What else is to be known of how it went, in words. Absent in older records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+impl Outcome {
+    /// Whether an end that its node tells of can have come of it: it was while this was at work, or as soon after as engines tell of such.
+    /// Where the node's clock was set back meanwhile, which shows in that this ended before it began, the end is told by the clock of
+    /// before or by the one of after.
+    pub fn covers(&self, ended: Timestamp) -> bool {
+        let until = self.at + ENGINE_PLAY;
+        if self.at >= self.began_at {
+            return (self.began_at..=until).contains(&ended);
+        }
+        (self.began_at..=self.began_at + TURNED).contains(&ended)
+            || (self.at - TURNED..=until).contains(&ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn covers(began_s: u64, at_s: u64, ended_s: u64) -> bool {
+        let secs = |it: u64| Timestamp::EPOCH + Duration::from_secs(it);
+        let outcome = Outcome {
+            command: CommandId::of(&PlanId::from("p"), 0),
+            plan: PlanId::from("p"),
+            node: NodeId::from("a"),
+            began_at: secs(began_s),
+            at: secs(at_s),
+            result: OutcomeResult::Vanished,
+            traceparent: None,
+            note: None,
+        };
+        outcome.covers(secs(ended_s))
+    }
+
+    #[test]
+    fn an_end_comes_of_a_command_that_was_at_work() {
+        assert!(!covers(1000, 1003, 999));
+        assert!(covers(1000, 1003, 1000) && covers(1000, 1003, 1005));
+        assert!(!covers(1000, 1003, 1006));
+    }
+
+    #[test]
+    fn an_end_is_told_by_the_clock_of_before_or_after_it_was_set_back() {
+        assert!(covers(1000, 700, 1000) && covers(1000, 700, 1010));
+        assert!(covers(1000, 700, 699) && covers(1000, 700, 702));
+        assert!(!covers(1000, 700, 800), "somebody stopped it later");
+        assert!(!covers(1000, 700, 999) && !covers(1000, 700, 600));
+    }
 }

@@ -28,8 +28,6 @@ pub(crate) use judge::{started, stopped};
 pub(crate) use start::start;
 pub(crate) use stop::{Finding, finding, stop};
 
-/// An engine may tell the end of a container so much later than it answers that it stopped it. Whoever starts one again needs longer.
-const ENGINE_PLAY: Duration = Duration::from_secs(2);
 /// That a container rests is told again in the journal after this, which is well within what a controller reads back.
 const RETELL_AFTER: Duration = Duration::from_secs(12 * 3_600);
 
@@ -73,7 +71,7 @@ pub(crate) fn rests(state: &State, replica: &Replica<'_>) -> Option<Timestamp> {
 
 /// The container stands still since the step of this plan: both times are told by one node, so its clock may be off. One that ended
 /// before the engine was asked was stopped by somebody else, whatever the engine answered; one that ended while it was at work was
-/// stopped by it, though it may have failed in the end.
+/// stopped by it, though it may have failed in the end ([`units::Outcome::covers`]).
 fn has_stopped(entry: &PlanEntry, replica: &Replica<'_>) -> bool {
     let record = replica.record;
     let (ContainerState::Exited, Some(ended)) = (record.state, record.finished_at) else {
@@ -90,7 +88,7 @@ fn has_stopped(entry: &PlanEntry, replica: &Replica<'_>) -> bool {
             | OutcomeResult::Interrupted => true,
             OutcomeResult::Refused { .. } | OutcomeResult::Vanished => false,
         });
-        let within = outcome.is_some_and(|it| (it.began_at..=it.at + ENGINE_PLAY).contains(&ended));
+        let within = outcome.is_some_and(|it| it.covers(ended));
         within && *step.action.target() == record.id && step.node == *replica.node
     })
 }

@@ -110,7 +110,9 @@ impl World {
         if !(healed && curable) {
             container.ill = None;
         }
-        let left = container.state == ContainerState::Exited && container.made_by.is_some();
+        let left = container.state == ContainerState::Exited
+            && container.made_by.is_some()
+            && !container.stopped_by_hand;
         if container.is_replaced && container.state == ContainerState::Exited {
             // Another serves in its place.
         } else if container.state == ContainerState::Paused {

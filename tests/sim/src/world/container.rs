@@ -81,6 +81,8 @@ pub(super) struct Container {
     pub(super) is_isolated: bool,
     /// A plan stopped it because nobody asked for it.
     pub(super) rests: bool,
+    /// People stopped it, and have not started it since.
+    pub(super) stopped_by_hand: bool,
     pub(super) ill: Option<(Ill, Cure)>,
     /// Share of its memory limit.
     pub(super) memory: f64,
@@ -206,7 +208,7 @@ impl Container {
         if !self.counts() {
             self.counts_since = now;
         }
-        (self.wanted, self.rests) = (true, false);
+        (self.wanted, self.rests, self.stopped_by_hand) = (true, false, false);
         self.state = ContainerState::Running;
         self.health = match checked {
             Checked::Yes => HealthState::Starting,

@@ -372,6 +372,7 @@ impl World {
             Kind::Stop => {
                 self.stop_container(at, &id, Author::Person);
                 if let Some(container) = self.nodes[at].containers.get_mut(&id) {
+                    container.stopped_by_hand = true;
                     container.wanted = false;
                     self.services[container.service].touched = true;
                 }

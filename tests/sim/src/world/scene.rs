@@ -261,6 +261,7 @@ pub(super) fn container(
         is_replaced: false,
         is_isolated: false,
         rests: false,
+        stopped_by_hand: false,
         ill: None,
         memory: 0.3,
         began_at: created_at,
