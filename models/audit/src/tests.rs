@@ -1066,6 +1066,7 @@ fn what_moves_may_keep_ending() {
         from: NodeId::from("a"),
         to: NodeId::from("b"),
         at: NOW,
+        lost: false,
     });
     assert_eq!(auditor.check(&moving, NOW), Vec::new());
 }

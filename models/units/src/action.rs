@@ -71,12 +71,19 @@ pub struct Relocation {
     pub to: NodeId,
     /// When that was decided.
     pub at: Timestamp,
+    /// The node it leaves is lost: it told beforehand how the container is made ([`crate::StandingExport`]), and the one that was there
+    /// goes when the node is back. Absent in older records.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
 }
 
 impl fmt::Display for Relocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Relocation { name, from, to, .. } = self;
-        write!(f, "move of {name} from node {from} to {to}")
+        match self.lost {
+            false => write!(f, "move of {name} from node {from} to {to}"),
+            true => write!(f, "failover of {name} from lost node {from} to {to}"),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod even;
 mod event;
 mod feedback;
 mod forecast;
+mod heartbeat;
 mod id;
 mod inventory;
 mod journal;
@@ -44,6 +45,7 @@ pub use feedback::{Feedback, Opinion};
 pub use forecast::{
     Forecast, ForecastPoint, LoadMetric, LoadUnit, MetricLoad, Need, Sizing, Usage,
 };
+pub use heartbeat::{Fenced, Heartbeat, StandingExport};
 pub use id::{
     CommandId, ContainerId, ContainerName, Fingerprint, Generation, NodeId, PlanId, ServiceId,
     SignalId, UpdateId,

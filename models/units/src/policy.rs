@@ -113,6 +113,9 @@ pub struct Policy {
     pub limits: Option<LimitsPolicy>,
     /// May it be moved to another host?
     pub movable: bool,
+    /// No two of it may run at once: its node stops it when it is cut off, before another takes its place. Absent in older records.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub singleton: bool,
     /// Higher survives longer.
     pub priority: u32,
     /// The port it serves on, of those in the container; it permits nothing. Absent in older records.
@@ -133,6 +136,7 @@ impl Default for Policy {
             scale: None,
             limits: None,
             movable: false,
+            singleton: false,
             priority: PRIORITY_DEFAULT,
             port: None,
             haproxy: None,
@@ -170,6 +174,7 @@ impl Policy {
             scale: reader.scale(),
             limits: reader.read_opt("limits", ranges::parse),
             movable: reader.read("move", false, parse_switch),
+            singleton: reader.read("singleton", false, parse_switch),
             priority: reader.read("priority", PRIORITY_DEFAULT, |word| {
                 word.parse().map_err(|_| "write a whole number such as 100")
             }),
@@ -257,7 +262,7 @@ fn parse_range(word: &str) -> Result<(u32, u32), &'static str> {
 
 /// Keys of ours that say something; anything else under the prefix is a slip of the pen.
 /// Labels that somebody reads, here or in the collector.
-const KNOWN: [&str; 16] = [
+const KNOWN: [&str; 17] = [
     "service",
     "port",
     "mode",
@@ -266,6 +271,7 @@ const KNOWN: [&str; 16] = [
     "scale.target",
     "limits",
     "move",
+    "singleton",
     "priority",
     "scrape",
     "replica-of",

@@ -606,6 +606,7 @@ mod tests {
                 from: NodeId::from("a"),
                 to: NodeId::from("b"),
                 at: Timestamp::EPOCH,
+                lost: false,
             }),
             ..command(action, None, Timestamp::EPOCH)
         }

@@ -14,7 +14,7 @@ use bollard::models::{ContainerInspectResponse, ImageConfig};
 use chacha20poly1305::aead::{Aead, Generate, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use serde::{Deserialize, Serialize};
-use units::{NodeId, Relocation};
+use units::{NodeId, Relocation, Timestamp};
 
 /// The most characters of a sealed text. A plan holds it once and a record of the log takes a megabyte; what the engine says of a
 /// container is some ten thousand bytes, so one with more is refused rather than cut.
@@ -231,7 +231,8 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     bytes.collect()
 }
 
-/// What a sealed text is good for, each part with its length before it, so that no two moves read alike.
+/// What a sealed text is good for, each part with its length before it, so that no two moves read alike. What is told in case a node is lost
+/// is told before anybody knows where its container will go, and when: it is good for that one container's failover, wherever to.
 fn bound_to(relocation: &Relocation) -> Vec<u8> {
     let Relocation {
         container,
@@ -239,20 +240,26 @@ fn bound_to(relocation: &Relocation) -> Vec<u8> {
         from,
         to,
         at,
+        lost,
     } = relocation;
+    let (to, at) = match lost {
+        true => ("", Timestamp::EPOCH),
+        false => (to.as_str(), *at),
+    };
     let mut bytes = vec![VERSION];
-    for part in [from.as_str(), to.as_str(), container.as_str()] {
+    for part in [from.as_str(), to, container.as_str()] {
         bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
         bytes.extend_from_slice(part.as_bytes());
     }
     bytes.extend_from_slice(&at.as_millis().to_le_bytes());
+    bytes.push(u8::from(*lost));
     bytes
 }
 
 #[cfg(test)]
 mod tests {
     use bollard::models::ContainerConfig;
-    use units::{ContainerId, ContainerName, Timestamp};
+    use units::{ContainerId, ContainerName};
 
     use super::*;
 
@@ -288,6 +295,7 @@ mod tests {
             from: NodeId::from("a"),
             to: NodeId::from("b"),
             at: Timestamp::from_millis(1),
+            lost: false,
         }
     }
 
@@ -297,6 +305,29 @@ mod tests {
 
     fn error(opened: Result<Exported, SealError>) -> SealError {
         opened.err().unwrap()
+    }
+
+    #[test]
+    fn what_is_sealed_in_case_its_node_is_lost_opens_for_that_alone_wherever_it_goes() {
+        let key = key_of(7);
+        let lost = Relocation {
+            lost: true,
+            ..relocation()
+        };
+        let sealed = key.seal(&exported(&[SECRET]), &lost).unwrap();
+        let elsewhere = Relocation {
+            to: NodeId::from("c"),
+            at: Timestamp::from_millis(2),
+            ..lost.clone()
+        };
+        assert!(key.open(&sealed, &elsewhere).unwrap() == exported(&[SECRET]));
+        let another = Relocation {
+            container: ContainerId::from("c2"),
+            ..lost.clone()
+        };
+        for other in [relocation(), another] {
+            assert_eq!(error(key.open(&sealed, &other)), SealError::Closed);
+        }
     }
 
     #[test]
@@ -325,6 +356,10 @@ mod tests {
             },
             Relocation {
                 at: Timestamp::from_millis(2),
+                ..relocation()
+            },
+            Relocation {
+                lost: true,
                 ..relocation()
             },
             // The same letters, cut elsewhere.

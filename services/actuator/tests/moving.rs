@@ -73,6 +73,7 @@ fn relocation(container: &ContainerId) -> Relocation {
         from: NodeId::from(NODE),
         to: NodeId::from(OTHER),
         at: kit::now(),
+        lost: false,
     }
 }
 

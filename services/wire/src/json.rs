@@ -5,8 +5,8 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use units::{
-    Command, ContainerEvent, Feedback, Forecast, JournalEntry, NodeInventory, Outcome, ServiceId,
-    Signal, Timestamp,
+    Command, ContainerEvent, Feedback, Forecast, Heartbeat, JournalEntry, NodeInventory, Outcome,
+    ServiceId, Signal, StandingExport, Timestamp,
 };
 
 use crate::error::DecodeError;
@@ -45,6 +45,8 @@ json!(Feedback, FEEDBACK, "feedback", self => self.fingerprint.as_str());
 json!(Forecast, FORECASTS, "forecast", self => self.service.as_str());
 json!(Command, COMMANDS, "command", self => self.node.as_str());
 json!(Outcome, OUTCOMES, "outcome", self => self.node.as_str());
+json!(Heartbeat, HEARTBEATS, "heartbeat", self => self.node.as_str());
+json!(StandingExport, EXPORTS, "export", self => self.container.as_str());
 json!(JournalEntry, JOURNAL, "journal", self => match self {
     JournalEntry::Plan(entry) => entry.plan.id.as_str(),
     JournalEntry::Breaker(_) => "breaker",

@@ -24,6 +24,11 @@ pub const FORECASTS: &str = "homeostat.forecasts";
 pub const COMMANDS: &str = "homeostat.commands";
 /// Keyed by node; JSON.
 pub const OUTCOMES: &str = "homeostat.outcomes";
+/// Keyed by node; JSON, that its actuator is there. Whoever reads the beat of one node has read all that others sent before, since there
+/// is one partition.
+pub const HEARTBEATS: &str = "homeostat.heartbeats";
+/// Keyed by container; JSON, how it is made, sealed, in case its node is lost.
+pub const EXPORTS: &str = "homeostat.exports";
 /// Keyed by plan; JSON.
 pub const JOURNAL: &str = "homeostat.journal";
 /// Keyed by partition of the samples; binary detector state.
@@ -33,10 +38,11 @@ pub const MODELS: &str = "homeostat.models";
 /// One partition: who is assigned it leads the controllers, and the offset of the claim it writes is the generation.
 pub const ELECTION: &str = "homeostat.election";
 
+const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const GIB: u64 = 1024 * 1024 * 1024;
 
-/// The topics with `partitions` for those that scale with the number of services. Commands, outcomes and the journal
+/// The topics with `partitions` for those that scale with the number of services. Commands, outcomes, heartbeats and the journal
 /// have one each: their order is worth more than their rate.
 pub fn all(partitions: u32) -> Vec<TopicSpec> {
     let delete = |name, partitions, days: u32, max_bytes| TopicSpec {
@@ -62,6 +68,15 @@ pub fn all(partitions: u32) -> Vec<TopicSpec> {
         delete(FORECASTS, 1, 1, GIB),
         delete(COMMANDS, 1, 7, GIB),
         delete(OUTCOMES, 1, 7, GIB),
+        TopicSpec {
+            name: HEARTBEATS,
+            partitions: 1,
+            retention: Retention::Delete {
+                max_age: HOUR,
+                max_bytes: GIB / 4,
+            },
+        },
+        compact(EXPORTS),
         delete(JOURNAL, 1, 30, GIB),
         compact(CHECKPOINTS),
         compact(MODELS),

@@ -227,6 +227,7 @@ fn the_steps_of_a_move_and_what_became_of_them_are_read_as_written() {
         from: NodeId::from("node-a"),
         to: NodeId::from("node-b"),
         at: at(4_000),
+        lost: false,
     };
     for action in relocating() {
         let step = Step {

@@ -32,6 +32,7 @@ fn relocation() -> Relocation {
         from: NodeId::from("a"),
         to: NodeId::from("b"),
         at: NOW,
+        lost: false,
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) fn begin(
         from: replica.node.clone(),
         to: to.clone(),
         at: now,
+        lost: false,
     };
     steps::export(state, service, replica, relocation, purpose)
 }

@@ -458,6 +458,7 @@ mod tests {
                 to: NodeId::from("b"),
                 name: "web".into(),
                 at: Timestamp::EPOCH,
+                lost: false,
             }),
             ..stop.clone()
         };
