@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use units::{
-    Approval, Command, CommandId, ContainerRecord, ContainerState, Generation, JournalEntry, Mode,
-    NodeId, NodeInventory, Phase, Plan, PlanEntry, PlanId, ServiceId, Timestamp,
+    Approval, Command, CommandId, ContainerRecord, ContainerState, Generation, Heartbeat,
+    JournalEntry, Mode, NodeId, NodeInventory, Phase, Plan, PlanEntry, PlanId, ServiceId,
+    Timestamp,
 };
 
+use crate::failover::Beats;
 use crate::preemption;
 use crate::rest;
 use crate::steps;
@@ -45,6 +47,7 @@ pub struct Auditor {
     breaker_at: Timestamp,
     approvals: BTreeMap<PlanId, Approval>,
     pub(crate) orders: Orders,
+    pub(crate) beats: Beats,
 }
 
 impl Auditor {
@@ -60,6 +63,7 @@ impl Auditor {
             breaker_at: Timestamp::EPOCH,
             approvals: BTreeMap::new(),
             orders: Orders::default(),
+            beats: Beats::default(),
         }
     }
 
@@ -72,6 +76,11 @@ impl Auditor {
         if newer {
             self.nodes.insert(inventory.node.clone(), inventory.clone());
         }
+    }
+
+    /// Takes in that an actuator is there, as read now.
+    pub fn observe_heartbeat(&mut self, beat: &Heartbeat, now: Timestamp) {
+        self.beats.observe(beat, now);
     }
 
     /// Takes in what the journal says.

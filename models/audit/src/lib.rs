@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod auditor;
+mod failover;
 mod isolation;
 mod preemption;
 mod relocation;

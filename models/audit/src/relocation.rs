@@ -6,6 +6,7 @@ use units::{
 };
 
 use crate::auditor::Auditor;
+use crate::failover;
 use crate::violation::Violation;
 
 /// While a container moves there may be one more than the label allows: the new one comes first.
@@ -24,9 +25,12 @@ impl Auditor {
 
     /// The move it belongs to was begun with this approval.
     pub(crate) fn is_begun_with(&self, plan: &Plan, approval: &Approval) -> bool {
-        let mut begun = self
-            .of_move(plan)
-            .filter(|entry| entry.plan.kind == ActionKind::Export);
+        let is_lost = plan.relocation.as_ref().is_some_and(|it| it.lost);
+        let first = match is_lost {
+            true => ActionKind::CreateReplica,
+            false => ActionKind::Export,
+        };
+        let mut begun = self.of_move(plan).filter(|entry| entry.plan.kind == first);
         begun.any(|entry| entry.plan.approval.as_ref() == Some(approval))
     }
 
@@ -66,6 +70,8 @@ impl Auditor {
         is_so: impl Fn(&ContainerRecord) -> bool,
     ) -> bool {
         let node = self.node(&relocation.from);
+        // What a lost node told before it was lost says nothing of now.
+        let node = node.filter(|node| !relocation.lost || node.at > relocation.at);
         let mut records = node.into_iter().flat_map(|node| &node.containers);
         records.any(|record| {
             let is_it = record.id == relocation.container || record.name == relocation.name;
@@ -98,7 +104,12 @@ pub(crate) fn step(
             ..
         } => {
             let there = step.node == relocation.to && origin.node == relocation.from;
-            if !is_original || !there || !auditor.is_exported(plan, &origin.sealed) {
+            // How it is made its node told before it was lost, which the one that makes it holds it against.
+            let is_told = match relocation.lost {
+                true => failover::is_over(auditor, relocation, record, plan.created_at),
+                false => auditor.is_exported(plan, &origin.sealed),
+            };
+            if !is_original || !there || !is_told {
                 found.push(Violation::NotItsOrigin {
                     container: record.name.clone(),
                     node: origin.node.clone(),

@@ -8,6 +8,7 @@ use units::{
 };
 
 use crate::auditor::Auditor;
+use crate::failover;
 use crate::isolation;
 use crate::relocation;
 use crate::rest;
@@ -61,7 +62,7 @@ fn one<'a>(
     match &step.action {
         // What a move stopped, once more; checked as a step of that.
         Action::Restart { .. } if plan.relocation.is_some() => {}
-        Action::Restart { .. } if rest::is_start(auditor, plan, step, record) => tally.added += 1,
+        Action::Restart { .. } if is_start(auditor, plan, step, record) => tally.added += 1,
         Action::Restart { .. } => {
             tally.restarts += 1;
             running(record, found);
@@ -107,6 +108,11 @@ fn one<'a>(
             may_go(auditor, plan, step, record, found);
         }
     }
+}
+
+/// It starts what does not run, which needs no signal.
+fn is_start(auditor: &Auditor, plan: &Plan, step: &Step, record: &ContainerRecord) -> bool {
+    rest::is_start(auditor, plan, step, record) || failover::is_start(auditor, step, record)
 }
 
 /// What the steps of a plan come to together.
@@ -175,7 +181,7 @@ fn opted_in(
 ) {
     let policy = &record.policy;
     let kind_allowed = match &step.action {
-        Action::Restart { .. } => policy.heal || rest::is_start(auditor, plan, step, record),
+        Action::Restart { .. } => policy.heal || is_start(auditor, plan, step, record),
         Action::Recreate { .. } => policy.heal && policy.recreate,
         Action::UpdateLimits { .. } => policy.limits.is_some(),
         Action::CreateReplica { .. } | Action::RemoveReplica { .. } | Action::Stop { .. } => {

@@ -26,6 +26,8 @@ pub struct Config {
     pub update: Update,
     /// Moves to other nodes.
     pub relocate: Relocate,
+    /// What ran on lost nodes.
+    pub failover: Failover,
     /// How much may be done at all.
     pub budget: Budget,
     /// When everything is sick at once.
@@ -45,6 +47,7 @@ impl Default for Config {
             resize: Resize::default(),
             update: Update::default(),
             relocate: Relocate::default(),
+            failover: Failover::default(),
             budget: Budget::default(),
             breaker: Breaker::default(),
             ledger: Ledger::default(),
@@ -246,6 +249,25 @@ impl Default for Relocate {
             deadline: MINUTE,
             retry_step: Duration::from_secs(30),
             retry: HOUR,
+        }
+    }
+}
+
+/// What ran on a lost node runs elsewhere.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failover {
+    /// A node is lost when neither its actuator nor its collector has been heard for so long, or for as long as the actuator says that its
+    /// leases last, if that is more.
+    pub lease: Duration,
+    /// Of more than this share of the nodes at once, and of more than one, it is only said that they are lost. With 0 of all.
+    pub nodes_share: f64,
+}
+
+impl Default for Failover {
+    fn default() -> Self {
+        Failover {
+            lease: Duration::from_secs(6),
+            nodes_share: 0.1,
         }
     }
 }

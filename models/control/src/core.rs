@@ -1,19 +1,21 @@
 //! The state machine: events in, effects out.
 
+mod heard;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use units::{
-    BreakerEntry, Command, ContainerEvent, Generation, JournalEntry, Mode, Outcome, Phase, Plan,
-    PlanEntry, PlanId, ServiceId, Timestamp,
+    BreakerEntry, Command, Generation, JournalEntry, Mode, Phase, Plan, PlanEntry, PlanId,
+    ServiceId, Timestamp,
 };
 
 use crate::breaker;
 use crate::config::Config;
-use crate::draft::{Decision, Draft};
+use crate::draft::{Decision, Draft, admit};
 use crate::event::{Effect, Event};
+use crate::failover;
 use crate::heal;
 use crate::idle;
 use crate::judge;
@@ -46,6 +48,8 @@ pub struct Core {
     pruned_at: Timestamp,
     /// When the whole fleet was last looked at for moves.
     relieved_at: Timestamp,
+    /// When lost nodes were last looked for.
+    failed_over_at: Timestamp,
     now: Timestamp,
 }
 
@@ -67,6 +71,7 @@ impl Core {
             wanted: BTreeMap::new(),
             pruned_at: Timestamp::EPOCH,
             relieved_at: Timestamp::EPOCH,
+            failed_over_at: Timestamp::EPOCH,
             now: Timestamp::EPOCH,
         }
     }
@@ -81,12 +86,10 @@ impl Core {
                 self.dirty.extend(service);
             }
             Event::Forecast(forecast) => self.forecast(*forecast),
-            Event::Inventory(inventory) => {
-                let node = inventory.node.clone();
-                let touched = self.state.fleet.apply(*inventory, now);
-                self.state.images.look(&self.state.fleet, &node);
-                self.dirty.extend(touched);
-            }
+            Event::Inventory(inventory) => self.inventory(*inventory),
+            Event::Heartbeat(beat) => self.heartbeat(*beat),
+            Event::Export(export) => self.state.beats.exported(*export),
+            Event::ExportGone(container) => self.state.beats.gone(&container),
             Event::Container(event) => self.container(*event),
             Event::Outcome(outcome) => self.outcome(*outcome),
             Event::Journal(entry) => self.journal(*entry),
@@ -136,61 +139,6 @@ impl Core {
             .chain(listening)
             .chain(self.relieved_next())
             .min()
-    }
-
-    fn forecast(&mut self, forecast: units::Forecast) {
-        let config = &self.state.config;
-        self.dirty.insert(forecast.service.clone());
-        if !forecast.loads.is_empty() {
-            let scaled = self.state.fleet.scaled_by(&forecast.service);
-            self.dirty.extend(scaled.cloned());
-        }
-        self.state.loads.apply(
-            forecast,
-            self.now,
-            config.scale.startup,
-            config.scale.down_window,
-            config.telemetry_stale,
-        );
-    }
-
-    fn container(&mut self, event: ContainerEvent) {
-        self.dirty.extend(self.state.ooms.apply(&event));
-        let State { people, fleet, .. } = &mut self.state;
-        self.dirty.extend(people.apply(fleet, event, self.now));
-    }
-
-    fn outcome(&mut self, outcome: Outcome) {
-        let service = self.state.plans.outcome(outcome);
-        self.dirty.extend(service);
-    }
-
-    fn journal(&mut self, entry: JournalEntry) {
-        match entry {
-            JournalEntry::Plan(entry) => {
-                let service = self.state.plans.apply(*entry, self.now);
-                self.dirty.insert(service);
-            }
-            JournalEntry::Breaker(entry) => {
-                self.state.breaker.apply(&entry);
-                self.dirty.extend(self.state.fleet.services().cloned());
-            }
-            JournalEntry::Approval(approval) => {
-                let service = self.state.plans.approve(approval);
-                self.dirty.extend(service);
-            }
-            JournalEntry::Update(update) => {
-                let service = self.state.orders.apply(update, self.now);
-                self.dirty.extend(service);
-            }
-            JournalEntry::Node(order) => {
-                let node = order.node.clone();
-                if self.state.node_orders.apply(order, self.now) {
-                    let on_it = self.state.fleet.on_node(&node);
-                    self.dirty.extend(on_it.map(|it| it.record.service.clone()));
-                }
-            }
-        }
     }
 
     /// Begins to lead where the one before stopped: what it decided and may not have sent is sent, with the same ids.
@@ -261,6 +209,7 @@ impl Core {
             self.wakes.clear();
             return;
         }
+        self.fail_over(generation, effects);
         let mut looked = self.relief();
         loop {
             let services = std::mem::take(&mut self.dirty);
@@ -288,6 +237,19 @@ impl Core {
                 let decision = preempt::moving(&self.state, &room, self.now);
                 self.carry_out(&room.victim.service, decision, generation, effects);
             }
+        }
+    }
+
+    /// Makes elsewhere what ran on lost nodes.
+    fn fail_over(&mut self, generation: Generation, effects: &mut Vec<Effect>) {
+        let is_due = self.failed_over_at + failover::LOOKED_EVERY <= self.now;
+        if self.state.config.max_mode == Mode::Observe || !is_due {
+            return;
+        }
+        self.failed_over_at = self.now;
+        for (service, draft, mode) in failover::take_over(&self.state, self.now) {
+            let decision = admit(&self.state, draft, mode, self.now);
+            self.carry_out(&service, decision, generation, effects);
         }
     }
 
@@ -369,6 +331,8 @@ impl Core {
         for decision in heal::decide(&self.state, service, now) {
             self.carry_out(service, decision, generation, effects);
         }
+        let fenced = failover::start(&self.state, service, now);
+        self.carry_out(service, fenced, generation, effects);
         let moving = relocate::decide(&self.state, service, now);
         self.carry_out(service, moving, generation, effects);
         let update = update::decide(&self.state, service, now);
@@ -461,7 +425,8 @@ impl Core {
             let room = entry.plan.preemption.as_ref();
             self.dirty.extend(room.map(|it| it.service.clone()));
         }
-        self.state.plans.apply(entry.clone(), self.now);
+        let service = self.state.plans.apply(entry.clone(), self.now);
+        self.state.replace(std::iter::once(&service));
         effects.push(Effect::Journal(Box::new(JournalEntry::Plan(Box::new(
             entry,
         )))));

@@ -1,7 +1,8 @@
 //! What the core is told, and what it asks for.
 
 use units::{
-    Command, ContainerEvent, Forecast, Generation, JournalEntry, NodeInventory, Outcome, Signal,
+    Command, ContainerEvent, ContainerId, Forecast, Generation, Heartbeat, JournalEntry,
+    NodeInventory, Outcome, Signal, StandingExport,
 };
 
 /// Everything that can happen to a controller.
@@ -15,6 +16,12 @@ pub enum Event {
     Inventory(Box<NodeInventory>),
     /// Something happened to a container.
     Container(Box<ContainerEvent>),
+    /// An actuator is there.
+    Heartbeat(Box<Heartbeat>),
+    /// How a container is made, in case its node is lost.
+    Export(Box<StandingExport>),
+    /// How this one is made is told no more.
+    ExportGone(ContainerId),
     /// A command ended, or was refused.
     Outcome(Box<Outcome>),
     /// The journal was read: at the start, from another leader, or our own entry coming back.

@@ -40,6 +40,8 @@ struct Node {
     capacity: NodeCapacity,
     facts: NodeFacts,
     containers: BTreeMap<ContainerId, ContainerRecord>,
+    /// Of these, what others were made in the place of.
+    replaced: BTreeSet<ContainerId>,
 }
 
 /// What is known of when a node last spoke.
@@ -62,6 +64,8 @@ pub(crate) struct Replica<'a> {
     /// When its node last spoke, by the clock of this side.
     pub(crate) seen_at: Timestamp,
     pub(crate) certainty: Certainty,
+    /// Its node is lost, and another was made in its place.
+    pub(crate) is_replaced: bool,
     pub(crate) record: &'a ContainerRecord,
 }
 
@@ -87,9 +91,9 @@ pub(crate) enum Certainty {
 
 impl Replica<'_> {
     /// It serves or will: one that starts, is paused or is sick comes back, and must not be replaced twice. One that is isolated is
-    /// people's, and no capacity before they put it back.
+    /// people's, and no capacity before they put it back; and one of a lost node is none once another was made in its place.
     pub(crate) fn counts(&self) -> bool {
-        if self.record.is_isolated() {
+        if self.record.is_isolated() || self.is_replaced {
             return false;
         }
         match self.record.state {
@@ -106,6 +110,7 @@ impl Node {
             node,
             seen_at: self.heard.at,
             certainty: self.heard.certainty,
+            is_replaced: self.replaced.contains(&record.id),
             record,
         }
     }
@@ -188,6 +193,7 @@ impl Fleet {
             capacity,
             facts,
             containers,
+            replaced: BTreeSet::new(),
         };
         self.nodes.insert(node, state);
         touched
@@ -289,6 +295,26 @@ impl Fleet {
     pub(crate) fn heard(&self, node: &NodeId) -> Option<(Timestamp, Certainty)> {
         let heard = self.nodes.get(node)?.heard;
         Some((heard.at, heard.certainty))
+    }
+
+    /// When a node last spoke, by the clock of this side: it is not silent while it tells only what waited.
+    pub(crate) fn spoke_at(&self, node: &NodeId) -> Option<Timestamp> {
+        self.nodes.get(node).map(|it| it.heard.spoke_at)
+    }
+
+    /// The zone a node says it is in.
+    pub(crate) fn zone(&self, node: &NodeId) -> Option<&str> {
+        self.nodes.get(node)?.facts.zone.as_deref()
+    }
+
+    /// Another was made in the place of this container, unless its node was heard after `at`.
+    pub(crate) fn replace(&mut self, node: &NodeId, container: &ContainerId, at: Timestamp) {
+        if let Some(node) = self.nodes.get_mut(node)
+            && node.heard.at <= at
+            && node.containers.contains_key(container)
+        {
+            node.replaced.insert(container.clone());
+        }
     }
 
     /// Every container.

@@ -16,6 +16,7 @@
 //! - update: another image for a service when a person orders it, one container at a time, and back when it is no good
 //!   ([`config::Update`]);
 //! - relocate: a container moved off a node that is short, or that people want drained, the new one first ([`config::Relocate`]);
+//! - failover: what ran on a lost node made elsewhere, and the old one taken away when that is back ([`config::Failover`]);
 //! - make room: a replica that is more than its service promises goes where a more important one has no room (`preempt`);
 //! - undo: what a verdict found to have made things worse.
 //!
@@ -44,6 +45,7 @@ mod depends;
 mod draft;
 mod escalate;
 mod event;
+mod failover;
 mod fleet;
 mod further;
 mod grow;

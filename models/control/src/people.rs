@@ -8,6 +8,7 @@ use units::{
     PlanEntry, ServiceId, Timestamp,
 };
 
+use crate::failover::Beats;
 use crate::fleet::Fleet;
 use crate::plans::{Plans, is_answered};
 
@@ -100,12 +101,13 @@ impl People {
         &self,
         plans: &Plans,
         fleet: &Fleet,
+        beats: &Beats,
         service: &ServiceId,
     ) -> Option<Timestamp> {
         let touches = self.0.get(service)?;
         let theirs = touches.iter().filter(|touch| {
             let mut acted = plans.acted(service);
-            !acted.any(|entry| explains(entry, touch, fleet))
+            !acted.any(|entry| explains(entry, touch, fleet)) && !is_fence(beats, touch)
         });
         theirs.map(|touch| touch.here(fleet)).max()
     }
@@ -118,6 +120,13 @@ impl People {
             !touches.is_empty()
         });
     }
+}
+
+/// Its own actuator stopped it, as its node was cut off.
+fn is_fence(beats: &Beats, touch: &Touch) -> bool {
+    let fenced = beats.fenced_at(&touch.node, &touch.container);
+    // Both are told by the clock of the node.
+    fenced.is_some_and(|at| (at - SLACK..=at + LATE).contains(&touch.at))
 }
 
 /// The change came of this plan: its container, in its time.

@@ -9,6 +9,7 @@ use units::{
 };
 
 use crate::draft::Draft;
+use crate::failover;
 use crate::idle;
 use crate::judge;
 use crate::people::LATE;
@@ -54,6 +55,11 @@ fn remembered(entry: &PlanEntry) -> Duration {
         Phase::Suggested | Phase::Failed | Phase::Judged => REMEMBERED,
         Phase::Decided | Phase::Executed => Duration::MAX,
     }
+}
+
+/// It may have to be known for as long as a container stands still that it stopped, or a node is lost that it made one in the place of.
+fn may_matter(entry: &PlanEntry) -> bool {
+    entry.plan.kind == ActionKind::Stop || failover::stands_in(entry).is_some()
 }
 
 /// A leader that was fenced off tells nothing of the step: what else is known of it counts more.
@@ -114,9 +120,9 @@ impl Plans {
             self.active.insert(id);
         } else {
             self.active.remove(&id);
-            // Whether what it stopped still stands still is known when all has been read.
-            let is_stop = known.plan.kind == ActionKind::Stop;
-            if known.at + remembered(known) < now && !is_stop {
+            // Whether what it stopped still stands still, or whose place it took is back, is known when all has been read.
+            let may_matter = may_matter(known);
+            if known.at + remembered(known) < now && !may_matter {
                 self.forget(&id);
             } else {
                 self.shorten(&service);
@@ -311,7 +317,7 @@ impl Plans {
             .of_service(service)
             .filter(|entry| entry.phase.is_final())
             .min_by_key(|it| {
-                let stays = it.plan.update.is_some() || it.plan.kind == ActionKind::Stop;
+                let stays = it.plan.update.is_some() || may_matter(it);
                 (stays, it.at, &it.plan.id)
             })
             .map(|entry| entry.plan.id.clone());

@@ -1,9 +1,10 @@
 //! Everything a decision is made from.
 
-use units::{NodeId, ServiceId, Severity, SignalKind, Timestamp};
+use units::{NodeId, PlanEntry, ServiceId, Severity, SignalKind, Timestamp};
 
 use crate::breaker::Breaker;
 use crate::config::Config;
+use crate::failover::{self, Beats};
 use crate::fleet::{Certainty, Fleet, Replica};
 use crate::idle;
 use crate::images::Images;
@@ -29,6 +30,7 @@ pub(crate) struct State {
     pub(crate) breaker: Breaker,
     pub(crate) orders: Orders,
     pub(crate) node_orders: NodeOrders,
+    pub(crate) beats: Beats,
 }
 
 impl State {
@@ -45,6 +47,7 @@ impl State {
             breaker: Breaker::default(),
             orders: Orders::default(),
             node_orders: NodeOrders::default(),
+            beats: Beats::default(),
         }
     }
 
@@ -97,18 +100,38 @@ impl State {
     /// The end of the time in which people's changes keep the loop away from a service; it may have passed.
     pub(crate) fn hold_end(&self, service: &ServiceId) -> Timestamp {
         self.people
-            .last(&self.plans, &self.fleet, service)
+            .last(&self.plans, &self.fleet, &self.beats, service)
             .map_or(Timestamp::EPOCH, |at| at + self.config.people_hold)
     }
 
     pub(crate) fn prune(&mut self, now: Timestamp) {
         self.signals.prune(now);
-        self.plans
-            .prune(now, |entry| idle::keeps(&self.fleet, entry));
+        self.plans.prune(now, |entry| keeps(&self.fleet, entry));
         self.people.prune(&self.fleet, now, self.config.people_hold);
         self.loads.prune(now);
         self.images.prune(now);
         self.ooms.prune(&self.fleet, now);
         self.orders.prune(now);
+        self.beats.prune(now, self.config.breaker.node_forgotten);
     }
+
+    /// Whether a plan that is over must not be forgotten.
+    pub(crate) fn keeps(&self, entry: &PlanEntry) -> bool {
+        keeps(&self.fleet, entry)
+    }
+
+    /// What ran on lost nodes counts no more where plans of these services made another in its place.
+    pub(crate) fn replace<'a>(&mut self, services: impl Iterator<Item = &'a ServiceId>) {
+        for service in services {
+            for entry in self.plans.acted(service) {
+                if let Some(lost) = failover::stands_in(entry) {
+                    self.fleet.replace(&lost.from, &lost.container, lost.at);
+                }
+            }
+        }
+    }
+}
+
+fn keeps(fleet: &Fleet, entry: &PlanEntry) -> bool {
+    idle::keeps(fleet, entry) || failover::keeps(fleet, entry)
 }

@@ -10,7 +10,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use units::{
-    ContainerEvent, Feedback, Forecast, JournalEntry, NodeId, NodeInventory, Outcome, Signal,
+    ContainerEvent, ContainerId, Feedback, Forecast, Heartbeat, JournalEntry, NodeId,
+    NodeInventory, Outcome, Signal, StandingExport,
 };
 use wire::{DecodeError, DecodeProblem, topic};
 
@@ -31,6 +32,9 @@ const OUTCOMES_BACK: Duration = Duration::from_secs(2 * 60 * 60);
 const EVENTS_BACK: Duration = SIGNALS_BACK;
 /// Who talks to whom is told every few seconds; the last minutes are plenty.
 const LINKS_BACK: Duration = Duration::from_secs(5 * 60);
+
+/// Heartbeats come every second or two.
+const BEATS_BACK: Duration = Duration::from_secs(60);
 
 /// Runs the console until shutdown. `policy` is what the controllers decide by: it is asked why nothing is done.
 ///
@@ -62,6 +66,11 @@ pub async fn run(config: Config, policy: control::Config, context: Context) -> R
             From::Time((now - OUTCOMES_BACK).as_millis()),
         ),
         (topic::EVENTS, From::Time((now - EVENTS_BACK).as_millis())),
+        (topic::EXPORTS, From::Beginning),
+        (
+            topic::HEARTBEATS,
+            From::Time((now - BEATS_BACK).as_millis()),
+        ),
         (topic::SAMPLES, From::Time((now - LINKS_BACK).as_millis())),
     ] {
         tasks.spawn(follow(
@@ -179,6 +188,7 @@ fn apply(view: &Shared, record: &Record) -> Result<(), DecodeError> {
             let outcome: Outcome = wire::decode(record)?;
             view.hear(control::Event::Outcome(Box::new(outcome)));
         }
+        topic::HEARTBEATS | topic::EXPORTS => stand_by(view, record)?,
         topic::SAMPLES => match wire::decode_links(record) {
             Ok(links) => view.tell(Event::Links(&links)),
             // Links share the topic with samples and series, which are known by their header and not decoded.
@@ -187,6 +197,24 @@ fn apply(view: &Shared, record: &Record) -> Result<(), DecodeError> {
         },
         other => tracing::debug!(topic = other, "not followed"),
     }
+    Ok(())
+}
+
+/// What actuators tell in case a node is lost.
+fn stand_by(view: &Shared, record: &Record) -> Result<(), DecodeError> {
+    let event = if &*record.position.topic == topic::HEARTBEATS {
+        let beat: Heartbeat = wire::decode(record)?;
+        control::Event::Heartbeat(Box::new(beat))
+    } else if wire::is_tombstone(record) {
+        let key = String::from_utf8_lossy(&record.key);
+        control::Event::ExportGone(ContainerId::from(key.as_ref()))
+    } else {
+        let export: StandingExport = wire::decode(record)?;
+        // That it was told is all that is asked here.
+        let sealed = String::new();
+        control::Event::Export(Box::new(StandingExport { sealed, ..export }))
+    };
+    view.hear(event);
     Ok(())
 }
 

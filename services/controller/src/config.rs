@@ -26,6 +26,8 @@ pub struct Config {
     pub update: Update,
     /// Section `[controller.relocate]`.
     pub relocate: Relocate,
+    /// Section `[controller.failover]`.
+    pub failover: Failover,
     /// Section `[controller.budget]`.
     pub budget: Budget,
     /// Section `[controller.breaker]`.
@@ -164,6 +166,17 @@ pub struct Relocate {
     pub retry: HumanDuration,
 }
 
+/// What ran on a lost node runs elsewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Failover {
+    /// A node is lost when neither its actuator nor its collector has been heard for so long, or for as long as its actuator says that its
+    /// leases last (`actuator.lease`), if that is more.
+    pub lease: HumanDuration,
+    /// Of more than this share of the nodes at once, and of more than one, it is only said that they are lost; 0 to only say it of any.
+    pub nodes_share: f64,
+}
+
 /// How much may be done, all kinds of action together. One service has one plan at a time, always.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -218,6 +231,7 @@ impl Default for Config {
             resize: Resize::default(),
             update: Update::default(),
             relocate: Relocate::default(),
+            failover: Failover::default(),
             budget: Budget::default(),
             breaker: Breaker::default(),
             ledger: Ledger::default(),
@@ -254,6 +268,7 @@ section!(Scale: durations [startup, down_window, down_hold, idle_after, grace, d
 section!(Resize: durations [raise_history, oom_within, lower_history, lower_every, lower_hold, deadline, verdict_within] plain [headroom, step_least, raise_most, oom_share, oom_least, lower_most, memory_margin]);
 section!(Update: durations [bake, soak, grace, pull_deadline, deadline, retry] plain []);
 section!(Relocate: durations [after, settle, soak, grace, create_deadline, deadline, retry_step, retry] plain [drain_parallel]);
+section!(Failover: durations [lease] plain [nodes_share]);
 section!(Budget: durations [] plain [node_concurrent, global_concurrent, service_hourly, global_hourly]);
 section!(Breaker: durations [window, hold, node_forgotten] plain [services_min, share]);
 section!(Ledger: durations [quarantine, backoff] plain [losses]);
@@ -278,6 +293,7 @@ impl Config {
             resize: self.resize.core(),
             update: self.update.core(),
             relocate: self.relocate.core(),
+            failover: self.failover.core(),
             budget: self.budget.core(),
             breaker: self.breaker.core(),
             ledger: self.ledger.core(),
@@ -295,7 +311,7 @@ impl Config {
         }
     }
 
-    fn durations(&self) -> [(&'static str, HumanDuration); 35] {
+    fn durations(&self) -> [(&'static str, HumanDuration); 36] {
         [
             ("telemetry_stale", self.telemetry_stale),
             ("heal.deadline", self.heal.deadline),
@@ -327,6 +343,7 @@ impl Config {
             ("relocate.deadline", self.relocate.deadline),
             ("relocate.retry_step", self.relocate.retry_step),
             ("relocate.retry", self.relocate.retry),
+            ("failover.lease", self.failover.lease),
             ("breaker.window", self.breaker.window),
             ("breaker.hold", self.breaker.hold),
             ("breaker.node_forgotten", self.breaker.node_forgotten),
@@ -360,11 +377,12 @@ impl Config {
         ]
     }
 
-    fn shares(&self) -> [(&'static str, f64, f64, f64); 9] {
+    fn shares(&self) -> [(&'static str, f64, f64, f64); 10] {
         [
             ("scale.tolerance", self.scale.tolerance, 0.0, 0.5),
             ("scale.throttled", self.scale.throttled, 0.01, 1.0),
             ("resize.headroom", self.resize.headroom, 0.1, 1.0),
+            ("failover.nodes_share", self.failover.nodes_share, 0.0, 0.5),
             ("resize.step_least", self.resize.step_least, 0.01, 0.5),
             ("resize.raise_most", self.resize.raise_most, 1.2, 10.0),
             ("resize.oom_share", self.resize.oom_share, 0.1, 1.0),

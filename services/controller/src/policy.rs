@@ -58,10 +58,13 @@ impl Policy {
         match &event {
             Event::Journal(entry) => self.auditor.observe_entry(entry),
             Event::Inventory(inventory) => self.auditor.observe_inventory(inventory),
+            Event::Heartbeat(beat) => self.auditor.observe_heartbeat(beat, now),
             Event::Tick => self.auditor.forget(now),
             Event::Signal(_)
             | Event::Forecast(_)
             | Event::Container(_)
+            | Event::Export(_)
+            | Event::ExportGone(_)
             | Event::Outcome(_)
             | Event::Recovered
             | Event::Leading(_)

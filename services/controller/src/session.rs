@@ -160,6 +160,9 @@ impl Session {
             | Event::Inventory(_)
             | Event::Forecast(_)
             | Event::Container(_)
+            | Event::Heartbeat(_)
+            | Event::Export(_)
+            | Event::ExportGone(_)
             | Event::Outcome(_)
             | Event::Recovered
             | Event::Leading(_)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bus::Record;
 use control::Event;
-use units::Generation;
+use units::{ContainerId, Generation};
 use wire::topic;
 
 use crate::config::Config;
@@ -16,6 +16,8 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const JOURNAL_BACK: Duration = Duration::from_secs(25 * 3_600);
 /// Every plan is over within minutes, and an open signal is told again twice a minute, each time in full.
 const RECENT_BACK: Duration = Duration::from_secs(2 * 3_600);
+/// Who was heard no later than this is lost, or never there: what a leader hears counts from when it began to listen.
+const BEATS_BACK: Duration = Duration::from_secs(60);
 /// Claims older than this are of leaders long gone; only newer ones than our own matter.
 const CLAIMS_BACK: Duration = Duration::from_secs(60);
 
@@ -60,7 +62,7 @@ impl Source {
 }
 
 /// Everything a controller reads.
-pub fn sources(config: &Config) -> [Source; 7] {
+pub fn sources(config: &Config) -> [Source; 9] {
     let looked_back = config.scale.down_window.max(config.scale.idle_after).get();
     let forecasts = looked_back + config.scale.verdict_within.get() + HOUR / 6;
     let people = config.people.hold.get() + HOUR / 6;
@@ -95,6 +97,16 @@ pub fn sources(config: &Config) -> [Source; 7] {
             back: Back::For(people),
             decode: |record| event(record, Event::Container),
         },
+        Source {
+            topic: topic::HEARTBEATS,
+            back: Back::For(BEATS_BACK),
+            decode: |record| event(record, Event::Heartbeat),
+        },
+        Source {
+            topic: topic::EXPORTS,
+            back: Back::Everything,
+            decode: export,
+        },
         claims(Back::For(CLAIMS_BACK)),
     ]
 }
@@ -124,4 +136,13 @@ fn event<T: wire::Json>(
         return Ok(Told::Nothing);
     }
     wire::decode::<T>(record).map(|value| Told::Event(wrap(Box::new(value))))
+}
+
+fn export(record: &Record) -> Result<Told, wire::DecodeError> {
+    if wire::is_tombstone(record) {
+        let key = String::from_utf8_lossy(&record.key);
+        let container = ContainerId::from(key.as_ref());
+        return Ok(Told::Event(Event::ExportGone(container)));
+    }
+    event(record, Event::Export)
 }

@@ -13,6 +13,7 @@ mod advice;
 mod elsewhere;
 mod making;
 mod picture;
+mod refuge;
 mod survival;
 mod tied;
 
@@ -29,6 +30,7 @@ use tied::Known;
 pub(crate) use elsewhere::elsewhere;
 pub(crate) use making::{Beside, Making, RoomToMove, Site, Victim, beside, fits};
 pub(crate) use picture::takes_room;
+pub(crate) use refuge::{Stranger, refuges};
 
 /// Examples named of what is kept for one reason.
 const EXAMPLES_MAX: usize = 3;

@@ -92,7 +92,9 @@ pub(crate) fn started(state: &State, entry: &PlanEntry, now: Timestamp) -> Findi
             replica.node, replica.seen_at
         ));
     }
-    let touched = state.people.last(&state.plans, &state.fleet, service);
+    let touched = state
+        .people
+        .last(&state.plans, &state.fleet, &state.beats, service);
     if touched.is_some_and(|at| at >= entry.plan.created_at) {
         return unknown(format!(
             "somebody else changed {service} since {name} was started"

@@ -130,7 +130,7 @@ pub(crate) fn to_retell(state: &State, now: Timestamp) -> Vec<PlanId> {
     let over = state.plans.all().filter(|entry| {
         entry.phase.is_final()
             && state.plans.told_at(entry) + RETELL_AFTER <= now
-            && keeps(&state.fleet, entry)
+            && state.keeps(entry)
     });
     over.map(|entry| entry.plan.id.clone()).collect()
 }

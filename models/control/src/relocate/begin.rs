@@ -1,11 +1,15 @@
 //! How a move begins, whatever for: when one may, and its first plan.
 
-use units::{ActionKind, ContainerId, NodeId, PlanEntry, Relocation, ServiceId, Timestamp};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use units::{ContainerId, NodeId, PlanEntry, Relocation, ServiceId, Timestamp};
 
 use crate::came::{Came, came};
 use crate::draft::Draft;
 use crate::escalate::is_begun;
 use crate::fleet::Replica;
+use crate::ledger::doubled;
 use crate::state::State;
 use crate::update;
 
@@ -45,8 +49,8 @@ pub(crate) fn is_free(state: &State, service: &ServiceId, now: Timestamp) -> boo
 
 /// Why none of the service is moved for a while.
 pub(crate) fn bar(state: &State, service: &ServiceId, now: Timestamp) -> Option<String> {
-    let lost = Course::of(state, service).and_then(|it| it.lost_at());
-    let until = lost.map(|at| at + state.config.relocate.retry);
+    let course = Course::of(state, service);
+    let until = course.and_then(|it| Some(it.lost_at()? + retried_after(state, &it)));
     if let Some(until) = until.filter(|it| *it > now) {
         return Some(format!(
             "the last move of {service} went wrong, so none is begun before {until}"
@@ -56,15 +60,32 @@ pub(crate) fn bar(state: &State, service: &ServiceId, now: Timestamp) -> Option<
         .then(|| format!("more of {service} run than its label io.homeostat.scale allows"))
 }
 
+/// How long a service whose move went wrong is left where it is. What ran on a lost node serves nowhere, so it is tried again soon, and
+/// after twice the wait each time.
+pub(super) fn retried_after(state: &State, course: &Course<'_>) -> Duration {
+    let config = &state.config.relocate;
+    if !course.relocation.lost {
+        return config.retry;
+    }
+    let since = course.relocation.at - config.retry;
+    let container = &course.relocation.container;
+    let moves = state.plans.acted(course.service);
+    let moves = moves.filter_map(|it| it.plan.relocation.as_ref());
+    let tries = moves.filter(|it| it.lost && it.container == *container && it.at >= since);
+    let tries: BTreeSet<Timestamp> = tries.map(|it| it.at).collect();
+    let again = u32::try_from(tries.len().saturating_sub(1)).unwrap_or(u32::MAX);
+    doubled(config.retry_step, again).min(config.retry)
+}
+
 /// The last move of the service within the time that the ledger looks back, and what has become of it, in words.
 pub(crate) fn last(state: &State, service: &ServiceId, now: Timestamp) -> Option<String> {
     let course = Course::of(state, service)?;
     let relocation = course.relocation;
-    let export = course.last(ActionKind::Export)?;
-    if relocation.at + state.config.ledger.quarantine <= now || !is_begun(export) {
+    let first = course.plans.first()?;
+    if relocation.at + state.config.ledger.quarantine <= now || !is_begun(first) {
         return None;
     }
-    let came_to = match (came(export), course.fault(), course.is_proven()) {
+    let came_to = match (came(first), course.fault(), course.is_proven()) {
         (Came::Bad(why), _, _) => why,
         (Came::Void, _, _) => "it came to nothing".to_owned(),
         (Came::Open | Came::Good, Some((_, why)), _) => format!("taken back: {why}"),
@@ -75,6 +96,15 @@ pub(crate) fn last(state: &State, service: &ServiceId, now: Timestamp) -> Option
         (Came::Open | Came::Good, None, false) => "it came to nothing".to_owned(),
     };
     Some(format!("{relocation} at {}: {came_to}", relocation.at))
+}
+
+/// A failover made another in the place of this container, which may be there.
+pub(crate) fn has_stand_in(state: &State, service: &ServiceId, container: &ContainerId) -> bool {
+    let Some(course) = Course::of(state, service) else {
+        return false;
+    };
+    let is_of_it = course.relocation.lost && course.relocation.container == *container;
+    is_of_it && (course.fault().is_none() || course.successor(state).is_some())
 }
 
 /// A move took this container away, or was to.

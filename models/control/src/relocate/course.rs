@@ -1,12 +1,13 @@
 //! The newest move of a service, as its plans tell it.
 
 use units::{
-    Action, ActionKind, Approval, Mode, OutcomeResult, Phase, PlanEntry, Relocation, ServiceId,
-    Timestamp,
+    Action, ActionKind, Approval, ContainerState, Mode, OutcomeResult, Phase, PlanEntry,
+    Relocation, ServiceId, Timestamp,
 };
 
 use crate::came::{Came, came, settles_at};
 use crate::escalate::is_begun;
+use crate::failover;
 use crate::fleet::Replica;
 use crate::state::State;
 
@@ -20,18 +21,26 @@ pub(super) struct Course<'a> {
 
 impl<'a> Course<'a> {
     pub(super) fn of(state: &'a State, service: &ServiceId) -> Option<Self> {
-        let moves = |entry: &'a PlanEntry| Some((entry.plan.relocation.as_ref()?, entry));
-        let (relocation, newest) = state
-            .plans
-            .acted(service)
-            .filter_map(moves)
-            .max_by_key(|(it, _)| (it.at, &it.container))?;
+        let moves = state.plans.acted(service);
+        let moves = moves.filter_map(|it| it.plan.relocation.as_ref());
+        let newest = moves.max_by_key(|it| (it.at, &it.container))?;
+        let newest = Course::about(state, service, newest)?;
+        // Others may have been made in the place of more than one of a lost node, long before it is back.
+        let lost = state.plans.acted(service).filter_map(failover::stands_in);
+        let lost = lost.filter_map(|it| Course::about(state, service, it));
+        let mut back = lost.filter(|it| {
+            it.original(state).is_some_and(|it| is_up(&it)) && it.successor(state).is_some()
+        });
+        Some(back.next().unwrap_or(newest))
+    }
+
+    fn about(state: &'a State, service: &ServiceId, relocation: &'a Relocation) -> Option<Self> {
         let plans = state.plans.acted(service);
         let plans = plans.filter(|it| it.plan.relocation.as_ref() == Some(relocation));
         let mut plans: Vec<&PlanEntry> = plans.collect();
         plans.sort_by_key(|it| (it.plan.created_at, &it.plan.id));
         Some(Course {
-            service: &newest.plan.service,
+            service: &plans.first()?.plan.service,
             relocation,
             plans,
         })
@@ -43,7 +52,7 @@ impl<'a> Course<'a> {
         plans.find(|it| it.plan.kind == kind).copied()
     }
 
-    /// How the container is made, as its node told.
+    /// How the container is made, as its node told for this move; of a lost node it was told before.
     pub(super) fn sealed(&self) -> Option<&'a str> {
         let export = self.last(ActionKind::Export)?;
         let mut outcomes = export.outcomes.iter();
@@ -110,15 +119,27 @@ impl<'a> Course<'a> {
 
     /// Something of it went wrong, and when.
     pub(super) fn lost_at(&self) -> Option<Timestamp> {
-        let export = self.last(ActionKind::Export)?;
+        let export = self.last(ActionKind::Export);
+        let bad = export.filter(|it| matches!(came(it), Came::Bad(_)));
         let lost = self.fault().map(|(entry, _)| entry.at);
-        let bad = matches!(came(export), Came::Bad(_));
-        lost.or(bad.then_some(export.at))
+        lost.or(bad.map(|it| it.at))
     }
 
+    /// The one that goes. Of a lost node nothing is known before it is heard again.
     pub(super) fn original(&self, state: &'a State) -> Option<Replica<'a>> {
         let found = state.fleet.find(self.service, &self.relocation.container);
-        found.filter(|it| *it.node == self.relocation.from)
+        found.filter(|it| *it.node == self.relocation.from && self.is_known(it))
+    }
+
+    /// What its node told of it counts: it is not lost, or was heard since.
+    pub(super) fn is_known(&self, replica: &Replica<'_>) -> bool {
+        !self.relocation.lost || replica.seen_at > self.relocation.at
+    }
+
+    /// The node it leaves is lost, and it is known how it is made.
+    pub(super) fn is_told(&self) -> bool {
+        let told = self.last(ActionKind::Export).map(came) == Some(Came::Good);
+        self.relocation.lost || (told && self.sealed().is_some())
     }
 
     pub(super) fn successor(&self, state: &'a State) -> Option<Replica<'a>> {
@@ -160,4 +181,15 @@ pub(super) fn action(entry: &PlanEntry) -> Option<&Action> {
 /// It was not carried out.
 pub(super) fn is_failed(entry: &PlanEntry) -> bool {
     entry.phase == Phase::Failed
+}
+
+/// It runs, or is about to: one that people stopped is theirs.
+pub(super) fn is_up(replica: &Replica<'_>) -> bool {
+    match replica.record.state {
+        ContainerState::Running | ContainerState::Restarting => true,
+        ContainerState::Created
+        | ContainerState::Paused
+        | ContainerState::Exited
+        | ContainerState::Dead => false,
+    }
 }

@@ -1,5 +1,7 @@
 //! What is found of the steps of a move.
 
+use std::time::Duration;
+
 use units::{
     ActionKind, ContainerRecord, ContainerState, HealthState, PlanEntry, Severity, SignalKind,
     Timestamp, VerdictKind,
@@ -11,6 +13,9 @@ use crate::judge::{Finding, created, due};
 use crate::state::State;
 
 use super::course::{Course, action};
+
+/// What takes the place of one of a lost node must have served for so long.
+const SERVES_FOR: Duration = Duration::from_secs(5);
 
 /// What is found of an executed step.
 pub(crate) fn judged(state: &State, entry: &PlanEntry, now: Timestamp) -> Finding {
@@ -74,7 +79,11 @@ fn stands(
         let text = format!("{name} on node {to} is {standing} after {after_s} s");
         return Some((VerdictKind::Worse, text));
     }
-    if now < due(entry) {
+    // In the place of one whose node is lost there is nothing to compare it with: it serves, or does not.
+    let is_early = entry.plan.relocation.as_ref().is_some_and(|it| it.lost)
+        && entry.at + SERVES_FOR <= now
+        && successor.is_some_and(|it| it.record.is_serving() && state.is_fresh(&it, now));
+    if now < due(entry) && !is_early {
         return None;
     }
     let Some(replica) = successor else {

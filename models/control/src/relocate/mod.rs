@@ -26,10 +26,10 @@ use crate::state::State;
 use course::Course;
 use next::Next;
 
-pub(crate) use begin::{bar, begin, has_taken, is_free, last};
+pub(crate) use begin::{bar, begin, has_stand_in, has_taken, is_free, last};
 pub(crate) use judge::judged;
 pub(crate) use relief::{Candidate, LOOKED_EVERY, Looked, due, relief, set_out};
-pub(crate) use steps::Purpose;
+pub(crate) use steps::{Purpose, stand_in};
 
 /// How the move of a container of the service goes on.
 pub(crate) fn decide(state: &State, service: &ServiceId, now: Timestamp) -> Decision {
@@ -73,7 +73,7 @@ pub(crate) fn standing(
         );
         return Some((text, relocation.at + next::GIVEN_UP));
     }
-    let until = course.lost_at()? + state.config.relocate.retry;
+    let until = course.lost_at()? + begin::retried_after(state, &course);
     let why = course
         .fault()
         .map_or_else(String::new, |(_, why)| format!(": {why}"));

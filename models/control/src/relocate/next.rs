@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use units::{ActionKind, ContainerName, ContainerState, HealthState, ServiceId, Timestamp};
 
-use crate::came::{Came, came};
 use crate::draft::Draft;
 use crate::fleet::Replica;
 use crate::heal::RECHECK;
@@ -12,7 +11,7 @@ use crate::ledger::doubled;
 use crate::scale::returns;
 use crate::state::State;
 
-use super::course::{Course, is_failed};
+use super::course::{Course, is_failed, is_up};
 use super::steps;
 
 /// No step forward is begun so long after a move was decided: what was right then is another question by now.
@@ -37,8 +36,8 @@ pub(super) enum Next {
 
 /// What comes next of a move.
 pub(super) fn next(state: &State, course: &Course<'_>, now: Timestamp) -> Next {
-    let at = course.relocation.at;
-    if at + GIVEN_UP <= now {
+    let is_back = course.relocation.lost && course.original(state).is_some();
+    if course.relocation.at + GIVEN_UP <= now && !is_back {
         return Next::Over;
     }
     let mut active = state.plans.active();
@@ -57,11 +56,11 @@ pub(super) fn next(state: &State, course: &Course<'_>, now: Timestamp) -> Next {
 }
 
 fn forward(state: &State, course: &Course<'_>, now: Timestamp) -> Next {
-    let told = course.last(ActionKind::Export).map(came);
-    if told != Some(Came::Good) || course.sealed().is_none() {
+    if !course.is_told() {
         return Next::Over;
     }
-    let is_late = course.relocation.at + VALID <= now;
+    // A lost node may come back after any time.
+    let is_late = !course.relocation.lost && course.relocation.at + VALID <= now;
     let original = course.original(state);
     let Some(create) = course.last(ActionKind::CreateReplica) else {
         return match original {
@@ -168,6 +167,7 @@ fn another<'a>(state: &State, course: &Course<'a>) -> Option<(&'a ContainerName,
         *it.node == relocation.from
             && it.record.name == relocation.name
             && it.record.id != relocation.container
+            && course.is_known(it)
             && is_up(it)
     })?;
     Some((&relocation.name, found.record.is_serving()))
@@ -250,16 +250,5 @@ fn act_on(
     match state.is_fresh(replica, now) && replica.seen_at > last {
         true => Next::Act(Box::new(draft())),
         false => Next::Wait(Some(now + RECHECK)),
-    }
-}
-
-/// It runs, or is about to: one that people stopped is theirs.
-fn is_up(replica: &Replica<'_>) -> bool {
-    match replica.record.state {
-        ContainerState::Running | ContainerState::Restarting => true,
-        ContainerState::Created
-        | ContainerState::Paused
-        | ContainerState::Exited
-        | ContainerState::Dead => false,
     }
 }

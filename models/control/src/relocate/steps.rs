@@ -58,8 +58,47 @@ pub(super) fn export(
 /// One made so on the node it goes to.
 pub(super) fn create(state: &State, course: &Course<'_>, original: &Replica<'_>) -> Draft {
     let relocation = course.relocation;
-    let name = name(state, course, original);
+    let sealed = course.sealed().unwrap_or_default();
     let within = watched(state, course.service);
+    Draft {
+        reason: format!("{relocation}: the new one comes first"),
+        alternatives: vec![format!(
+            "stop {} before: nothing would serve in its place meanwhile",
+            relocation.name
+        )],
+        deadline: state.config.relocate.create_deadline,
+        ..made(state, original, relocation, sealed, within)
+    }
+}
+
+/// One made as its lost node told beforehand.
+pub(crate) fn stand_in(
+    state: &State,
+    original: &Replica<'_>,
+    relocation: Relocation,
+    sealed: &str,
+    why: &str,
+) -> Draft {
+    let (name, from) = (&relocation.name, &relocation.from);
+    let within = takes(state, &original.record.service).saturating_mul(2);
+    Draft {
+        reason: format!("{relocation}: {why}"),
+        alternatives: vec![format!(
+            "wait for {from}: until it is back nothing serves in the place of {name}"
+        )],
+        deadline: state.config.relocate.create_deadline,
+        ..made(state, original, &relocation, sealed, within)
+    }
+}
+
+fn made(
+    state: &State,
+    original: &Replica<'_>,
+    relocation: &Relocation,
+    sealed: &str,
+    within: Duration,
+) -> Draft {
+    let name = name(state, original, &relocation.to);
     let text = format!(
         "{name} serves on node {} within {} s, and nothing is told of it that calls for healing",
         relocation.to,
@@ -73,19 +112,18 @@ pub(super) fn create(state: &State, course: &Course<'_>, original: &Replica<'_>)
             image: None,
             origin: Some(Origin {
                 node: relocation.from.clone(),
-                sealed: course.sealed().unwrap_or_default().to_owned(),
+                sealed: sealed.to_owned(),
             }),
         },
     };
-    Draft {
-        reason: format!("{relocation}: the new one comes first"),
-        alternatives: vec![format!(
-            "stop {} before: nothing would serve in its place meanwhile",
-            relocation.name
-        )],
-        deadline: state.config.relocate.create_deadline,
-        ..draft(state, course.service, relocation, step, text, within)
-    }
+    draft(
+        state,
+        &original.record.service,
+        relocation,
+        step,
+        text,
+        within,
+    )
 }
 
 /// The one that was there goes.
@@ -202,8 +240,7 @@ pub(super) fn remove(
 }
 
 /// The name it has, where that is free on the other node.
-fn name(state: &State, course: &Course<'_>, original: &Replica<'_>) -> ContainerName {
-    let to: &NodeId = &course.relocation.to;
+fn name(state: &State, original: &Replica<'_>, to: &NodeId) -> ContainerName {
     let name = &original.record.name;
     if !state.fleet.is_named(to, name.as_str()) {
         return name.clone();
@@ -212,15 +249,20 @@ fn name(state: &State, course: &Course<'_>, original: &Replica<'_>) -> Container
         node: to,
         ..*original
     };
-    free_name(state, &state.fleet.replicas(course.service), &there, &[])
+    let replicas = state.fleet.replicas(&original.record.service);
+    free_name(state, &replicas, &there, &[])
 }
 
 /// How long a new one may take to serve, with a margin.
 fn watched(state: &State, service: &ServiceId) -> Duration {
+    let takes = takes(state, service);
+    takes.saturating_mul(2).max(state.config.relocate.soak)
+}
+
+fn takes(state: &State, service: &ServiceId) -> Duration {
     let assumed = state.config.scale.startup;
     let forecast = state.loads.get(service).and_then(Load::newest);
-    let takes = forecast.map_or(assumed, |forecast| startup(forecast, assumed));
-    takes.saturating_mul(2).max(state.config.relocate.soak)
+    forecast.map_or(assumed, |forecast| startup(forecast, assumed))
 }
 
 fn draft(

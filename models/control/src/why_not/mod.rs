@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use units::{ActionKind, ContainerName, Mode, Phase, ServiceId, Timestamp};
 
 use crate::budget;
+use crate::failover;
 use crate::ledger::{self, Tried};
 use crate::preempt;
 use crate::relocate;
@@ -71,6 +72,7 @@ pub(crate) fn why_not(state: &State, service: &ServiceId, now: Timestamp) -> Opt
     reasons.extend(cut_off(state, service, now));
     reasons.extend(ordered(state, service, now));
     reasons.extend(moving(state, service, now));
+    reasons.extend(lost(state, service, now));
     reasons.extend(without_room(state, service, now));
     reasons.extend(spent(state, service, now));
     reasons.extend(heal::reasons(state, service, now));
@@ -185,6 +187,23 @@ fn ordered(state: &State, service: &ServiceId, now: Timestamp) -> Option<Reason>
 fn moving(state: &State, service: &ServiceId, now: Timestamp) -> Option<Reason> {
     let (text, until) = relocate::standing(state, service, now)?;
     Some(Reason::of_all(text).until(until))
+}
+
+/// Containers on lost nodes that are not made elsewhere.
+fn lost(state: &State, service: &ServiceId, now: Timestamp) -> Vec<Reason> {
+    let replicas = state.fleet.replicas(service).into_iter();
+    let kept = replicas.filter_map(|it| Some((failover::why_not(state, &it, now)?, it)));
+    kept.map(|(why, it)| Reason {
+        container: Some(it.record.name.clone()),
+        ..Reason::of(
+            ActionKind::CreateReplica,
+            format!(
+                "node {} is lost, and none is made elsewhere: {why}",
+                it.node
+            ),
+        )
+    })
+    .collect()
 }
 
 /// Room that is made for it by a less important service.

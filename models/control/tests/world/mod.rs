@@ -1,19 +1,20 @@
 //! A small world: nodes with containers, the topics as lists, an actuator that runs each command once, and a core at the helm.
 #![allow(dead_code, unreachable_pub, missing_docs)] // Each test binary uses its part.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use audit::{Auditor, Bounds};
 use control::{Config, Core, Effect, Event};
 use units::{
     Action, ActionKind, Approval, Attachment, Command, CommandId, Confidence, ContainerEvent,
-    ContainerId, ContainerName, ContainerRecord, ContainerState, EngineInfo, EventKind, Forecast,
-    ForecastPoint, Generation, HealthState, Image, ImageChange, JournalEntry, Limits, LoadMetric,
-    LoadUnit, MetricLoad, Millicores, Mode, NetworkSpec, NodeCapacity, NodeFacts, NodeId,
-    NodeInventory, Outcome, OutcomeResult, Phase, PlanEntry, PlanId, Policy, Ratio, Refusal,
-    ScalePolicy, ScaleTarget, SeriesSelector, ServiceId, Severity, Signal, SignalId, SignalKind,
-    SignalPhase, Sizing, Subject, Timestamp, Update, UpdateId,
+    ContainerId, ContainerName, ContainerRecord, ContainerState, EngineInfo, EventKind, Fenced,
+    Forecast, ForecastPoint, Generation, HealthState, Heartbeat, Image, ImageChange, JournalEntry,
+    Limits, LoadMetric, LoadUnit, MetricLoad, Millicores, Mode, NetworkSpec, NodeCapacity,
+    NodeFacts, NodeId, NodeInventory, Outcome, OutcomeResult, Phase, PlanEntry, PlanId, Policy,
+    Ratio, Refusal, ScalePolicy, ScaleTarget, SeriesSelector, ServiceId, Severity, Signal,
+    SignalId, SignalKind, SignalPhase, Sizing, StandingExport, Subject, Timestamp, Update,
+    UpdateId,
 };
 
 pub fn secs(seconds: u64) -> Duration {
@@ -102,6 +103,12 @@ pub struct World {
     pub broken: Vec<NodeId>,
     /// What every node says it has.
     pub capacity_of_nodes: NodeCapacity,
+    /// Nodes that are gone or cut off: their collectors are not heard.
+    pub down: BTreeSet<NodeId>,
+    /// Nodes whose actuators send heartbeats while they are not down, with what was fenced there.
+    pub beating: BTreeMap<NodeId, Vec<Fenced>>,
+    pub exports: BTreeMap<ContainerId, StandingExport>,
+    pub zones: BTreeMap<NodeId, String>,
 }
 
 impl World {
@@ -127,6 +134,10 @@ impl World {
             exported: BTreeMap::new(),
             broken: Vec::new(),
             capacity_of_nodes: NodeCapacity::default(),
+            down: BTreeSet::new(),
+            beating: BTreeMap::new(),
+            exports: BTreeMap::new(),
+            zones: BTreeMap::new(),
         }
     }
 
@@ -199,6 +210,11 @@ impl World {
                 .cloned()
                 .map(|it| Event::Signal(Box::new(it)))
                 .collect(),
+            self.exports
+                .values()
+                .cloned()
+                .map(|it| Event::Export(Box::new(it)))
+                .collect(),
         ];
         for event in history.into_iter().flatten() {
             assert_eq!(
@@ -259,8 +275,47 @@ impl World {
     pub fn tell_inventory(&mut self) {
         self.now = self.now + Duration::from_millis(1);
         for node in self.nodes.keys().cloned().collect::<Vec<_>>() {
-            self.tell_node(&node);
+            if !self.down.contains(&node) {
+                self.beat(&node);
+                self.tell_node(&node);
+            }
         }
+    }
+
+    fn beat(&mut self, node: &NodeId) {
+        let Some(fenced) = self.beating.get(node) else {
+            return;
+        };
+        let beat = Heartbeat {
+            node: node.clone(),
+            at: self.now,
+            lease: secs(6),
+            fenced: fenced.clone(),
+        };
+        self.auditor.observe_heartbeat(&beat, self.now);
+        self.tell(Event::Heartbeat(Box::new(beat)));
+    }
+
+    /// The actuators of all nodes are there, and tell how what may be moved is made.
+    pub fn beats(mut self) -> Self {
+        for (node, containers) in self.nodes.clone() {
+            self.beating.insert(node.clone(), Vec::new());
+            for record in containers.into_iter().filter(|it| it.policy.movable) {
+                let sealed = format!("standing {}", record.id);
+                let export = StandingExport {
+                    container: record.id.clone(),
+                    name: record.name.clone(),
+                    service: record.service.clone(),
+                    node: node.clone(),
+                    at: self.now,
+                    sealed: sealed.clone(),
+                };
+                self.exported.insert(sealed, record.clone());
+                self.exports.insert(record.id, export.clone());
+                self.tell(Event::Export(Box::new(export)));
+            }
+        }
+        self
     }
 
     pub fn tell_node(&mut self, node: &NodeId) {
@@ -270,7 +325,10 @@ impl World {
             steady: None,
             capacity: self.capacity_of_nodes,
             engine: EngineInfo::default(),
-            facts: NodeFacts::default(),
+            facts: NodeFacts {
+                zone: self.zones.get(node).cloned(),
+                ..NodeFacts::default()
+            },
             containers: self.nodes[node].clone(),
         };
         self.inventories.insert(node.clone(), inventory.clone());
@@ -533,7 +591,7 @@ impl World {
     pub fn engine(&mut self) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
         for command in self.commands.clone() {
-            if self.done.contains_key(&command.id) {
+            if self.done.contains_key(&command.id) || self.down.contains(&command.node) {
                 continue;
             }
             let result = self.carry_out(&command);

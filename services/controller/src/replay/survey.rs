@@ -112,6 +112,9 @@ impl Survey {
                 Event::Signal(_)
                 | Event::Forecast(_)
                 | Event::Container(_)
+                | Event::Heartbeat(_)
+                | Event::Export(_)
+                | Event::ExportGone(_)
                 | Event::Recovered
                 | Event::Leading(_)
                 | Event::Following

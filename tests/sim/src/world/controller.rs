@@ -235,10 +235,13 @@ impl World {
         match &event {
             Event::Journal(entry) => auditor.observe_entry(entry),
             Event::Inventory(inventory) => auditor.observe_inventory(inventory),
+            Event::Heartbeat(beat) => auditor.observe_heartbeat(beat, self.now),
             Event::Container(_) if self.options.has(Flaw::SeesNoPeople) => return,
             Event::Signal(_)
             | Event::Forecast(_)
             | Event::Container(_)
+            | Event::Export(_)
+            | Event::ExportGone(_)
             | Event::Outcome(_)
             | Event::Recovered
             | Event::Leading(_)

@@ -81,6 +81,9 @@ impl View {
             }
             Event::Signal(signal) => self.signal(signal),
             Event::Container(_)
+            | Event::Heartbeat(_)
+            | Event::Export(_)
+            | Event::ExportGone(_)
             | Event::Forecast(_)
             | Event::Outcome(_)
             | Event::Journal(_)

@@ -1,0 +1,131 @@
+//! What actuators told without being asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use units::{ContainerId, Heartbeat, NodeId, StandingExport, Timestamp};
+
+/// That something was stopped for want of a lease is remembered so long after it was last told: it explains what its engine tells of it.
+const FENCES_REMEMBERED: Duration = Duration::from_secs(600);
+
+/// Heartbeats and standing exports.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Beats {
+    nodes: BTreeMap<NodeId, Beat>,
+    /// When the newest one of any node was read.
+    newest: Timestamp,
+    exports: BTreeMap<ContainerId, StandingExport>,
+    /// Nodes that told how containers are made, with how many.
+    tellers: BTreeMap<NodeId, usize>,
+    fences: BTreeMap<ContainerId, Fence>,
+}
+
+/// The newest heartbeat of a node.
+#[derive(Debug, Clone)]
+pub(crate) struct Beat {
+    /// When it was read, by the clock of this side: it was not sent later.
+    pub(crate) read_at: Timestamp,
+    pub(crate) lease: Duration,
+    /// What was stopped and was not started since.
+    fenced: BTreeSet<ContainerId>,
+}
+
+#[derive(Debug, Clone)]
+struct Fence {
+    node: NodeId,
+    /// By the clock of its node.
+    at: Timestamp,
+    told_at: Timestamp,
+}
+
+impl Beats {
+    /// Takes a heartbeat, read now.
+    pub(crate) fn apply(&mut self, beat: Heartbeat, now: Timestamp) {
+        for fenced in &beat.fenced {
+            let fence = Fence {
+                node: beat.node.clone(),
+                at: fenced.at,
+                told_at: now,
+            };
+            self.fences.insert(fenced.container.clone(), fence);
+        }
+        let fenced = beat.fenced.into_iter().map(|it| it.container).collect();
+        let known = Beat {
+            read_at: now,
+            lease: beat.lease,
+            fenced,
+        };
+        self.nodes.insert(beat.node, known);
+        self.newest = now;
+    }
+
+    /// Takes how a container is made.
+    pub(crate) fn exported(&mut self, export: StandingExport) {
+        self.gone(&export.container);
+        *self.tellers.entry(export.node.clone()).or_default() += 1;
+        self.exports.insert(export.container.clone(), export);
+    }
+
+    /// How it is made is told no more.
+    pub(crate) fn gone(&mut self, container: &ContainerId) {
+        let Some(export) = self.exports.remove(container) else {
+            return;
+        };
+        if let Some(count) = self.tellers.get_mut(&export.node) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.tellers.remove(&export.node);
+            }
+        }
+    }
+
+    pub(crate) fn of(&self, node: &NodeId) -> Option<&Beat> {
+        self.nodes.get(node)
+    }
+
+    pub(crate) fn newest(&self) -> Timestamp {
+        self.newest
+    }
+
+    /// How a container of this node is made.
+    pub(crate) fn export(&self, node: &NodeId, container: &ContainerId) -> Option<&StandingExport> {
+        self.exports.get(container).filter(|it| it.node == *node)
+    }
+
+    /// Nodes that told how something of theirs is made.
+    pub(crate) fn tellers(&self) -> impl Iterator<Item = &NodeId> {
+        self.tellers.keys()
+    }
+
+    /// Nodes that were heard at or after `since`.
+    pub(crate) fn heard(&self, since: Timestamp) -> impl Iterator<Item = &NodeId> {
+        let nodes = self.nodes.iter();
+        nodes.filter_map(move |(node, beat)| (beat.read_at >= since).then_some(node))
+    }
+
+    /// It was stopped because its node's lease was over, and stands still since, as its actuator last told.
+    pub(crate) fn is_fenced(&self, node: &NodeId, container: &ContainerId) -> bool {
+        let beat = self.nodes.get(node);
+        beat.is_some_and(|beat| beat.fenced.contains(container))
+    }
+
+    /// When its actuator stopped a container by itself, by the clock of the node.
+    pub(crate) fn fenced_at(&self, node: &NodeId, container: &ContainerId) -> Option<Timestamp> {
+        let fence = self.fences.get(container)?;
+        (fence.node == *node).then_some(fence.at)
+    }
+
+    /// Forgets nodes not heard for `forgotten` that tell of no container, and what was started again long ago.
+    pub(crate) fn prune(&mut self, now: Timestamp, forgotten: Duration) {
+        let tellers = &self.tellers;
+        self.nodes
+            .retain(|node, beat| beat.read_at + forgotten >= now || tellers.contains_key(node));
+        self.fences
+            .retain(|_, fence| fence.told_at + FENCES_REMEMBERED >= now);
+    }
+
+    /// What is fenced on this node.
+    pub(crate) fn fenced_on(&self, node: &NodeId) -> impl Iterator<Item = &ContainerId> {
+        self.nodes.get(node).into_iter().flat_map(|it| &it.fenced)
+    }
+}

@@ -1,0 +1,195 @@
+//! What is made elsewhere of what ran on lost nodes.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use units::{
+    ActionKind, ContainerState, Mode, NodeId, Phase, PlanEntry, Relocation, ServiceId,
+    StandingExport, Timestamp,
+};
+
+use super::loss::{Loss, Losses, losses};
+use crate::capacity::{Stranger, refuges};
+use crate::draft::Draft;
+use crate::fleet::{Fleet, Replica};
+use crate::judge::created;
+use crate::relocate;
+use crate::state::State;
+
+/// Lost nodes are looked for this often.
+pub(crate) const LOOKED_EVERY: Duration = Duration::from_secs(1);
+/// Containers that a place is looked for in one look; the others are looked at next time.
+const LOOKED_MAX: usize = 64;
+
+/// One that is to run elsewhere.
+struct Candidate<'a> {
+    replica: Replica<'a>,
+    export: &'a StandingExport,
+    loss: Loss,
+}
+
+/// What is to be made elsewhere, the most important first, with how far that may go: whether budgets allow it is asked of each when those
+/// before it have begun.
+pub(crate) fn take_over(state: &State, now: Timestamp) -> Vec<(ServiceId, Draft, Mode)> {
+    let losses = losses(state, now);
+    if losses.lost.is_empty() {
+        return Vec::new();
+    }
+    let mut candidates = candidates(state, &losses, now);
+    candidates.sort_by_key(|it| Reverse(state.fleet.priority(&it.replica.record.service)));
+    candidates.truncate(LOOKED_MAX);
+    let strangers: Vec<Stranger<'_>> = candidates
+        .iter()
+        .map(|it| Stranger {
+            replica: it.replica,
+            avoid: failed_on(state, &it.replica, now),
+        })
+        .collect();
+    let places = refuges(state, &strangers, now);
+    let mut drafts = Vec::new();
+    for (candidate, place) in candidates.iter().zip(places) {
+        // Why none is found is told to those who ask why not.
+        let Ok(to) = place else { continue };
+        let draft = draft(state, candidate, &to, now);
+        let record = candidate.replica.record;
+        let (draft, mode) = match &losses.common_cause {
+            Some(why) => (draft.held(why), record.policy.mode.min(Mode::Suggest)),
+            None => (draft, record.policy.mode),
+        };
+        drafts.push((record.service.clone(), draft, mode));
+    }
+    drafts
+}
+
+fn candidates<'a>(state: &'a State, losses: &Losses<'a>, now: Timestamp) -> Vec<Candidate<'a>> {
+    let mut found = Vec::new();
+    for (node, loss) in &losses.lost {
+        for replica in state.fleet.on_node(node) {
+            let Some(export) = state.beats.export(node, &replica.record.id) else {
+                continue;
+            };
+            if hindrance(state, &replica, *loss, now).is_none() {
+                found.push(Candidate {
+                    replica,
+                    export,
+                    loss: *loss,
+                });
+            }
+        }
+    }
+    found
+}
+
+/// Why a container of a lost node is not made elsewhere, or not yet.
+fn hindrance(state: &State, replica: &Replica<'_>, loss: Loss, now: Timestamp) -> Option<String> {
+    let record = replica.record;
+    let service = &record.service;
+    let policy = &record.policy;
+    if !policy.movable {
+        return Some("the label io.homeostat.move is not true".to_owned());
+    }
+    if !replica.counts() {
+        return Some(
+            "it did not run when it was last heard of, or another has its place".to_owned(),
+        );
+    }
+    if policy.singleton && loss.actuator < fenced_by(loss.lease) {
+        let until = fenced_by(loss.lease)
+            .saturating_sub(loss.actuator)
+            .as_secs();
+        return Some(format!(
+            "no two of it may run at once, and its own node may take {until} s more to stop it"
+        ));
+    }
+    if !relocate::is_free(state, service, now) {
+        return Some("something else of the service is under way, or people were at it".to_owned());
+    }
+    relocate::bar(state, service, now)
+}
+
+/// Why a container of a lost node is not made elsewhere; nothing where its node is not lost, or it is about to be.
+pub(crate) fn why_not(state: &State, replica: &Replica<'_>, now: Timestamp) -> Option<String> {
+    let losses = losses(state, now);
+    let loss = losses.lost.get(replica.node)?;
+    if state
+        .beats
+        .export(replica.node, &replica.record.id)
+        .is_none()
+    {
+        let text = "its actuator has not told how it is made: it takes io.homeostat.move=true, a mode of act, and actuator.move_key_file";
+        return Some(text.to_owned());
+    }
+    let stranger = Stranger {
+        replica: *replica,
+        avoid: failed_on(state, replica, now),
+    };
+    losses
+        .common_cause
+        .clone()
+        .or_else(|| hindrance(state, replica, *loss, now))
+        .or_else(|| refuges(state, &[stranger], now).pop()?.err())
+}
+
+/// Until then after its last heartbeat a node has stopped what may run once: its lease is over, and what it stops then gets half a lease
+/// for it.
+fn fenced_by(lease: Duration) -> Duration {
+    lease + lease / 2 + Duration::from_secs(1)
+}
+
+/// The node where the last try to make one of it elsewhere came to nothing.
+fn failed_on<'a>(state: &'a State, replica: &Replica<'_>, now: Timestamp) -> Option<&'a NodeId> {
+    let since = now - state.config.ledger.quarantine;
+    let tries = state.plans.acted(&replica.record.service);
+    let tries = tries.filter(|it| it.at >= since && it.plan.kind == ActionKind::CreateReplica);
+    let moves = tries.filter_map(|it| Some((it, it.plan.relocation.as_ref()?)));
+    let moves = moves.filter(|(it, relocation)| {
+        relocation.container == replica.record.id && it.phase == Phase::Failed
+    });
+    let last = moves.max_by_key(|(it, _)| it.at);
+    last.map(|(_, relocation)| &relocation.to)
+}
+
+fn draft(state: &State, candidate: &Candidate<'_>, to: &NodeId, now: Timestamp) -> Draft {
+    let Candidate {
+        replica,
+        export,
+        loss,
+    } = candidate;
+    let relocation = Relocation {
+        container: replica.record.id.clone(),
+        name: replica.record.name.clone(),
+        from: replica.node.clone(),
+        to: to.clone(),
+        at: now,
+        lost: true,
+    };
+    let reason = format!(
+        "nothing was heard of its actuator for {} s and of its collector for {} s, while others were heard",
+        loss.actuator.as_secs(),
+        loss.collector.as_secs()
+    );
+    relocate::stand_in(state, replica, relocation, &export.sealed, &reason)
+}
+
+/// The failover that this plan made a container for: the old one counts for nothing until its node is heard again.
+pub(crate) fn stands_in(entry: &PlanEntry) -> Option<&Relocation> {
+    let relocation = entry.plan.relocation.as_ref().filter(|it| it.lost)?;
+    let is_made = entry.plan.kind == ActionKind::CreateReplica
+        && matches!(entry.phase, Phase::Executed | Phase::Judged)
+        && !created(entry).is_empty();
+    is_made.then_some(relocation)
+}
+
+/// Whether a plan that is over must not be forgotten: the one whose place was taken may still run, should its node come back.
+pub(crate) fn keeps(fleet: &Fleet, entry: &PlanEntry) -> bool {
+    let Some(relocation) = stands_in(entry) else {
+        return false;
+    };
+    let find = |container| fleet.find(&entry.plan.service, container);
+    let is_up = |it: Replica<'_>| {
+        let state = it.record.state;
+        matches!(state, ContainerState::Running | ContainerState::Restarting)
+    };
+    let is_beside = created(entry).into_iter().any(|it| find(it).is_some());
+    fleet.caught_up_at().is_none() || (find(&relocation.container).is_some_and(is_up) && is_beside)
+}

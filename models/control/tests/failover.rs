@@ -1,0 +1,288 @@
+//! What ran on a lost node runs elsewhere, once, and gives way to nothing when the node is back.
+#![allow(clippy::unwrap_used)]
+
+mod world;
+
+use std::sync::Arc;
+
+use control::Event;
+use units::{
+    ActionKind, Bytes, ContainerState, EventKind, Fenced, Limits, Millicores, Mode, NodeCapacity,
+    NodeId, Phase, Policy, ServiceId, VerdictKind,
+};
+use world::{World, acting, policy, secs};
+
+const GIB: u64 = 1 << 30;
+
+fn movable() -> Policy {
+    Policy {
+        movable: true,
+        heal: false,
+        ..policy(None)
+    }
+}
+
+fn singleton() -> Policy {
+    Policy {
+        singleton: true,
+        ..movable()
+    }
+}
+
+fn node(name: &str) -> NodeId {
+    NodeId::from(name)
+}
+
+/// `web` on `a`, room for it on `b` and `c`.
+fn fleet(of_web: Policy) -> World {
+    let mut world = World::new(acting());
+    world.capacity_of_nodes = NodeCapacity {
+        cpu: Millicores(4_000),
+        memory: Bytes(8 * GIB),
+    };
+    let staying = Policy {
+        movable: false,
+        ..of_web.clone()
+    };
+    world = world
+        .with("a", "web", "web", of_web)
+        .with("a", "job", "job", staying.clone())
+        .with("b", "db", "db", staying.clone())
+        .with("c", "mail", "mail", staying);
+    for record in world.nodes.values_mut().flatten() {
+        record.limits = Limits {
+            cpu: Some(Millicores(1_000)),
+            memory: Some(Bytes(GIB)),
+        };
+        record.spec = Some(Arc::default());
+    }
+    world.container("mail").limits.cpu = Some(Millicores(2_000));
+    let mut world = world.leading().beats();
+    live(&mut world, 20);
+    world
+}
+
+/// Time goes by, and what is commanded is done and answered.
+fn live(world: &mut World, seconds: u64) {
+    for _ in 0..seconds {
+        world.pass(secs(1));
+        world.actuate();
+    }
+}
+
+fn sent(world: &World) -> Vec<String> {
+    let mut seen = std::collections::BTreeSet::new();
+    let sent = world
+        .commands
+        .iter()
+        .filter(|it| seen.insert(it.id.clone()));
+    sent.map(|it| format!("{} on {}", it.action, it.node))
+        .collect()
+}
+
+fn why_not(world: &World) -> String {
+    let reasons = world.core.why_not(&ServiceId::from("web"), world.now);
+    let reasons = reasons.unwrap().into_iter().map(|it| it.text);
+    reasons.collect::<Vec<_>>().join("; ")
+}
+
+/// Nothing was heard for the seconds of this test of what is on `a`.
+fn lose(world: &mut World, name: &str) {
+    world.down.insert(node(name));
+}
+
+fn comes_back(world: &mut World, name: &str) {
+    world.down.remove(&node(name));
+}
+
+const MADE: &str = "add replica web, as it is made on a on b";
+
+#[test]
+fn what_ran_on_a_lost_node_runs_elsewhere_and_the_old_one_goes_when_it_is_back() {
+    let mut world = fleet(movable());
+    lose(&mut world, "a");
+    live(&mut world, 6);
+    assert_eq!(sent(&world), Vec::<String>::new(), "within the lease");
+    live(&mut world, 3);
+    assert_eq!(sent(&world), [MADE]);
+    live(&mut world, 8);
+    let entry = world.last().clone();
+    let verdict = entry.verdict.clone().unwrap();
+    assert_eq!(verdict.kind, VerdictKind::Helped, "{}", verdict.reason);
+    let reason = &entry.plan.cause.reason;
+    assert!(
+        reason.contains("failover of web from lost node a to b: nothing was heard of its actuator"),
+        "{reason}"
+    );
+    // Nothing more happens for as long as it is away, however long that is and whoever leads.
+    live(&mut world, 300);
+    world.take_over();
+    world.now = world.now + secs(3 * 86_400);
+    live(&mut world, 120);
+    assert_eq!(sent(&world), [MADE]);
+    comes_back(&mut world, "a");
+    live(&mut world, 60);
+    assert_eq!(sent(&world), [MADE, "stop web on a"]);
+    let running = |it: &&units::ContainerRecord| it.state == ContainerState::Running;
+    let all = world.nodes.values().flatten();
+    let of_web = all
+        .filter(|it| it.service.as_str() == "web")
+        .filter(running);
+    assert_eq!(of_web.count(), 1);
+    live(&mut world, 600);
+    assert_eq!(sent(&world).len(), 2, "no flapping");
+}
+
+#[test]
+fn what_may_run_once_waits_until_its_own_node_has_stopped_it() {
+    let mut world = fleet(singleton());
+    lose(&mut world, "a");
+    live(&mut world, 9);
+    assert_eq!(sent(&world), Vec::<String>::new());
+    let said = why_not(&world);
+    assert!(said.contains("no two of it may run at once"), "{said}");
+    live(&mut world, 4);
+    assert_eq!(sent(&world), [MADE]);
+    // Its own actuator stopped it.
+    live(&mut world, 20);
+    fence(&mut world);
+    comes_back(&mut world, "a");
+    live(&mut world, 120);
+    assert_eq!(sent(&world), [MADE], "it stays stopped");
+}
+
+/// The actuator of `a` stops `web`, as its lease is over, and its engine tells of that.
+fn fence(world: &mut World) {
+    let at = world.now;
+    let record = world.container("web");
+    let container = record.id.clone();
+    record.state = ContainerState::Exited;
+    record.finished_at = Some(at);
+    world
+        .beating
+        .insert(node("a"), vec![Fenced { container, at }]);
+    world.happen("web", EventKind::Stopping { signal: None });
+}
+
+#[test]
+fn what_was_stopped_for_want_of_a_lease_is_started_again_where_nothing_took_its_place() {
+    let mut world = fleet(singleton());
+    lose(&mut world, "a");
+    live(&mut world, 7);
+    fence(&mut world);
+    comes_back(&mut world, "a");
+    live(&mut world, 5);
+    assert_eq!(sent(&world), ["restart web on a"]);
+    let (_, web) = world.place("web");
+    assert_eq!(web.state, ContainerState::Running);
+    world.beating.insert(node("a"), Vec::new());
+    live(&mut world, 120);
+    assert_eq!(sent(&world), ["restart web on a"]);
+    assert_eq!(world.in_phase(Phase::Judged).len(), 1);
+}
+
+#[test]
+fn a_node_is_lost_only_when_more_than_one_sign_says_so() {
+    // Its collector is heard, its actuator is not.
+    let mut world = fleet(movable());
+    world.beating.remove(&node("a"));
+    live(&mut world, 120);
+    assert_eq!(sent(&world), Vec::<String>::new());
+    // No heartbeat of any node is heard: it is this side that hears nothing.
+    let mut world = fleet(movable());
+    world.beating.clear();
+    lose(&mut world, "a");
+    live(&mut world, 120);
+    assert_eq!(sent(&world), Vec::<String>::new());
+}
+
+#[test]
+fn many_lost_nodes_at_once_are_only_said() {
+    let mut world = fleet(movable());
+    lose(&mut world, "a");
+    lose(&mut world, "c");
+    live(&mut world, 9);
+    assert_eq!(sent(&world), Vec::<String>::new());
+    let said = why_not(&world);
+    assert!(said.contains("2 of 3 nodes are lost at once"), "{said}");
+    let suggested = world.in_phase(Phase::Suggested);
+    assert_eq!(suggested.len(), 1);
+    let plan = suggested[0].plan.clone();
+    assert_eq!(
+        (plan.kind, plan.mode),
+        (ActionKind::CreateReplica, Mode::Suggest)
+    );
+    // One of them is back, and the breaker that most of them opened closes.
+    comes_back(&mut world, "c");
+    live(&mut world, 150);
+    assert_eq!(sent(&world), [MADE]);
+}
+
+#[test]
+fn a_whole_zone_lost_is_only_said() {
+    let mut world = World::new(acting());
+    world.capacity_of_nodes = NodeCapacity {
+        cpu: Millicores(4_000),
+        memory: Bytes(8 * GIB),
+    };
+    world = world.with("a", "web", "web", movable());
+    for at in 0..30 {
+        let name = format!("n{at}");
+        world = world.with(&name, &name, &name, policy(None));
+        world.zones.insert(node(&name), "east".to_owned());
+    }
+    world = world.with("z", "z", "z", movable());
+    for name in ["a", "z"] {
+        world.zones.insert(node(name), "west".to_owned());
+    }
+    for record in world.nodes.values_mut().flatten() {
+        record.limits = Limits {
+            cpu: Some(Millicores(1_000)),
+            memory: Some(Bytes(GIB)),
+        };
+        record.spec = Some(Arc::default());
+    }
+    let mut world = world.leading().beats();
+    live(&mut world, 20);
+    lose(&mut world, "a");
+    lose(&mut world, "z");
+    live(&mut world, 15);
+    assert_eq!(sent(&world), Vec::<String>::new());
+    let said = why_not(&world);
+    assert!(said.contains("all 2 nodes of zone west are lost"), "{said}");
+}
+
+#[test]
+fn where_it_cannot_be_made_it_is_tried_elsewhere_later() {
+    let mut world = fleet(movable());
+    world.broken.push(node("b"));
+    lose(&mut world, "a");
+    live(&mut world, 12);
+    assert_eq!(sent(&world), [MADE]);
+    live(&mut world, 90);
+    let sent = sent(&world);
+    assert!(
+        sent.contains(&"add replica web, as it is made on a on c".to_owned()),
+        "{sent:?}; {}",
+        why_not(&world)
+    );
+}
+
+#[test]
+fn the_same_is_found_by_a_leader_that_begins_when_the_node_is_long_gone() {
+    let mut world = fleet(movable());
+    lose(&mut world, "a");
+    live(&mut world, 3);
+    world.take_over();
+    assert_eq!(sent(&world), Vec::<String>::new());
+    live(&mut world, 15);
+    assert_eq!(sent(&world), [MADE]);
+    // What was told to be made no more is not.
+    let mut world = fleet(movable());
+    let container = world.place("web").1.id;
+    world.exports.clear();
+    world.tell(Event::ExportGone(container));
+    lose(&mut world, "a");
+    live(&mut world, 60);
+    assert_eq!(sent(&world), Vec::<String>::new());
+}
