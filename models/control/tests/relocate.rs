@@ -480,3 +480,21 @@ fn nothing_is_made_on_a_node_that_fell_silent_and_the_move_is_given_up() {
         assert_eq!(world.count(ActionKind::Export), begun, "{silent_s} s");
     }
 }
+
+/// Its budget keeps the old one for longer than a move is begun again for. Meanwhile that one turns sick, and nothing heals it while it is
+/// on its way.
+#[test]
+fn a_late_move_is_not_taken_back_to_one_that_does_not_serve() {
+    let mut world = fleet(movable());
+    world.config.budget.service_hourly = 2;
+    world.take_over();
+    pressure(&mut world);
+    live_until(&mut world, ActionKind::CreateReplica);
+    live(&mut world, 120);
+    assert_eq!(sent(&world), WHOLE[..2]);
+    world.container("web").health = HealthState::Unhealthy;
+    live(&mut world, 3_600);
+    assert_eq!(sent(&world), WHOLE);
+    let (_, old) = world.place("web");
+    assert_eq!(old.state, ContainerState::Exited);
+}

@@ -99,7 +99,9 @@ fn forward(state: &State, course: &Course<'_>, now: Timestamp) -> Next {
         }
     };
     let lost = course.retirements().filter(|it| is_failed(it)).count();
-    if lost >= TRIES_MAX || is_late {
+    // One that does not serve by now is not gone back to: nothing heals it while it is on its way.
+    let goes_on = !carries(&original) && successor.record.is_serving();
+    if lost >= TRIES_MAX || (is_late && !goes_on) {
         let why = "the one it is to take the place of did not go".to_owned();
         return back(state, course, &why, create, now);
     }

@@ -292,10 +292,16 @@ impl World {
         self.weigh(key, None, Subject::service(service), case, load.at);
     }
 
-    /// Signals that are open.
+    /// Signals that are open, and that something could be done about.
     pub(super) fn open_signals(&self) -> Vec<String> {
         let watches = self.analytics.watches.values();
         let open = watches.filter_map(|watch| watch.signal.as_ref());
+        let open = open.filter(|signal| {
+            let is_short = signal.kind == SignalKind::NodePressure;
+            let node = signal.subject.node.as_ref();
+            let at = self.nodes.iter().position(|it| Some(&it.id) == node);
+            !is_short || at.is_some_and(|at| self.can_be_relieved(at))
+        });
         open.map(|signal| signal.reason.clone()).collect()
     }
 }

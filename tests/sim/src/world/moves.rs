@@ -13,6 +13,7 @@ use super::dice::Dice;
 use super::engine::{failed, succeeded};
 use super::faults::Lasting;
 use super::log::Author;
+use super::node::Node;
 use super::scene::Service;
 
 /// This share of the nodes is crowded once.
@@ -21,6 +22,8 @@ const CROWDED: f64 = 0.3;
 const PEAK: f64 = 0.9;
 /// A node is short when its processes ask for more than this share of what it has.
 const SHORT: f64 = 0.9;
+/// A move that leaves a node with more than this share of its load is not worth it.
+const WORTH: f64 = 0.9;
 
 impl World {
     /// The container a command is about: one that is to be made as another node told is that other one, as it was told.
@@ -174,6 +177,32 @@ impl World {
                 service.demand = service.most() * PEAK;
             }
         }
+    }
+
+    /// Something on a node that is short may go, is worth it, and has room on another.
+    pub(super) fn can_be_relieved(&self, at: usize) -> bool {
+        let granted = |node: &Node| -> f64 {
+            let counted = node.containers.values().filter(|it| it.counts());
+            counted.map(Container::capacity).sum()
+        };
+        let used = |node: &Node| -> f64 {
+            let all = node.containers.values();
+            all.map(|it| it.use_millicores).sum()
+        };
+        let node = &self.nodes[at];
+        let others = || self.nodes.iter().filter(|it| it.id != node.id);
+        let going = node
+            .containers
+            .values()
+            .filter(|it| it.policy.movable && it.policy.mode == units::Mode::Act && it.counts());
+        going.into_iter().any(|it| {
+            let is_worth = it.use_millicores >= used(node) * (1.0 - WORTH);
+            let mut room = others().filter(|other| {
+                granted(other) + it.capacity() <= other.cpu_millicores
+                    && used(other) + it.use_millicores <= other.cpu_millicores * SHORT
+            });
+            is_worth && room.next().is_some()
+        })
     }
 
     /// Looks whether a node is short of CPU.
