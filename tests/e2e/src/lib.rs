@@ -12,6 +12,7 @@ pub mod fake_time;
 pub mod faults;
 pub mod homeostat;
 pub mod hosts;
+pub mod load;
 pub mod prometheus;
 pub mod stack;
 pub mod tally;

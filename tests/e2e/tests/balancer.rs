@@ -2,109 +2,32 @@
 #![allow(clippy::unwrap_used)]
 
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use console::api::ServiceStatus;
 use e2e::homeostat::root;
 use e2e::hosts::{BACKEND, Fleet, Host, HostFacts};
+use e2e::load::{Load, PerSecond, Tally};
 use e2e::wait::until;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
-use units::{Phase, PlanEntry};
+use units::{ActionKind, OutcomeResult, Phase, PlanEntry};
 
 /// What a node says has come through Kafka, on a busy machine.
 const SEEN: Duration = Duration::from_secs(90);
 /// A move has three steps, each watched for some time.
 const MOVED: Duration = Duration::from_secs(300);
-/// Together some 240 requests a second, where the machine lets them.
-const CLIENTS: usize = 12;
-const EACH_EVERY: Duration = Duration::from_millis(50);
-/// Good answers that are waited for where the load is to go on.
-const FURTHER: usize = 500;
+/// A load that one replica carries, also where a rise from nothing to it is thought to go on, and …
+const LOW: PerSecond = PerSecond(200);
+/// … one that takes three, or two where a busy machine lets the clients ask half as often.
+const HIGH: PerSecond = PerSecond(1_000);
+const CARRIES: &str = "io.homeostat.scale.target=metric:haproxy_server_http_responses_total=400";
+/// Requests that are waited for where the load is to go on.
+const FURTHER: u64 = 1_000;
+/// The fewest requests of each test: together 100,000, of which none fails.
+const MOVED_REQUESTS: u64 = 15_000;
+const UPDATED_REQUESTS: u64 = 30_000;
+const SCALED_REQUESTS: u64 = 55_000;
 const DEMO: &str = "homeostat-demo:latest";
-
-/// Clients that ask the balancer at a steady rate, and count.
-struct Load {
-    is_over: Arc<AtomicBool>,
-    good: Arc<AtomicUsize>,
-    began: Instant,
-    clients: JoinSet<Vec<String>>,
-}
-
-impl Load {
-    fn start(front: &str) -> Load {
-        let mut load = Load {
-            is_over: Arc::default(),
-            good: Arc::default(),
-            began: Instant::now(),
-            clients: JoinSet::new(),
-        };
-        for _ in 0..CLIENTS {
-            let (is_over, good) = (Arc::clone(&load.is_over), Arc::clone(&load.good));
-            let front = front.to_owned();
-            load.clients.spawn(async move {
-                let mut every = tokio::time::interval(EACH_EVERY);
-                every.set_missed_tick_behavior(MissedTickBehavior::Skip);
-                let mut failures = Vec::new();
-                while !is_over.load(Ordering::Relaxed) {
-                    every.tick().await;
-                    match get(&front).await {
-                        Ok(()) => {
-                            good.fetch_add(1, Ordering::Relaxed);
-                        }
-                        Err(error) => failures.push(error.to_string()),
-                    }
-                }
-                failures
-            });
-        }
-        load
-    }
-
-    /// Waits for more good answers.
-    async fn goes_on(&self) {
-        let goal = self.good.load(Ordering::Relaxed) + FURTHER;
-        until("more requests are answered", SEEN, || async {
-            (self.good.load(Ordering::Relaxed) >= goal).then_some(())
-        })
-        .await;
-    }
-
-    /// Ends it, and says how much it was; every request that failed, in words.
-    async fn end(mut self) -> Vec<String> {
-        self.is_over.store(true, Ordering::Relaxed);
-        let mut failures = Vec::new();
-        while let Some(client) = self.clients.join_next().await {
-            failures.extend(client.unwrap());
-        }
-        let good = self.good.load(Ordering::Relaxed);
-        let took_s = self.began.elapsed().as_secs_f64();
-        let rate = good as f64 / took_s;
-        eprintln!("{good} requests in {took_s:.0} s, {rate:.0} a second; failed: {failures:?}");
-        failures
-    }
-}
-
-/// One request, over a connection of its own.
-async fn get(front: &str) -> std::io::Result<()> {
-    let mut stream = TcpStream::connect(front).await?;
-    let request = "GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    let is_good = answer.starts_with("HTTP/1.1 200 ") && answer.contains("homeostat demo page");
-    match is_good {
-        true => Ok(()),
-        false => {
-            let first = answer.lines().next().unwrap_or_default();
-            Err(std::io::Error::other(format!("answered {first:?}")))
-        }
-    }
-}
+const PAGE: &str = "homeostat demo page";
 
 /// Makes the demo's image on a host's engine.
 fn make_image(host: &Host) {
@@ -155,6 +78,10 @@ async fn actions(fleet: &Fleet) -> Vec<PlanEntry> {
     until("the actions are listed", SEEN, asked).await
 }
 
+fn none_failed(tally: &Tally) {
+    assert_eq!(tally.failed, 0, "{tally}");
+}
+
 async fn said(fleet: &Fleet, words: &[&str]) {
     let output = fleet.told(words).await;
     let error = String::from_utf8_lossy(&output.stderr);
@@ -189,8 +116,8 @@ async fn a_service_moves_to_another_host_and_no_request_fails() {
     ];
     let original = run(a, "web", &labels, &image);
     serve(&fleet, &[&original]).await;
-    let load = Load::start(fleet.haproxy().front());
-    load.goes_on().await;
+    let load = Load::start(fleet.haproxy().front(), PAGE, HIGH);
+    load.goes_on(FURTHER).await;
 
     said(&fleet, &["node", "drain", "a", "--by", "ada"]).await;
     let successor = until("another runs on b", MOVED, || async {
@@ -204,8 +131,9 @@ async fn a_service_moves_to_another_host_and_no_request_fails() {
         (state.trim() == "exited").then_some(())
     })
     .await;
-    load.goes_on().await;
-    assert_eq!(load.end().await, [""; 0]);
+    load.goes_on(FURTHER).await;
+    load.reaches(MOVED_REQUESTS).await;
+    none_failed(&load.end().await);
     let serving = fleet.haproxy().serving().await;
     assert!(
         matches!(serving.as_slice(), [(name, served)] if *name == server_of(&successor) && *served > 0),
@@ -267,8 +195,8 @@ async fn another_image_is_rolled_out_and_no_request_fails() {
         (web.serving == 2).then_some(())
     })
     .await;
-    let load = Load::start(fleet.haproxy().front());
-    load.goes_on().await;
+    let load = Load::start(fleet.haproxy().front(), PAGE, HIGH);
+    load.goes_on(FURTHER).await;
 
     let update = ["update", "web", "--image", second, "--by", "ada", "--wait"];
     said(&fleet, &update).await;
@@ -284,6 +212,71 @@ async fn another_image_is_rolled_out_and_no_request_fails() {
     .await;
     let updated: Vec<&str> = updated.iter().map(String::as_str).collect();
     serve(&fleet, &updated).await;
-    load.goes_on().await;
-    assert_eq!(load.end().await, [""; 0]);
+    load.goes_on(FURTHER).await;
+    load.reaches(UPDATED_REQUESTS).await;
+    none_failed(&load.end().await);
+}
+
+/// How many steps of a kind were carried out.
+fn done(actions: &[PlanEntry], kind: ActionKind) -> usize {
+    let of_kind = actions.iter().filter(|it| it.plan.kind == kind);
+    let outcomes = of_kind.flat_map(|it| &it.outcomes);
+    let is_done = |result: &OutcomeResult| matches!(result, OutcomeResult::Succeeded { .. });
+    outcomes.filter(|it| is_done(&it.result)).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_is_scaled_out_and_in_by_its_load_and_no_request_fails() {
+    let settings = [
+        ("controller.people.hold", "5s"),
+        ("controller.scale.startup", "5s"),
+        ("controller.scale.down_window", "15s"),
+        ("controller.scale.verdict_within", "10s"),
+        ("collector.haproxy.interval", "1s"),
+    ];
+    let facts = HostFacts {
+        name: "a",
+        zone: "east",
+        cost: 1.0,
+    };
+    let fleet = Fleet::start_balanced(&[facts], &settings).await;
+    let a = fleet.host("a");
+    make_image(a);
+    let backend = format!("io.homeostat.haproxy={BACKEND}");
+    let labels = [
+        "io.homeostat.service=web",
+        "io.homeostat.mode=act",
+        "io.homeostat.scale=1..3",
+        CARRIES,
+        &backend,
+    ];
+    let original = run(a, "web", &labels, DEMO);
+    serve(&fleet, &[&original]).await;
+    let load = Load::start(fleet.haproxy().front(), PAGE, LOW);
+    load.goes_on(FURTHER).await;
+    serve(&fleet, &[&original]).await;
+
+    load.turn_to(HIGH);
+    until("more than one serve", MOVED, || async {
+        let serving = fleet.haproxy().serving().await;
+        (serving.len() > 1).then_some(())
+    })
+    .await;
+    load.reaches(SCALED_REQUESTS).await;
+    let most = fleet.haproxy().serving().await;
+    load.turn_to(LOW);
+    serve(&fleet, &[&original]).await;
+    load.goes_on(FURTHER).await;
+    none_failed(&load.end().await);
+    let actions = until("what was added is removed", MOVED, || async {
+        let actions = actions(&fleet).await;
+        let added = done(&actions, ActionKind::CreateReplica);
+        let removed = done(&actions, ActionKind::RemoveReplica);
+        (added > 0 && removed == added).then_some(actions)
+    })
+    .await;
+    eprintln!("{} replicas at the most: {most:?}", most.len());
+    for action in &actions {
+        eprintln!("{}: {}", action.plan.kind, action.plan.cause.reason);
+    }
 }

@@ -60,7 +60,7 @@ impl Fleet {
         Fleet::start_behind(Balancer::None, hosts, settings).await
     }
 
-    /// The same, with a load balancer that the actuators of the hosts keep in step.
+    /// The same, with a load balancer that the actuators of the hosts keep in step, and their collectors read.
     pub async fn start_balanced(hosts: &[HostFacts<'_>], settings: &[(&str, &str)]) -> Fleet {
         Fleet::start_behind(Balancer::Haproxy, hosts, settings).await
     }
@@ -83,7 +83,12 @@ impl Fleet {
             Balancer::Haproxy => Some(Haproxy::start(&dir, wires.machine()).await),
         };
         let socket = haproxy.as_ref().map(Haproxy::socket);
-        let socket = socket.as_deref().map(|it| ("actuator.haproxy.sockets", it));
+        let balanced = socket.as_deref().map(|it| {
+            [
+                ("actuator.haproxy.sockets", it),
+                ("collector.haproxy.sockets", it),
+            ]
+        });
         let common = [
             ("partitions", "2"),
             ("bus.backend", "kafka"),
@@ -93,7 +98,7 @@ impl Fleet {
             // A check that a busy machine answers late is no reason to give a server up.
             ("actuator.haproxy.server_options", "inter 1s rise 2 fall 60"),
         ];
-        let common = [&common[..], socket.as_slice(), settings].concat();
+        let common = [&common[..], balanced.as_slice().as_flattened(), settings].concat();
         let at = |brokers| [&common[..], &[("bus.kafka.brokers", brokers)]].concat();
         let (here, there) = (at(kafka.brokers()), at(from_hosts.as_str()));
         let central = dir.join("central");
