@@ -16,8 +16,8 @@ use tokio::time::Instant;
 
 use crate::wait::until;
 
-/// At 1000 a second each has 60 ms for a request: where a busy machine takes longer, fewer are made.
-const CLIENTS: u32 = 60;
+/// At 1000 a second each has 100 ms for a request: where a busy machine takes longer, fewer are made.
+const CLIENTS: u32 = 100;
 /// No client waits longer, nor does anybody's browser.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 /// Requests that are waited for are made within this, also where the machine carries far fewer a second.
@@ -159,6 +159,14 @@ impl Load {
         let tally = self.tally();
         eprintln!("{tally}");
         tally
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- load\n{}", self.tally());
+        }
     }
 }
 

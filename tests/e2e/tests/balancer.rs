@@ -19,6 +19,7 @@ const MOVED: Duration = Duration::from_secs(300);
 const LOW: PerSecond = PerSecond(200);
 /// … one that takes three, or two where a busy machine lets the clients ask half as often.
 const HIGH: PerSecond = PerSecond(1_000);
+/// Answers a second that a replica is to carry, as HAProxy counts them.
 const CARRIES: &str = "io.homeostat.scale.target=metric:haproxy_server_http_responses_total=400";
 /// Requests that are waited for where the load is to go on.
 const FURTHER: u64 = 1_000;
