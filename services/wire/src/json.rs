@@ -131,6 +131,17 @@ pub fn decode<T: Json>(record: &Record) -> Result<T, DecodeError> {
     serde_json::from_slice(&record.value).map_err(|error| DecodeError::malformed(record, error))
 }
 
+/// What takes back the newest record of a key in a compacted topic.
+pub fn tombstone<T: Json>(key: &str, meta: &Meta) -> NewRecord {
+    NewRecord {
+        topic: T::TOPIC.into(),
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        value: Bytes::new(),
+        headers: header::headers(T::SCHEMA, T::VERSION, meta),
+        partition: None,
+    }
+}
+
 /// The record says that its key is gone.
 pub fn is_tombstone(record: &Record) -> bool {
     record.value.is_empty()

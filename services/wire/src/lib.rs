@@ -20,7 +20,7 @@ pub mod topic;
 
 pub use error::{DecodeError, DecodeProblem, EncodeError};
 pub use header::{Meta, producer, traceparent};
-pub use json::{Checkpoint, Claim, Json, TrainedModel, decode, encode, is_tombstone};
+pub use json::{Checkpoint, Claim, Json, TrainedModel, decode, encode, is_tombstone, tombstone};
 pub use links::{decode_links, encode_links};
 pub use logs::{LogBatch, LogOrigin, LogRow, OriginKey, decode_logs, encode_logs};
 pub use samples::{decode_samples, encode_samples};
