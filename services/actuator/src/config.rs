@@ -1,8 +1,9 @@
 //! The actuator's configuration.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use kit::config::{Invalid, Validate, under};
+use kit::config::{HumanDuration, Invalid, Validate, under};
 use serde::{Deserialize, Serialize};
 use units::{Mode, NodeId};
 
@@ -15,6 +16,12 @@ const DOCKER_DEFAULT: &str = "unix:///var/run/docker.sock";
 const PARALLEL_DEFAULT: usize = 4;
 /// More would only queue inside the engine.
 const PARALLEL_MAX: usize = 32;
+/// Four heartbeats. Shorter than most outages people notice, longer than a broker takes to answer on a busy day.
+const LEASE_DEFAULT: HumanDuration = HumanDuration::from_secs(6);
+/// A broker that hesitates must not stop a service.
+const LEASE_MIN: Duration = Duration::from_secs(3);
+/// Whoever waits longer for a lost node has people do it.
+const LEASE_MAX: Duration = Duration::from_secs(60);
 /// The host's own name, used when none is given.
 const HOST_NAME_FILE: &str = "/proc/sys/kernel/hostname";
 
@@ -39,6 +46,10 @@ pub struct Config {
     /// The key that seals what moves between nodes, the same on every node: a file of 32 bytes as 64 hex digits or base64, for its
     /// owner's eyes alone. Absent: no container goes from or to this node.
     pub move_key_file: Option<PathBuf>,
+    /// How long after the last heartbeat that the log acknowledged was sent this node may run what no two nodes may run at once
+    /// (`io.homeostat.singleton`), 3 s to 60 s. Means something where a key for moves is given and `max_mode` is `act`: otherwise this
+    /// node takes no part in failover.
+    pub lease: HumanDuration,
     /// The load balancers before this node's containers.
     pub haproxy: Haproxy,
 }
@@ -53,6 +64,7 @@ impl Default for Config {
             parallel: PARALLEL_DEFAULT,
             registry_auth_file: None,
             move_key_file: None,
+            lease: LEASE_DEFAULT,
             haproxy: Haproxy::default(),
         }
     }
@@ -141,6 +153,16 @@ impl Validate for Config {
                 "write a number from 1 to 32",
             );
         }
+        if !(LEASE_MIN..=LEASE_MAX).contains(&self.lease.get()) {
+            problem(
+                "lease",
+                format!(
+                    "{} is no time to wait for the log before singletons are stopped",
+                    self.lease
+                ),
+                "write a duration from 3s to 60s, the same on every node",
+            );
+        }
         problems.extend(under("haproxy", &self.haproxy));
         problems
     }
@@ -166,6 +188,7 @@ mod tests {
             parallel: 0,
             registry_auth_file: Some("config.json".into()),
             move_key_file: Some("/nowhere/move.key".into()),
+            lease: HumanDuration::from_millis(2_999),
             ..Config::default()
         };
         let keys: Vec<_> = config.problems().into_iter().map(|it| it.key).collect();
@@ -176,8 +199,26 @@ mod tests {
                 "docker",
                 "registry_auth_file",
                 "move_key_file",
-                "parallel"
+                "parallel",
+                "lease"
             ]
         );
+    }
+
+    #[test]
+    fn a_lease_has_its_bounds() {
+        let problems = |lease: HumanDuration| {
+            let config = Config {
+                lease,
+                ..Config::default()
+            };
+            config.problems().len()
+        };
+        for lease in [3, 6, 60] {
+            assert_eq!(problems(HumanDuration::from_secs(lease)), 0);
+        }
+        for lease in [0, 2, 61] {
+            assert_eq!(problems(HumanDuration::from_secs(lease)), 1);
+        }
     }
 }

@@ -22,6 +22,8 @@ use kit::health::Dependency;
 use tokio::sync::Mutex;
 use units::{Bytes, CommandId, ContainerId, ContainerName, LABEL_COMMAND};
 
+pub(crate) use networks::sharing;
+
 /// A question is answered within this, or the engine counts as away.
 const READ_WITHIN: Duration = Duration::from_secs(10);
 /// A change is made within this beyond any grace it was given.

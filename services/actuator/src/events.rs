@@ -11,8 +11,8 @@ pub(crate) struct Meters {
     commands: Counters,
     duration: Histograms,
     consumed: Counters,
-    produced: Counters,
-    failed: Counters,
+    pub(crate) produced: Counters,
+    pub(crate) failed: Counters,
     undecodable: Counters,
 }
 

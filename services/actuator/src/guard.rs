@@ -59,6 +59,8 @@ pub(crate) enum Purpose {
     Itself,
     /// Of the move of a container to another node.
     Move,
+    /// Of having what was stopped because its node was cut off run again.
+    Return,
 }
 
 impl Purpose {
@@ -211,6 +213,15 @@ fn allowed(
         }
         Action::Isolate { .. } | Action::Rejoin { .. } => {
             (policy.heal && policy.recreate, RECREATE)
+        }
+        // What this node stopped by itself is started when it may run again, which heals nothing.
+        Action::Restart { .. }
+            if purpose == Purpose::Return
+                && standing == Standing::Stopped
+                && policy.movable
+                && policy.singleton =>
+        {
+            (true, MOVE)
         }
         // What may come to none while nobody asks for it is started when somebody does, which heals nothing.
         Action::Restart { .. } if standing == Standing::Stopped && may_rest => (true, REST),
@@ -647,6 +658,70 @@ mod tests {
         assert!(!allowed(&removal, "a", &of_it) && !allowed(&removal, "b", &movable));
         let theirs = container(&[ACT, MOVE]);
         assert!(!allowed(&remove, "a", &theirs), "a person made it");
+    }
+
+    #[test]
+    fn what_was_stopped_because_its_node_was_cut_off_is_started_without_leave_to_heal() {
+        const SINGLETON: (&str, &str) = ("io.homeostat.singleton", "true");
+        let [restart, _, _, remove, recreate] = actions();
+        let standing = |labels: &[(&str, &str)], running| {
+            let mut found = container(labels);
+            found.state = Some(ContainerState {
+                running: Some(running),
+                ..ContainerState::default()
+            });
+            found
+        };
+        let allowed = |action: &Action, container, ceiling, purpose| {
+            super::check(action, &container, ceiling, Consent::Standing, purpose).is_ok()
+        };
+        let stopped = standing(&[ACT, MOVE, SINGLETON, MADE], false);
+        let back = |action: &Action| allowed(action, stopped.clone(), Mode::Act, Purpose::Return);
+        assert!(back(&restart));
+        assert!(!back(&remove) && !back(&recreate), "nothing else");
+        let otherwise = |container, ceiling, purpose| {
+            assert!(!allowed(&restart, container, ceiling, purpose));
+        };
+        otherwise(stopped.clone(), Mode::Suggest, Purpose::Return);
+        otherwise(stopped.clone(), Mode::Act, Purpose::Itself);
+        let runs = standing(&[ACT, MOVE, SINGLETON], true);
+        otherwise(runs, Mode::Act, Purpose::Return);
+        for labels in [[ACT, MOVE], [ACT, SINGLETON], [MOVE, SINGLETON]] {
+            otherwise(standing(&labels, false), Mode::Act, Purpose::Return);
+        }
+    }
+
+    #[test]
+    fn a_failover_covers_the_one_that_was_lost_and_its_successor_as_a_move_does() {
+        let (name, grace) = (ContainerName::from("web"), Duration::from_secs(1));
+        let stop = Action::Stop {
+            container: id(),
+            name: name.clone(),
+            grace,
+        };
+        let removal = Action::RemoveReplica {
+            container: ContainerId::from("c9"),
+            name,
+            grace,
+        };
+        let [_, _, _, remove, _] = actions();
+        let (movable, of_it) = (
+            container(&[ACT, MOVE, MADE]),
+            container(&[ACT, MOVE, (LABEL_REPLICA_OF, "c1")]),
+        );
+        for (action, node, found, expected) in [
+            (&stop, "a", &movable, Purpose::Move),
+            (&remove, "a", &movable, Purpose::Move),
+            (&removal, "b", &of_it, Purpose::Move),
+            (&removal, "a", &of_it, Purpose::Itself),
+            (&stop, "b", &movable, Purpose::Itself),
+        ] {
+            let mut command = of_a_move(action.clone(), node);
+            if let Some(relocation) = &mut command.relocation {
+                relocation.lost = true;
+            }
+            assert_eq!(Purpose::of(&command, found), expected, "{action} on {node}");
+        }
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::events::{
     OutcomeProduced, OutcomeUndelivered,
 };
 use crate::execute::{self, Done, Work};
+use crate::failover::Failover;
 use crate::guard::Refused;
 use crate::ledger::{Admission, Before, Entry, Ledger, LedgerError, Stage};
 use crate::locks::Locks;
@@ -42,6 +43,10 @@ const LAST_TRY: Duration = Duration::from_secs(5);
 
 /// What a command did when its deadline passed, where it did nothing yet.
 const WAITED: &str = "waited for its turn";
+
+/// What it did while this node's lease was over.
+const CUT_OFF: &str =
+    "waited for the log to acknowledge this node's heartbeats, without which it must not run here";
 
 /// Carries commands out, several at a time.
 pub(crate) struct Handler {
@@ -65,6 +70,8 @@ pub(crate) struct Handler {
     pub(crate) key: Option<MoveKey>,
     /// What stands before the containers of this node.
     pub(crate) balancers: Balancers,
+    /// This node's part in failover, where it takes one.
+    pub(crate) failover: Option<Failover>,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -326,6 +333,10 @@ impl Handler {
                 Err(Unprepared::Failed(error)) => {
                     return Err(Halt::outcome(OutcomeResult::Failed { error }));
                 }
+                Err(Unprepared::Cut) => {
+                    let wait = self.pause(&mut waits);
+                    self.before_deadline(command, CUT_OFF, wait).await??;
+                }
                 Err(Unprepared::Engine(error)) if error.is_missing() => {
                     return Err(Halt::outcome(OutcomeResult::Vanished));
                 }
@@ -341,12 +352,13 @@ impl Handler {
         }
     }
 
-    fn here(&self) -> Here<'_> {
+    pub(crate) fn here(&self) -> Here<'_> {
         Here {
             engine: &self.engine,
             ceiling: self.ceiling,
             auth_file: self.auth_file.as_deref(),
             key: self.key.as_ref(),
+            failover: self.failover.as_ref(),
         }
     }
 

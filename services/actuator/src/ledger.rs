@@ -4,6 +4,8 @@
 //! A command is [`Stage::Begun`] on disk before the engine is asked, and [`Stage::Done`] with its outcome before that is
 //! published. What is found begun at a start is looked into and never run again; what is done is answered from here.
 
+mod failover;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -129,6 +131,8 @@ struct Shared {
     path: Option<PathBuf>,
     /// Closed after a failure, as the store wants, and opened again with the next use: a full disk must not be for ever.
     database: Mutex<Option<Database>>,
+    /// Held to read by whoever uses it, on a thread that outlives whoever waits for it.
+    uses: Arc<tokio::sync::RwLock<()>>,
 }
 
 impl Ledger {
@@ -139,6 +143,7 @@ impl Ledger {
         Ok(Ledger(Arc::new(Shared {
             path,
             database: Mutex::new(Some(database)),
+            uses: Arc::default(),
         })))
     }
 
@@ -236,13 +241,25 @@ impl Ledger {
         .await
     }
 
+    /// Waits until nobody uses it, those among them that nobody waits for any more.
+    pub(crate) async fn idle(&self) {
+        drop(self.0.uses.write().await);
+    }
+
     /// Runs on a thread that may block: each use ends in an fsync.
     async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store<'_>) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
         let shared = Arc::clone(&self.0);
-        let done = tokio::task::spawn_blocking(move || shared.with(work)).await;
+        let using = Arc::clone(&shared.uses).read_owned().await;
+        let used = tokio::task::spawn_blocking(move || {
+            let done = shared.with(work);
+            drop(shared);
+            drop(using);
+            done
+        });
+        let done = used.await;
         done.expect("the ledger's work does not panic, and is only cancelled with the runtime")
     }
 }
@@ -298,7 +315,7 @@ fn open(path: Option<&Path>) -> Result<Database, LedgerError> {
         write.open_table(COMMANDS)?;
         write.open_table(GENERATION)?;
         write.open_table(SERVERS)?;
-        Ok(())
+        failover::make(write)
     })?;
     Ok(database)
 }

@@ -3,12 +3,13 @@
 //! It restarts and stops containers, puts new ones in their place, changes their limits in place, makes replicas of a template, removes
 //! those again, and pulls the image of an update that a person ordered. For a move it tells how a container is made, sealed, and makes
 //! one as another node told. It takes a container out of its networks, and puts it back. Where containers stand behind a load
-//! balancer, it keeps that in step with them, and drains one before it takes it away (`balancer`). Every
-//! command runs at most once, never after its deadline, and never when a newer leader has spoken: a ledger on disk knows
-//! what was begun, and what was begun when the process ended is looked into, not repeated.
+//! balancer, it keeps that in step with them, and drains one before it takes it away (`balancer`). Where containers may run on other
+//! nodes, it says that it is there, tells beforehand how they are made, and stops what must not run twice once the log hears nothing of
+//! it any more (`failover`). Every command runs at most once, never after its deadline, and never when a newer leader has spoken: a
+//! ledger on disk knows what was begun, and what was begun when the process ended is looked into, not repeated.
 //!
-//! It decides nothing. What it does do is refuse: it reads the container's labels itself at the time, and leaves alone what
-//! is not opted in, what a person paused, what it did not make (when asked to remove it), and templates whose copy would be
+//! But for that stop it decides nothing. What it does do is refuse: it reads the container's labels itself at the time, and leaves
+//! alone what is not opted in, what a person paused, what it did not make (when asked to remove it), and templates whose copy would be
 //! privileged, share namespaces, bind-mount host paths or write to a volume (`safety` has the whole list).
 //!
 //! It does not touch containers by name, runs no credential helper, and does not wait until a replica is healthy: that is
@@ -21,6 +22,7 @@ mod config;
 mod engine;
 mod events;
 mod execute;
+mod failover;
 mod given;
 mod guard;
 mod handler;
@@ -85,6 +87,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     let ledger_health = context.health.dependency("ledger");
     let ledger = ledger::Ledger::open(config.state_dir.as_deref())?;
     ledger_health.up();
+    let failover = failover::Failover::open(&config, key.as_ref(), &ledger, &context).await?;
     let docker_health = context.health.dependency("docker");
     let handler = Arc::new(handler::Handler {
         node,
@@ -101,17 +104,24 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
         auth_file: config.registry_auth_file,
         key,
         balancers: balancer::Balancers::new(&config.haproxy, &context.health),
+        failover,
         shutdown: context.shutdown.clone(),
     });
-    // Ends with the loop, however that ends.
-    let beside = futures::future::join(
+    let beside = futures::future::join3(
         run::ping(Arc::clone(&handler)),
         balancer::keep(Arc::clone(&handler)),
+        failover::keep(Arc::clone(&handler)),
     );
-    let commands = run::Loop::new(handler).run();
+    let commands = run::Loop::new(Arc::clone(&handler)).run();
     tokio::pin!(beside, commands);
     tokio::select! {
-        done = &mut commands => done,
-        _ = &mut beside => commands.await,
+        done = &mut commands => {
+            done?;
+            // It ended with the shutdown, which they hear too. After a failure they end here.
+            beside.await;
+        }
+        _ = &mut beside => commands.await?,
     }
+    handler.ledger.idle().await;
+    Ok(())
 }

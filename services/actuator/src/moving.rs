@@ -5,11 +5,13 @@
 
 mod image;
 
-use bollard::models::ContainerInspectResponse;
-use units::{Command, ContainerName, NodeId, Origin, Refusal, Relocation};
+use bollard::models::{
+    ContainerInspectResponse, ContainerSummary, EndpointSettings, NetworkSettings,
+};
+use units::{Command, ContainerId, ContainerName, NodeId, Origin, Refusal, Relocation};
 
 use crate::anew::LABEL_SWARM_TASK;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, sharing};
 use crate::execute::{self, Done, failed};
 use crate::given::Source;
 use crate::guard::{self, Consent, Purpose, Refused, labels_of, name_of};
@@ -48,23 +50,13 @@ pub(crate) async fn export(
         return Err(Refused::new(Refusal::Unsafe, reason).into());
     }
     let mut obstacles = obstacles(found);
-    let state = found.state.as_ref();
-    if state.and_then(|state| state.running) != Some(true) {
+    if !runs(found) {
         obstacles.push("it does not run".to_owned());
     }
-    let sharers = here.engine.sharers(container, &name).await?;
-    if !sharers.is_empty() {
-        obstacles.push(format!("{} shares its network", sharers.join(" and ")));
-    }
+    obstacles.extend(shared(&here.engine.sharers(container, &name).await?));
     stays(&name, &obstacles)?;
     let key = key(here)?;
-    let runs = found.image.as_deref().unwrap_or_default();
-    let image = image_by_id(here.engine, &name, runs).await?;
-    let exported = Exported {
-        node: node.clone(),
-        inspect: by_names(found.clone()),
-        image: told_of(found, image),
-    };
+    let exported = exported(here, found, node).await?;
     match key.seal(&exported, relocation) {
         Ok(sealed) => Ok(sealed),
         Err(error @ SealError::TooLong { .. }) => {
@@ -73,6 +65,53 @@ pub(crate) async fn export(
         }
         Err(error) => Err(Unprepared::Failed(error.to_string())),
     }
+}
+
+/// How a container of this node is made, as it is told in case the node is lost: without what changes by itself while it runs. None when
+/// it does not run.
+///
+/// # Errors
+/// A refusal, or what the engine said.
+pub(crate) async fn standing(
+    here: &Here<'_>,
+    container: &ContainerId,
+    node: &NodeId,
+    all: &[ContainerSummary],
+) -> Result<Option<Exported>, Unprepared> {
+    let found = here.engine.inspect(container).await?;
+    if !runs(&found) {
+        return Ok(None);
+    }
+    let name = name_of(&found);
+    let mut obstacles = obstacles(&found);
+    obstacles.extend(shared(&sharing(all, container, &name)));
+    stays(&name, &obstacles)?;
+    let mut exported = exported(here, &found, node).await?;
+    exported.inspect = lasting(exported.inspect);
+    Ok(Some(exported))
+}
+
+fn runs(found: &ContainerInspectResponse) -> bool {
+    let state = found.state.as_ref();
+    state.and_then(|state| state.running) == Some(true)
+}
+
+fn shared(sharers: &[String]) -> Option<String> {
+    (!sharers.is_empty()).then(|| format!("{} shares its network", sharers.join(" and ")))
+}
+
+async fn exported(
+    here: &Here<'_>,
+    found: &ContainerInspectResponse,
+    node: &NodeId,
+) -> Result<Exported, Unprepared> {
+    let runs = found.image.as_deref().unwrap_or_default();
+    let image = image_by_id(here.engine, &name_of(found), runs).await?;
+    Ok(Exported {
+        node: node.clone(),
+        inspect: by_names(found.clone()),
+        image: told_of(found, image),
+    })
 }
 
 /// The container that a command wants made as one on another node is, from an image that is here.
@@ -85,6 +124,7 @@ pub(crate) async fn successor(
     origin: &Origin,
 ) -> Result<Successor, Unprepared> {
     let exported = opened(here, command, origin)?;
+    here.may_run(&command.action, &exported.inspect)?;
     let image = match image(here.engine, &exported).await? {
         Image::Here(image) => image,
         Image::Elsewhere => {
@@ -245,12 +285,46 @@ fn by_names(mut found: ContainerInspectResponse) -> ContainerInspectResponse {
     found
 }
 
+/// Without what the engine changes while it runs: its state, its addresses, and the order in which it names mounts.
+fn lasting(found: ContainerInspectResponse) -> ContainerInspectResponse {
+    let lasting = |endpoint: EndpointSettings| EndpointSettings {
+        aliases: endpoint.aliases,
+        links: endpoint.links,
+        driver_opts: endpoint.driver_opts,
+        ..EndpointSettings::default()
+    };
+    let networks = found.network_settings.and_then(|it| it.networks);
+    let networks = networks.map(|networks| {
+        let networks = networks.into_iter();
+        networks.map(|(name, it)| (name, lasting(it))).collect()
+    });
+    let mut mounts = found.mounts;
+    if let Some(mounts) = &mut mounts {
+        mounts.sort_by(|a, b| a.destination.cmp(&b.destination));
+    }
+    ContainerInspectResponse {
+        state: None,
+        restart_count: None,
+        exec_ids: None,
+        size_rw: None,
+        size_root_fs: None,
+        graph_driver: None,
+        storage: None,
+        network_settings: Some(NetworkSettings {
+            networks,
+            ..NetworkSettings::default()
+        }),
+        mounts,
+        ..found
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
 
     use bollard::models::{
-        ContainerConfig, EndpointSettings, HostConfig, MountPoint, NetworkSettings,
+        ContainerConfig, ContainerState, EndpointSettings, HostConfig, MountPoint, NetworkSettings,
     };
 
     use super::*;
@@ -313,6 +387,38 @@ mod tests {
             assert_eq!(found.len(), 1, "{word}: {found:?}");
             assert!(found[0].contains(word), "{word}: {found:?}");
         }
+    }
+
+    #[test]
+    fn what_changes_by_itself_is_not_told_beforehand() {
+        let with = |ip: &str, pid: i64, mounts: [&str; 2]| {
+            let shop = EndpointSettings {
+                ip_address: Some(ip.to_owned()),
+                aliases: Some(vec!["shop".to_owned()]),
+                ..EndpointSettings::default()
+            };
+            let mount = |destination: &str| MountPoint {
+                destination: Some(destination.to_owned()),
+                ..MountPoint::default()
+            };
+            lasting(ContainerInspectResponse {
+                state: Some(ContainerState {
+                    pid: Some(pid),
+                    ..ContainerState::default()
+                }),
+                mounts: Some(mounts.map(mount).into()),
+                network_settings: Some(NetworkSettings {
+                    networks: Some(HashMap::from([("shop".to_owned(), shop)])),
+                    ..NetworkSettings::default()
+                }),
+                ..ordinary()
+            })
+        };
+        let told = with("10.0.0.2", 7, ["/a", "/b"]);
+        assert_eq!(told, with("10.0.0.3", 8, ["/b", "/a"]));
+        assert_eq!(told.name.as_deref(), Some("/web"));
+        let networks = told.network_settings.unwrap().networks.unwrap();
+        assert_eq!(networks["shop"].aliases, Some(vec!["shop".to_owned()]));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use units::{
 use crate::anew::{anew, same_repository};
 use crate::engine::{Engine, EngineError};
 use crate::execute::Work;
+use crate::failover::Failover;
 use crate::given::Source;
 use crate::guard::{self, Consent, Purpose, Refused};
 use crate::pull::Pull;
@@ -31,6 +32,38 @@ pub(crate) struct Here<'a> {
     pub(crate) auth_file: Option<&'a Path>,
     /// What opens what other nodes tell.
     pub(crate) key: Option<&'a MoveKey>,
+    /// Its part in failover, where it takes one.
+    pub(crate) failover: Option<&'a Failover>,
+}
+
+impl Here<'_> {
+    /// Whether what an action starts may run here now.
+    ///
+    /// # Errors
+    /// While this node is cut off, for what must not run twice.
+    pub(crate) fn may_run(
+        &self,
+        action: &Action,
+        container: &ContainerInspectResponse,
+    ) -> Result<(), Unprepared> {
+        match self
+            .failover
+            .is_some_and(|it| it.forbids(action, container))
+        {
+            true => Err(Unprepared::Cut),
+            false => Ok(()),
+        }
+    }
+
+    fn purpose(&self, command: &Command, container: &ContainerInspectResponse) -> Purpose {
+        let purpose = Purpose::of(command, container);
+        let target = command.action.target();
+        let is_fenced = self.failover.is_some_and(|it| it.has_fenced(target));
+        match purpose {
+            Purpose::Itself if is_fenced => Purpose::Return,
+            Purpose::Itself | Purpose::Move | Purpose::Return => purpose,
+        }
+    }
 }
 
 /// Why there is no work.
@@ -41,6 +74,8 @@ pub(crate) enum Unprepared {
     Engine(EngineError),
     /// Something beyond this node would not have it.
     Failed(String),
+    /// It must not be done while the lease of this node is over.
+    Cut,
 }
 
 impl From<Refused> for Unprepared {
@@ -70,9 +105,10 @@ pub(crate) async fn prepare(here: &Here<'_>, command: &Command) -> Result<Work, 
     }
     let engine = here.engine;
     let found = engine.inspect(command.action.target()).await?;
-    let purpose = Purpose::of(command, &found);
+    let purpose = here.purpose(command, &found);
     let consent = Consent::of(command);
     guard::check(&command.action, &found, here.ceiling, consent, purpose)?;
+    here.may_run(&command.action, &found)?;
     work(here, command, &found).await
 }
 
@@ -170,7 +206,7 @@ fn stopped(
 
 /// What keeps a stopped container stopped when its engine starts anew: of one that is always to run the engine would make one that
 /// runs again. The policy it gets differs in nothing else.
-fn kept_stopped(found: &ContainerInspectResponse) -> Option<ContainerUpdateBody> {
+pub(crate) fn kept_stopped(found: &ContainerInspectResponse) -> Option<ContainerUpdateBody> {
     let host = found.host_config.as_ref();
     let policy = host.and_then(|host| host.restart_policy.as_ref());
     let is_always = policy.and_then(|it| it.name) == Some(RestartPolicyNameEnum::ALWAYS);
@@ -185,13 +221,18 @@ fn kept_stopped(found: &ContainerInspectResponse) -> Option<ContainerUpdateBody>
 
 /// One that its engine removes as it ends could never be started again.
 fn kept(found: &ContainerInspectResponse) -> Result<(), Refused> {
-    let host = found.host_config.as_ref();
-    if host.and_then(|host| host.auto_remove) != Some(true) {
+    if is_kept(found) {
         return Ok(());
     }
     let name = guard::name_of(found);
     let reason = format!("{name} would be gone once stopped; start it without --rm");
     Err(Refused::new(Refusal::Unsafe, reason))
+}
+
+/// Whether its engine keeps it when it ends.
+pub(crate) fn is_kept(found: &ContainerInspectResponse) -> bool {
+    let host = found.host_config.as_ref();
+    host.and_then(|host| host.auto_remove) != Some(true)
 }
 
 /// The container once more, of its own image or another.

@@ -14,6 +14,7 @@ use bollard::models::{ContainerInspectResponse, ImageConfig};
 use chacha20poly1305::aead::{Aead, Generate, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use units::{NodeId, Relocation, Timestamp};
 
 /// The most characters of a sealed text. A plan holds it once and a record of the log takes a megabyte; what the engine says of a
@@ -109,7 +110,11 @@ pub(crate) struct ExportedImage {
 }
 
 /// The key that actuators share.
-pub(crate) struct MoveKey(XChaCha20Poly1305);
+pub(crate) struct MoveKey {
+    cipher: XChaCha20Poly1305,
+    /// What marks begin with.
+    marking: Sha256,
+}
 
 impl fmt::Debug for MoveKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -151,7 +156,20 @@ impl MoveKey {
     }
 
     fn new(key: Key) -> Self {
-        MoveKey(XChaCha20Poly1305::new(&key))
+        MoveKey {
+            cipher: XChaCha20Poly1305::new(&key),
+            marking: Sha256::new().chain_update([VERSION]).chain_update(key),
+        }
+    }
+
+    /// A mark by which it is known whether the same would be sealed again, under the same key. It tells nothing to whoever has not got
+    /// that.
+    pub(crate) fn mark(&self, exported: &Exported) -> String {
+        // By way of a value, whose keys are in order: the engine's own are in another with each answer.
+        let plain = serde_json::to_value(exported)
+            .expect("what came as JSON has text keys and no failing serialiser, so JSON takes it");
+        let digest = self.marking.clone().chain_update(plain.to_string());
+        STANDARD.encode(digest.finalize())
     }
 
     /// Seals it for one move, in base64.
@@ -172,7 +190,7 @@ impl MoveKey {
             msg: &plain,
             aad: &aad,
         };
-        let sealed = self.0.encrypt(&nonce, payload);
+        let sealed = self.cipher.encrypt(&nonce, payload);
         let sealed = sealed.expect("the cipher takes 256 GiB, which is more than memory holds");
         let mut whole = vec![VERSION];
         whole.extend_from_slice(&nonce);
@@ -205,7 +223,7 @@ impl MoveKey {
             msg: sealed,
             aad: &aad,
         };
-        let plain = self.0.decrypt(&XNonce::from(*nonce), payload);
+        let plain = self.cipher.decrypt(&XNonce::from(*nonce), payload);
         // What the parser would say quotes what it read.
         serde_json::from_slice(&plain.map_err(|_| SealError::Closed)?)
             .map_err(|_| SealError::Closed)
@@ -331,6 +349,23 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_is_of_what_is_sealed_and_of_the_key() {
+        let mark = |key: u8, env: &[&str]| key_of(key).mark(&exported(env));
+        assert_eq!(mark(7, &[SECRET]), mark(7, &[SECRET]));
+        assert_ne!(mark(7, &[SECRET]), mark(7, &["A=1"]));
+        assert_ne!(mark(7, &[SECRET]), mark(8, &[SECRET]));
+        let with = |labels: [(&str, &str); 3]| {
+            let mut exported = exported(&[SECRET]);
+            let config = exported.inspect.config.get_or_insert_default();
+            let pairs = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+            config.labels = Some(pairs.into());
+            key_of(7).mark(&exported)
+        };
+        let (a, b, c) = (("a", "1"), ("b", "2"), ("c", "3"));
+        assert_eq!(with([a, b, c]), with([c, b, a]));
+    }
+
+    #[test]
     fn what_was_sealed_opens_with_the_same_key_for_the_same_move_alone() {
         let key = key_of(7);
         let sealed = key.seal(&exported(&[SECRET]), &relocation()).unwrap();
@@ -402,7 +437,7 @@ mod tests {
         };
         let mut whole = vec![VERSION];
         whole.extend_from_slice(&nonce);
-        whole.extend(key.0.encrypt(&nonce, payload).unwrap());
+        whole.extend(key.cipher.encrypt(&nonce, payload).unwrap());
         let told = error(key.open(&STANDARD.encode(whole), &relocation())).to_string();
         assert!(!told.contains("correct horse"), "{told}");
         let other = STANDARD.encode([VERSION + 1]);

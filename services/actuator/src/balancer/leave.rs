@@ -8,7 +8,7 @@ use std::time::Duration;
 use bollard::models::ContainerInspectResponse;
 use futures::future::join_all;
 use tokio::time::Instant;
-use units::{Action, Command, Policy, Refusal, Timestamp};
+use units::{Action, Command, ContainerId, Policy, Refusal, Timestamp};
 
 use super::events::{Change, LeftUndrained, ServerChanged, StillBusy};
 use super::keep::serves;
@@ -202,6 +202,27 @@ impl Balancers {
         Ok(Out { _held: held, note })
     }
 
+    /// Has a container leave its balancers as well as that goes within this time: what comes next does not wait for it.
+    pub(crate) async fn leave(
+        &self,
+        container: &ContainerId,
+        policy: &Policy,
+        within: Duration,
+    ) -> Option<Out<'_>> {
+        let served = policy.haproxy.as_ref().filter(|_| !self.is_empty())?;
+        let departure = Departure {
+            server: ServerRef {
+                name: ServerName::of(container),
+                backend: served.backend.clone(),
+            },
+            deadline: kit::now() + within + BEGINS_WITHIN,
+            reach: Reach::May,
+            last: Last::Goes,
+        };
+        let taken = tokio::time::timeout(within, self.take_out(&departure));
+        taken.await.ok()?.ok()
+    }
+
     /// Gives the container's server requests again, where nothing comes of its command and nobody keeps the balancers any more.
     pub(crate) async fn put_back(&self, departure: &Departure) {
         let server = &departure.server;
@@ -383,8 +404,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use units::{
-        CommandId, ContainerId, Generation, Image, ImageChange, NodeId, PlanId, Relocation,
-        ServiceId, Update, UpdateId,
+        CommandId, Generation, Image, ImageChange, NodeId, PlanId, Relocation, ServiceId, Update,
+        UpdateId,
     };
 
     use super::*;

@@ -17,37 +17,28 @@ impl Engine {
         container: &ContainerId,
         name: &ContainerName,
     ) -> Result<Vec<String>, EngineError> {
+        Ok(sharing(&self.all().await?, container, name))
+    }
+
+    /// Every container, running or not.
+    pub(crate) async fn all(&self) -> Result<Vec<ContainerSummary>, EngineError> {
         let options = ListContainersOptions {
             all: true,
             ..ListContainersOptions::default()
         };
-        let all = self
-            .call(READ_WITHIN, |docker| async move {
-                docker.list_containers(Some(options)).await
-            })
-            .await?;
-        let shares = |mode: &str| {
-            let owner = mode.strip_prefix("container:");
-            owner.is_some_and(|owner| owner == container.as_str() || owner == name.as_str())
-        };
-        let sharers = all.into_iter().filter(|it| {
-            let host = it.host_config.as_ref();
-            let mode = host.and_then(|host| host.network_mode.as_deref());
-            mode.is_some_and(shares)
-        });
-        let names = sharers.filter_map(|it| it.names?.into_iter().next());
-        Ok(names
-            .map(|name| name.trim_start_matches('/').to_owned())
-            .collect())
+        self.call(READ_WITHIN, |docker| async move {
+            docker.list_containers(Some(options)).await
+        })
+        .await
     }
 
-    /// The containers, running or not, whose label names a backend of a load balancer.
-    pub(crate) async fn with_haproxy(&self) -> Result<Vec<ContainerSummary>, EngineError> {
+    /// The containers, running or not, that have this label.
+    pub(crate) async fn labelled(&self, label: &str) -> Result<Vec<ContainerSummary>, EngineError> {
         let options = ListContainersOptions {
             all: true,
             filters: Some(HashMap::from([(
                 "label".to_owned(),
-                vec![LABEL_HAPROXY.to_owned()],
+                vec![label.to_owned()],
             )])),
             ..ListContainersOptions::default()
         };
@@ -55,6 +46,11 @@ impl Engine {
             docker.list_containers(Some(options)).await
         })
         .await
+    }
+
+    /// The containers, running or not, whose label names a backend of a load balancer.
+    pub(crate) async fn with_haproxy(&self) -> Result<Vec<ContainerSummary>, EngineError> {
+        self.labelled(LABEL_HAPROXY).await
     }
 
     /// Whether there is a network of this name.
@@ -103,4 +99,25 @@ impl Engine {
         })
         .await
     }
+}
+
+/// Names of those of these containers that share the network of this one.
+pub(crate) fn sharing(
+    all: &[ContainerSummary],
+    container: &ContainerId,
+    name: &ContainerName,
+) -> Vec<String> {
+    let shares = |mode: &str| {
+        let owner = mode.strip_prefix("container:");
+        owner.is_some_and(|owner| owner == container.as_str() || owner == name.as_str())
+    };
+    let sharers = all.iter().filter(|it| {
+        let host = it.host_config.as_ref();
+        let mode = host.and_then(|host| host.network_mode.as_deref());
+        mode.is_some_and(shares)
+    });
+    let names = sharers.filter_map(|it| it.names.as_ref()?.first());
+    names
+        .map(|name| name.trim_start_matches('/').to_owned())
+        .collect()
 }

@@ -148,6 +148,9 @@ metric_names! {
     // The actuator.
     Commands: Counter, "homeostat_commands" [action, result] None, "Commands answered, by result";
     CommandDuration: Histogram(ACTION_BUCKETS_SECONDS), "homeostat_command_duration_seconds" [action] Seconds, "Time to carry out a command";
+    Lease: Gauge, "homeostat_lease_seconds" [] Seconds, "What is left of this node's lease: at zero it stops its singletons";
+    Fenced: Counter, "homeostat_fenced" [] None, "Containers stopped because the lease of their node was over";
+    StandingExports: Gauge, "homeostat_standing_exports" [] None, "Containers of this node whose making is told in case it is lost";
 
     // The notifier.
     Deliveries: Counter, "homeostat_deliveries" [sink, result] None, "Notifications handed to a sink, by result";
