@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use bollard::query_parameters::{RemoveContainerOptions, StopContainerOptions};
@@ -124,6 +126,49 @@ async fn a_container_is_in_its_balancer_while_it_serves_and_others_servers_are_l
     let names: Vec<String> = names.collect();
     assert_eq!(names, ["by-hand", others, &server_of(&two)]);
     again.shut_down().await;
+}
+
+/// One that ends only when its whole grace is over is out of its balancer meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_singleton_of_a_node_that_is_cut_off_leaves_its_balancer_before_it_is_stopped() {
+    let _turn = TURN.lock().await;
+    let world = World::new("cut-off").await;
+    let haproxy = Haproxy::start().await;
+    let single = [
+        ("io.homeostat.mode", "act"),
+        ("io.homeostat.move", "true"),
+        ("io.homeostat.singleton", "true"),
+        SERVED,
+    ];
+    let one = world
+        .create(&single, |body, host| {
+            body.cmd = Some(["web", "--burn-ms", QUICK].map(ToOwned::to_owned).to_vec());
+            // As first process of a container it has no use for this signal, so the kernel drops it.
+            body.stop_signal = Some("SIGUSR1".to_owned());
+            host.network_mode = Some("bridge".to_owned());
+        })
+        .await;
+    let started = world.docker.start_container(one.as_str(), None).await;
+    started.unwrap();
+    let key = world.dir.path().join("move.key");
+    std::fs::write(&key, "07".repeat(32)).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let actuator = world.start(actuator::Config {
+        move_key_file: Some(key),
+        ..config(&world, &[haproxy.socket()])
+    });
+    haproxy.until_up(&one).await;
+    world.bus.close().await;
+    let mut seen = BTreeSet::new();
+    let stopped = async {
+        while runs(&world, &one).await {
+            seen.extend(haproxy.server(&one).await.map(|it| it.status));
+        }
+    };
+    timeout(PATIENCE, stopped).await.expect("it runs still");
+    assert!(seen.contains("MAINT"), "{seen:?}");
+    haproxy.until_gone(&one).await;
+    actuator.shut_down().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

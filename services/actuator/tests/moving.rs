@@ -19,13 +19,16 @@ use bollard::models::{
 use bollard::query_parameters::{
     CommitContainerOptions, CreateImageOptions, RemoveContainerOptions, RemoveImageOptions,
 };
+use bus::{From, Tailed};
 use futures::StreamExt;
 use support::registry::Registry;
-use support::{IMAGE, Lost, NODE, World, command};
+use support::{IMAGE, Lost, NODE, PATIENCE, World, command};
+use tokio::time::timeout;
 use units::{
     Action, Command, ContainerId, LABEL_COMMAND, LABEL_REPLICA_OF, Mode, NodeId, Origin,
-    OutcomeResult, Refusal, Relocation,
+    OutcomeResult, Refusal, Relocation, StandingExport,
 };
+use wire::topic;
 
 const OTHER: &str = "node-b";
 const SECRET: &str = "PASSWORD=correct horse battery staple";
@@ -257,6 +260,74 @@ async fn a_container_goes_to_another_node_as_it_is_and_back_without_a_trace() {
     let restart = step(&relocation, NODE, restart);
     assert_eq!(world.answer(&restart).await, SUCCEEDED);
     assert_eq!(world.answer(&removal(&made, OTHER)).await, SUCCEEDED);
+    assert_eq!(world.containers().await, [web.as_str()]);
+    a.shut_down().await;
+    b.shut_down().await;
+}
+
+/// What the actuator told of a container in case its node is lost.
+async fn standing(world: &World, container: &ContainerId) -> StandingExport {
+    let tail = world.bus.tail(topic::EXPORTS, From::Beginning).await;
+    let mut tail = tail.unwrap();
+    let told = async {
+        loop {
+            if let Tailed::Record(record) = tail.next().await.unwrap()
+                && let Ok(export) = wire::decode::<StandingExport>(&record)
+                && export.container == *container
+            {
+                return export;
+            }
+        }
+    };
+    timeout(PATIENCE, told).await.expect("it was not told")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_told_before_a_node_was_lost_makes_the_same_container_on_another() {
+    let mut world = World::new("lost").await;
+    let web = web(&world).await;
+    let a = world.start(here(&world));
+    let export = standing(&world, &web).await;
+    assert_eq!(export.node.as_str(), NODE);
+    a.shut_down().await;
+
+    let b = world.start(there(&world));
+    let lost = Relocation {
+        lost: true,
+        ..relocation(&web)
+    };
+    // It is good for a failover of this container alone.
+    let planned = relocation(&web);
+    let (refusal, _) = world
+        .refusal(&create(&world, &planned, &export.sealed))
+        .await;
+    assert_eq!(refusal, Refusal::NoKey);
+    let create = create(&world, &lost, &export.sealed);
+    let made = created(&world.answer(&create).await);
+    is_made_alike(&world, &made, &web, &create).await;
+
+    // The node is back, and what ran there goes, or its successor does.
+    let a = world.start(here(&world));
+    let grace = Duration::from_secs(5);
+    let stop = Action::Stop {
+        container: web.clone(),
+        name: "test".into(),
+        grace,
+    };
+    let removal = |container: &ContainerId| Action::RemoveReplica {
+        container: container.clone(),
+        name: "test".into(),
+        grace,
+    };
+    assert_eq!(world.answer(&step(&lost, NODE, stop)).await, SUCCEEDED);
+    assert_eq!(
+        world.inspect(&web).await.state.unwrap().running,
+        Some(false)
+    );
+    let (refusal, _) = world.refusal(&step(&lost, NODE, removal(&web))).await;
+    assert_eq!(refusal, Refusal::NotOurs, "a person made it");
+    let back = step(&lost, OTHER, removal(&made));
+    assert_eq!(world.answer(&back).await, SUCCEEDED);
     assert_eq!(world.containers().await, [web.as_str()]);
     a.shut_down().await;
     b.shut_down().await;

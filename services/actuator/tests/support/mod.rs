@@ -101,6 +101,14 @@ impl World {
         world
     }
 
+    /// Another log, empty, with these topics.
+    pub(crate) async fn renew_log(&mut self, topics: &[bus::TopicSpec]) {
+        self.bus = Bus::memory();
+        self.bus.ensure_topics(topics).await.unwrap();
+        let outcomes = self.bus.tail(topic::OUTCOMES, From::Beginning);
+        self.outcomes = outcomes.await.unwrap();
+    }
+
     pub(crate) fn config(&self) -> Config {
         Config {
             node: Some(NODE.to_owned()),
