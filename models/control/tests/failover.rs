@@ -8,7 +8,7 @@ use std::sync::Arc;
 use control::Event;
 use units::{
     ActionKind, Bytes, ContainerState, EventKind, Fenced, Limits, Millicores, Mode, NodeCapacity,
-    NodeId, Phase, Policy, ServiceId, VerdictKind,
+    NodeId, Phase, Policy, ServiceId, Severity, SignalKind, Subject, VerdictKind,
 };
 use world::{World, acting, policy, secs};
 
@@ -137,7 +137,7 @@ fn what_ran_on_a_lost_node_runs_elsewhere_and_the_old_one_goes_when_it_is_back()
 fn what_may_run_once_waits_until_its_own_node_has_stopped_it() {
     let mut world = fleet(singleton());
     lose(&mut world, "a");
-    live(&mut world, 9);
+    live(&mut world, 12);
     assert_eq!(sent(&world), Vec::<String>::new());
     let said = why_not(&world);
     assert!(said.contains("no two of it may run at once"), "{said}");
@@ -149,6 +149,9 @@ fn what_may_run_once_waits_until_its_own_node_has_stopped_it() {
     comes_back(&mut world, "a");
     live(&mut world, 120);
     assert_eq!(sent(&world), [MADE], "it stays stopped");
+    // Long after what was done is forgotten its actuator tells it still.
+    live(&mut world, 3 * 3_600);
+    assert_eq!(sent(&world), [MADE]);
 }
 
 /// The actuator of `a` stops `web`, as its lease is over, and its engine tells of that.
@@ -285,4 +288,16 @@ fn the_same_is_found_by_a_leader_that_begins_when_the_node_is_long_gone() {
     lose(&mut world, "a");
     live(&mut world, 60);
     assert_eq!(sent(&world), Vec::<String>::new());
+}
+
+#[test]
+fn where_all_others_are_short_it_runs_there_at_least() {
+    let mut world = fleet(movable());
+    for name in ["b", "c"] {
+        let subject = Subject::node(node(name));
+        world.open_about(SignalKind::NodePressure, subject, Severity::Warning);
+    }
+    lose(&mut world, "a");
+    live(&mut world, 9);
+    assert_eq!(sent(&world), [MADE]);
 }

@@ -1,6 +1,6 @@
 //! Where containers of lost nodes could go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use units::{ContainerId, NodeId, Phase, Timestamp};
 
@@ -18,8 +18,8 @@ pub(crate) struct Stranger<'a> {
     pub(crate) avoid: Option<&'a NodeId>,
 }
 
-/// A node for each, in their order, those before it being where they were found a place; or why there is none. Only nodes that speak and
-/// whose actuators do are asked, that are short of nothing and of which all is known.
+/// A node for each, in their order, those before it being where they were found a place; or why there is none. Only nodes that speak, and
+/// whose actuators do, are asked, and of which all is known. One that is short of something is asked last: there it runs at least.
 pub(crate) fn refuges(
     state: &State,
     strangers: &[Stranger<'_>],
@@ -27,8 +27,14 @@ pub(crate) fn refuges(
 ) -> Vec<Result<NodeId, String>> {
     let mut picture = Picture::of(state, now);
     advice::distrust(&mut picture);
-    advice::close_short(&mut picture, state);
     close_silent(&mut picture, state, now);
+    let is_open = |host: &HostIndex| picture.hosts.host(*host).intake == Intake::Open;
+    let open: BTreeSet<HostIndex> = picture.hosts.indices().filter(is_open).collect();
+    let short = advice::close_short(&mut picture, state).into_iter();
+    let short: Vec<HostIndex> = short
+        .map(|(host, _)| host)
+        .filter(|it| open.contains(it))
+        .collect();
     let held = picture.held.iter().enumerate();
     let by_id: BTreeMap<ContainerId, ContainerIndex> = held
         .map(|(at, held)| (held.replica.record.id.clone(), ContainerIndex(at)))
@@ -37,7 +43,7 @@ pub(crate) fn refuges(
     let places = strangers.iter().map(|it| {
         let index = by_id.get(&it.replica.record.id);
         let index = index.ok_or("its node is taken as gone")?;
-        refuge(&mut picture, it, *index)
+        refuge(&mut picture, it, *index, &short)
     });
     places.collect()
 }
@@ -46,6 +52,7 @@ fn refuge(
     picture: &mut Picture<'_>,
     stranger: &Stranger<'_>,
     index: ContainerIndex,
+    short: &[HostIndex],
 ) -> Result<NodeId, String> {
     let held = &picture.held[index.0];
     // That its node is silent is why it goes.
@@ -56,13 +63,24 @@ fn refuge(
     let from = from.ok_or("it is on its way already")?;
     let avoided = stranger.avoid.and_then(|node| picture.host_of(node));
     let was = avoided.map(|host| (host, close(picture, host)));
-    let to = roomiest(&picture.hosts, index, from);
+    let to = roomiest(&picture.hosts, index, from).or_else(|| {
+        set_all(picture, short, Intake::Open);
+        let found = roomiest(&picture.hosts, index, from);
+        set_all(picture, short, Intake::Closed);
+        found
+    });
     if let Some((host, intake)) = was {
         picture.hosts.set_intake(host, intake);
     }
-    let to = to.ok_or("no other node that speaks, and is short of nothing, has room for it")?;
+    let to = to.ok_or("no other node that speaks has room for it")?;
     picture.hosts.relocate(index, to);
     Ok(picture.nodes[to.0].node.clone())
+}
+
+fn set_all(picture: &mut Picture<'_>, hosts: &[HostIndex], intake: Intake) {
+    for host in hosts {
+        picture.hosts.set_intake(*host, intake);
+    }
 }
 
 fn close(picture: &mut Picture<'_>, host: HostIndex) -> Intake {

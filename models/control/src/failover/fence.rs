@@ -13,6 +13,10 @@ use crate::state::State;
 /// What to do about a container of the service that its own node stopped and nobody took the place of.
 pub(crate) fn start(state: &State, service: &ServiceId, now: Timestamp) -> Decision {
     let replicas = state.fleet.replicas(service);
+    // It is told for as long as it stands still, also long after something else took its place.
+    if replicas.iter().any(is_up) {
+        return Decision::Nothing;
+    }
     let mut fenced = replicas.iter().filter(|it| {
         it.record.state == ContainerState::Exited
             && state.beats.is_fenced(it.node, &it.record.id)
@@ -32,6 +36,10 @@ pub(crate) fn start(state: &State, service: &ServiceId, now: Timestamp) -> Decis
         replica.record.policy.mode,
         now,
     )
+}
+
+fn is_up(replica: &Replica<'_>) -> bool {
+    replica.counts() || replica.record.state == ContainerState::Restarting
 }
 
 fn draft(state: &State, service: &ServiceId, replica: &Replica<'_>) -> Draft {

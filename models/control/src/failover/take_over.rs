@@ -130,10 +130,10 @@ pub(crate) fn why_not(state: &State, replica: &Replica<'_>, now: Timestamp) -> O
         .or_else(|| refuges(state, &[stranger], now).pop()?.err())
 }
 
-/// Until then after its last heartbeat a node has stopped what may run once: its lease is over, and what it stops then gets half a lease
-/// for it.
+/// Until then after its last heartbeat a node has stopped what may run once: its lease is over, and stopping it then takes some seconds and half
+/// a lease.
 fn fenced_by(lease: Duration) -> Duration {
-    lease + lease / 2 + Duration::from_secs(1)
+    lease * 2 + Duration::from_secs(1)
 }
 
 /// The node where the last try to make one of it elsewhere came to nothing.

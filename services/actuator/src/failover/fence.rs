@@ -18,8 +18,8 @@ use crate::prepare::{is_kept, kept_stopped};
 
 /// How often the lease is looked at, and, while it is over, what runs.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// What a container has to end by itself. No container's own: whoever takes its place has to know.
-const GRACE: Duration = Duration::from_secs(10);
+/// A container has this part of the lease to end by itself. No time of its own: whoever takes its place has to know.
+const GRACE_PARTS: u32 = 2;
 /// A command about the container has so long to end; what it begins anew after that is stopped again.
 const LOCKED_WITHIN: Duration = Duration::from_secs(1);
 /// Requests under way have so long to end.
@@ -184,7 +184,8 @@ async fn stop(handler: &Handler, container: &ContainerId) -> Stopped {
     failover.fences.add(container, kit::now());
     failover.fences.save(handler).await;
     ContainerFenced { name: &name }.emit(&failover.meters);
-    if let Err(error) = stopped(handler, container, &found).await
+    let grace = failover.length / GRACE_PARTS;
+    if let Err(error) = stopped(handler, container, &found, grace).await
         && !error.is_missing()
     {
         let reason = error.to_string();
@@ -202,6 +203,7 @@ async fn stopped(
     handler: &Handler,
     container: &ContainerId,
     found: &ContainerInspectResponse,
+    grace: Duration,
 ) -> Result<(), EngineError> {
     let (policy, _) = Policy::from_labels(&labels_of(found));
     let out = handler
@@ -212,7 +214,7 @@ async fn stopped(
         // Where it fails, it is started again with its engine at the worst, and stopped again.
         let _ = handler.engine.update(container, &body).await;
     }
-    let answer = handler.engine.stop(container, GRACE).await;
+    let answer = handler.engine.stop(container, grace).await;
     drop(out);
     answer
 }
