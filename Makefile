@@ -42,7 +42,7 @@ test: need-build need-docker need-kafka need-tests need-faults need-hosts image 
 .PHONY: e2e-hosts
 e2e-hosts: need-build need-kafka need-hosts ## Run the tests with several hosts on this machine, each with an engine of its own
 	@cargo build $(LOCKED) -p homeostat
-	@$(RUNNER) cargo test $(LOCKED) -p e2e --test hosts --test balancer
+	@$(RUNNER) cargo test $(LOCKED) -p e2e --test hosts --test balancer --test failover --test pair
 
 .PHONY: fuzz
 fuzz: need-build ## Fuzz what reads bytes from outside; FUZZ_RUNS and FUZZ_SECONDS bound each target
@@ -75,6 +75,11 @@ bench-detect: need-build ## Measure how fast the models read the stream
 bench-control: need-build ## Measure what a decision over a whole fleet costs, by its size
 	@cargo build --release $(LOCKED) -p bench
 	@$(TARGET)/release/bench control
+
+.PHONY: bench-hosts
+bench-hosts: need-build need-kafka need-hosts ## Measure how soon what ran on a lost host runs elsewhere, and how soon a second controller leads
+	@cargo build --release $(LOCKED) -p homeostat -p bench
+	@$(AS_ROOT) $(TARGET)/release/bench hosts
 
 .PHONY: bench-faults
 bench-faults: need-docker need-faults build image ## Put faults into a live stack: which are found, when, and their causes (FAULTS="cpu-hog ..." for some)

@@ -4,6 +4,7 @@
 //! `make bench` runs `reaction` and `idle`; `bench reaction` or `bench idle` one part. `make bench-collector` runs
 //! `bench collector`; parts of that are named after it. `make bench-detect` runs `bench detect`, which needs no containers,
 //! and `make bench-control` runs `bench control`, which needs none either.
+//! `make bench-hosts` runs `bench hosts`, on three engines in network namespaces.
 //! `make bench-faults` runs `bench faults`, of which some can be named, and `make bench-ordinary` an hour of `bench ordinary`.
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +16,7 @@ mod control;
 mod detect;
 mod engine;
 mod faults;
+mod hosts;
 mod idle;
 mod process;
 mod reaction;
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         }
         ["reaction"] => runtime.block_on(reaction::run()),
         ["idle"] => runtime.block_on(idle::run()),
+        ["hosts"] => runtime.block_on(hosts::run()),
         ["detect"] => detect::run(),
         ["control"] => control::run(),
         ["control", "--nodes", text] => match text.parse() {

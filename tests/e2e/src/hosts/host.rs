@@ -29,6 +29,7 @@ pub struct Host {
     engine: Engine,
     place: Place,
     address: Ipv4Addr,
+    is_up: bool,
 }
 
 impl Host {
@@ -81,6 +82,7 @@ impl Host {
             engine,
             place,
             address,
+            is_up: true,
         };
         host.ready().await;
         host
@@ -94,6 +96,11 @@ impl Host {
     /// Its address, which this machine and the other hosts reach.
     pub fn address(&self) -> Ipv4Addr {
         self.address
+    }
+
+    /// It has power.
+    pub fn is_up(&self) -> bool {
+        self.is_up
     }
 
     /// The address of its engine: `unix://` and the path.
@@ -121,11 +128,13 @@ impl Host {
         self.collector.kill_9();
         self.actuator.kill_9();
         self.engine.cut_power(&self.place);
+        self.is_up = false;
     }
 
     /// Starts the engine and the agents again after a power cut, and waits until they are ready.
     pub async fn start_again(&mut self) {
         self.engine = Engine::start(&self.place).await;
+        self.is_up = true;
         self.collector.restart();
         self.actuator.restart();
         self.ready().await;

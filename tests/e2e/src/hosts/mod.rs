@@ -8,6 +8,7 @@ mod engine;
 mod haproxy;
 mod host;
 mod leftovers;
+mod movable;
 mod registry;
 mod wires;
 
@@ -24,6 +25,7 @@ use wires::Wires;
 
 pub use haproxy::{BACKEND, Haproxy};
 pub use host::{Host, HostFacts};
+pub use movable::{Placed, told};
 pub use registry::Registry;
 
 /// What the names of namespaces, interfaces, control groups and directories begin with; the id of the test's process follows.
@@ -49,6 +51,9 @@ pub struct Fleet {
     hosts: Vec<Host>,
     haproxy: Option<Haproxy>,
     kafka: KafkaBroker,
+    /// What central roles are started with.
+    settings: Vec<(String, String)>,
+    central: PathBuf,
     // The last but one, since it takes away what the others left.
     wires: Wires,
     _turn: MutexGuard<'static, ()>,
@@ -95,6 +100,9 @@ impl Fleet {
             ("controller.max_mode", "act"),
             ("actuator.max_mode", "act"),
             ("actuator.move_key_file", key.to_str().unwrap()),
+            // A machine that stands still for a moment loses no host, unless a test asks for that.
+            ("actuator.lease", "30s"),
+            ("controller.failover.lease", "30s"),
             // A check that a busy machine answers late is no reason to give a server up.
             ("actuator.haproxy.server_options", "inter 1s rise 2 fall 60"),
         ];
@@ -119,6 +127,8 @@ impl Fleet {
             console,
             hosts: started,
             haproxy,
+            settings: owned(&here),
+            central,
             kafka,
             wires,
             _turn: turn,
@@ -172,6 +182,17 @@ impl Fleet {
         self.wires.machine()
     }
 
+    /// Starts one controller more, which stands by while another leads.
+    pub async fn standby(&self) -> Homeostat {
+        let settings = self.settings.iter();
+        let settings: Vec<(&str, &str)> = settings
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
+        let standby = Homeostat::start(&["controller"], &self.central, &settings);
+        standby.ready().await;
+        standby
+    }
+
     /// Runs a verb that asks the console to its end.
     pub async fn told(&self, words: &[&str]) -> Output {
         let console = self.console.console();
@@ -183,6 +204,13 @@ impl Fleet {
         });
         ran.await.unwrap()
     }
+}
+
+fn owned(settings: &[(&str, &str)]) -> Vec<(String, String)> {
+    let pairs = settings.iter();
+    pairs
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 /// A broker that listens on loopback, and on the hosts' network; with it its address there.

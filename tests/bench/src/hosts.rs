@@ -1,0 +1,104 @@
+//! Several hosts: from the loss of one to what ran there being healthy elsewhere, and from the loss of the leading controller to the other
+//! one leading.
+
+use std::time::{Duration, Instant};
+
+use bus::Bus;
+use e2e::homeostat::Homeostat;
+use e2e::hosts::{Fleet, HostFacts, told};
+use e2e::wait::until;
+
+use crate::median;
+
+const TIMES: usize = 5;
+const DEADLINE: Duration = Duration::from_secs(120);
+
+pub(crate) async fn run() {
+    let settings = [
+        ("controller.people.hold", "5s"),
+        ("controller.scale.startup", "5s"),
+        ("actuator.lease", "6s"),
+        ("controller.failover.lease", "6s"),
+    ];
+    let facts = |name| HostFacts {
+        name,
+        zone: name,
+        cost: 1.0,
+    };
+    let mut fleet = Fleet::start(&[facts("a"), facts("b"), facts("c")], &settings).await;
+    let (lost, once) = hosts_lost(&mut fleet).await;
+    let led = leaders_lost(&mut fleet).await;
+    println!("\nseveral hosts, median of {TIMES}");
+    println!("  {:<48} {:>8} {:>9}   each", "", "measured", "to reach");
+    row("host lost to its service healthy elsewhere", &lost, 20.0);
+    row("the same of one that may run once", &once, 20.0);
+    row("leader killed to the other one leading", &led, 10.0);
+}
+
+/// A host is killed again and again, and started again.
+async fn hosts_lost(fleet: &mut Fleet) -> (Vec<f64>, Vec<f64>) {
+    let (_images, image) = fleet.checked_image();
+    let bus = Bus::kafka(&fleet.kafka().config()).unwrap();
+    let first = fleet.host("a");
+    let mut web = ("a".to_owned(), first.run_movable(&image, "web", &[]));
+    let singleton = ["io.homeostat.singleton=true"];
+    let id = first.run_movable(&image, "once", &singleton);
+    let mut once = ("a".to_owned(), id);
+    let (mut of_web, mut of_once) = (Vec::new(), Vec::new());
+    for _ in 0..TIMES {
+        fleet.alone("web", &web).await;
+        fleet.alone("once", &once).await;
+        told(&bus, &[&web.1, &once.1]).await;
+        let hosts = (web.0.clone(), once.0.clone());
+        fleet.host_mut(&hosts.0).cut_power();
+        let began = Instant::now();
+        web = fleet.elsewhere("web", &hosts.0).await;
+        of_web.push(began.elapsed().as_secs_f64());
+        if hosts.0 == hosts.1 {
+            once = fleet.elsewhere("once", &hosts.0).await;
+            of_once.push(began.elapsed().as_secs_f64());
+        }
+        fleet.host_mut(&hosts.0).start_again().await;
+    }
+    (of_web, of_once)
+}
+
+/// The leader of two controllers is killed again and again.
+async fn leaders_lost(fleet: &mut Fleet) -> Vec<f64> {
+    let mut other = fleet.standby().await;
+    let mut took = Vec::new();
+    for _ in 0..TIMES {
+        until("one of the two leads", DEADLINE, || async {
+            let leads = leads(&fleet.controller).await || leads(&other).await;
+            leads.then_some(())
+        })
+        .await;
+        if !leads(&fleet.controller).await {
+            std::mem::swap(&mut fleet.controller, &mut other);
+        }
+        fleet.controller.kill_9();
+        let began = Instant::now();
+        until("the other leads", DEADLINE, || async {
+            leads(&other).await.then_some(())
+        })
+        .await;
+        took.push(began.elapsed().as_secs_f64());
+        fleet.controller.restart();
+        fleet.controller.ready().await;
+    }
+    took
+}
+
+async fn leads(controller: &Homeostat) -> bool {
+    controller.metric("homeostat_leader").await == Some(1.0)
+}
+
+fn row(what: &str, measured: &[f64], reach: f64) {
+    let each = measured.iter().map(|seconds| format!("{seconds:.1}"));
+    let each: Vec<String> = each.collect();
+    println!(
+        "  {what:<48} {:>6.1} s {reach:>7.0} s   {}",
+        median(measured),
+        each.join(" ")
+    );
+}
