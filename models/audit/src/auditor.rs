@@ -9,7 +9,7 @@ use units::{
     Timestamp,
 };
 
-use crate::failover::Beats;
+use crate::failover::{self, Beats};
 use crate::preemption;
 use crate::rest;
 use crate::steps;
@@ -228,11 +228,16 @@ impl Auditor {
 
     /// Containers of a service that are or will be there.
     pub(crate) fn replicas(&self, service: &ServiceId) -> impl Iterator<Item = &ContainerRecord> {
-        let all = self.nodes.values().flat_map(|node| node.containers.iter());
+        let all = self.nodes.values();
+        let all = all.flat_map(|node| node.containers.iter().map(move |record| (node, record)));
+        let replaced = failover::replaced(self, service);
         let service = service.clone();
-        all.filter(move |record| {
-            record.service == service
-                && !record.is_isolated()
+        let all = all.filter(move |(node, record)| {
+            let mut replaced = replaced.iter();
+            record.service == service && !replaced.any(|it| failover::is_of(it, node, record))
+        });
+        all.map(|(_, record)| record).filter(|record| {
+            !record.is_isolated()
                 && match record.state {
                     ContainerState::Running | ContainerState::Paused => true,
                     ContainerState::Created => record.made_by.is_some(),

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use units::{
-    Action, ContainerId, ContainerRecord, ContainerState, Heartbeat, NodeId, Relocation, Step,
-    Timestamp,
+    Action, ActionKind, ContainerId, ContainerRecord, ContainerState, Heartbeat, NodeId,
+    NodeInventory, OutcomeResult, PlanEntry, Relocation, ServiceId, Step, Timestamp,
 };
 
 use crate::auditor::Auditor;
@@ -57,4 +57,29 @@ pub(crate) fn is_start(auditor: &Auditor, step: &Step, record: &ContainerRecord)
     let is_fenced = beat.is_some_and(|beat| beat.fenced.contains(&record.id));
     let allowed = record.policy.movable && record.policy.singleton;
     is_restart && allowed && is_fenced && record.state == ContainerState::Exited
+}
+
+/// Containers of the service that others were made in the place of, as their nodes were lost.
+pub(crate) fn replaced<'a>(auditor: &'a Auditor, service: &ServiceId) -> Vec<&'a Relocation> {
+    let made = auditor.plans.values().filter(|entry| {
+        entry.plan.service == *service
+            && entry.plan.kind == ActionKind::CreateReplica
+            && is_made(entry)
+    });
+    let moves = made.filter_map(|entry| entry.plan.relocation.as_ref());
+    moves.filter(|it| it.lost).collect()
+}
+
+fn is_made(entry: &PlanEntry) -> bool {
+    let mut outcomes = entry.outcomes.iter();
+    outcomes.any(|it| matches!(it.result, OutcomeResult::Succeeded { .. }))
+}
+
+/// The record is that of what was replaced, as its node told it before it was lost.
+pub(crate) fn is_of(
+    relocation: &Relocation,
+    node: &NodeInventory,
+    record: &ContainerRecord,
+) -> bool {
+    relocation.container == record.id && relocation.from == node.node && node.at <= relocation.at
 }

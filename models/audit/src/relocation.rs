@@ -1,8 +1,8 @@
 //! The checks of plans that take a container to another node.
 
 use units::{
-    Action, ActionKind, Approval, ContainerRecord, ContainerState, OutcomeResult, Plan, PlanEntry,
-    Relocation, Step,
+    Action, ActionKind, Approval, ContainerId, ContainerRecord, ContainerState, OutcomeResult,
+    Plan, PlanEntry, Relocation, ServiceId, Step,
 };
 
 use crate::auditor::Auditor;
@@ -61,6 +61,28 @@ impl Auditor {
         let node = self.node(&relocation.to);
         let mut records = node.into_iter().flat_map(|node| &node.containers);
         records.any(|record| record.is_serving() && self.is_successor(plan, record))
+            || (relocation.lost && self.has_moved_on(&plan.service, relocation))
+    }
+
+    /// What was made in the place of one of a lost node has moved on since, or another was made in its place in turn, and that serves.
+    fn has_moved_on(&self, service: &ServiceId, relocation: &Relocation) -> bool {
+        let creations = || {
+            let plans = self.plans.values().filter(|it| it.plan.service == *service);
+            plans.filter(|it| it.plan.kind == ActionKind::CreateReplica)
+        };
+        let of = |entry: &PlanEntry| entry.plan.relocation.as_ref() == Some(relocation);
+        let made: Vec<&ContainerId> = creations().filter(|it| of(it)).flat_map(made).collect();
+        creations().any(|entry| {
+            let Some(next) = entry.plan.relocation.as_ref() else {
+                return false;
+            };
+            let is_next = next.at > relocation.at && made.contains(&&next.container);
+            let node = self.node(&next.to).filter(|_| is_next);
+            let mut records = node.into_iter().flat_map(|node| &node.containers);
+            let serves =
+                records.any(|it| it.is_serving() && it.made_by.as_ref() == Some(&entry.plan.id));
+            serves || (is_next && self.has_moved_on(service, next))
+        })
     }
 
     /// The one that was to go, or another that somebody put in its place, is so.
@@ -78,6 +100,18 @@ impl Auditor {
             is_it && is_so(record)
         })
     }
+}
+
+/// What came of it, where it makes something.
+fn made(entry: &PlanEntry) -> impl Iterator<Item = &ContainerId> {
+    let outcomes = entry.outcomes.iter();
+    outcomes.filter_map(|outcome| match &outcome.result {
+        OutcomeResult::Succeeded { created, .. } => created.as_ref(),
+        OutcomeResult::Refused { .. }
+        | OutcomeResult::Failed { .. }
+        | OutcomeResult::Vanished
+        | OutcomeResult::Interrupted => None,
+    })
 }
 
 /// A step of a move does nothing but what a move is made of, and what only a move is made of is done in none else.

@@ -81,7 +81,7 @@ fn target(
     if let Some(moved) = relocate::last(state, service, now) {
         return Err(format!("one move is enough ({moved})"));
     }
-    if let Some(why) = relocate::bar(state, service, now) {
+    if let Some(why) = relocate::bar(state, replica, now) {
         return Err(why);
     }
     if tries.last().is_none_or(|last| last.at + SOUGHT <= now) {

@@ -35,7 +35,11 @@ fn node(name: &str) -> NodeId {
 
 /// `web` on `a`, room for it on `b` and `c`.
 fn fleet(of_web: Policy) -> World {
-    let mut world = World::new(acting());
+    fleet_of(acting(), of_web)
+}
+
+fn fleet_of(config: control::Config, of_web: Policy) -> World {
+    let mut world = World::new(config);
     world.capacity_of_nodes = NodeCapacity {
         cpu: Millicores(4_000),
         memory: Bytes(8 * GIB),
@@ -300,4 +304,167 @@ fn where_all_others_are_short_it_runs_there_at_least() {
     lose(&mut world, "a");
     live(&mut world, 9);
     assert_eq!(sent(&world), [MADE]);
+fn several_of_a_service_are_made_elsewhere_one_after_the_other() {
+    let mut world = fleet(movable());
+    let on_b = world.place("db").1;
+    let mut second = world.place("web").1;
+    second.id = units::ContainerId::from("id-web-2");
+    second.name = units::ContainerName::from("web-2");
+    world.nodes.get_mut(&node("a")).unwrap().push(second);
+    assert_eq!(on_b.service.as_str(), "db");
+    let mut world = world.beats();
+    live(&mut world, 10);
+    lose(&mut world, "a");
+    live(&mut world, 60);
+    // The auditor of this world would say of both at once that one of the service runs already.
+    let made = sent(&world);
+    assert_eq!(made.len(), 2, "{made:?}");
+    assert!(
+        made.iter().all(|it| it.starts_with("add replica web")),
+        "{made:?}"
+    );
+}
+
+#[test]
+fn what_waited_while_the_controller_stood_still_is_no_loss() {
+    let mut world = fleet(movable());
+    // It stands still for longer than a lease, and reads what was sent meanwhile one by one.
+    world.now = world.now + secs(20);
+    for name in ["b", "a", "c"] {
+        let beat = units::Heartbeat {
+            node: node(name),
+            at: world.now,
+            lease: secs(6),
+            fenced: Vec::new(),
+        };
+        world.auditor.observe_heartbeat(&beat, world.now);
+        world.tell(Event::Heartbeat(Box::new(beat)));
+        world.now = world.now + std::time::Duration::from_millis(1);
+    }
+    live(&mut world, 30);
+    assert_eq!(sent(&world), Vec::<String>::new());
+}
+
+#[test]
+fn a_heartbeat_that_comes_late_is_not_the_return_of_its_node() {
+    let mut world = fleet(movable());
+    lose(&mut world, "a");
+    lose(&mut world, "c");
+    live(&mut world, 12);
+    for _ in 0..2 {
+        let beat = units::Heartbeat {
+            node: node("c"),
+            at: world.now,
+            lease: secs(6),
+            fenced: Vec::new(),
+        };
+        world.auditor.observe_heartbeat(&beat, world.now);
+        world.tell(Event::Heartbeat(Box::new(beat)));
+        live(&mut world, 2);
+    }
+    live(&mut world, 30);
+    assert_eq!(sent(&world), Vec::<String>::new(), "two are lost still");
+}
+
+#[test]
+fn what_was_stopped_for_want_of_a_lease_stays_so_while_another_is_anywhere() {
+    let mut world = fleet(singleton());
+    lose(&mut world, "a");
+    live(&mut world, 20);
+    assert_eq!(sent(&world), [MADE]);
+    // The new one's actuator tells how it is made, too.
+    let mut world = world.beats();
+    fence(&mut world);
+    comes_back(&mut world, "a");
+    live(&mut world, 60);
+    // The one that took its place is lost in turn, and a third takes that one's.
+    lose(&mut world, "b");
+    live(&mut world, 120);
+    let made = sent(&world);
+    assert_eq!(made.len(), 2, "{made:?}");
+    assert!(made[1].starts_with("add replica web"), "{made:?}");
+    // Whoever leads then, and however long ago that was.
+    live(&mut world, 600);
+    world.take_over();
+    world.now = world.now + secs(4 * 3_600);
+    live(&mut world, 600);
+    assert_eq!(sent(&world), made, "it stays stopped");
+}
+
+#[test]
+fn a_singleton_is_not_moved_while_its_node_is_there() {
+    for policy in [movable(), singleton()] {
+        let is_singleton = policy.singleton;
+        let mut world = fleet(policy);
+        let order = units::NodeOrder {
+            node: node("a"),
+            wanted: units::NodeWanted::Drained,
+            at: world.now,
+            by: None,
+        };
+        world.tell(Event::Journal(Box::new(units::JournalEntry::Node(order))));
+        live(&mut world, 120);
+        assert_eq!(sent(&world).is_empty(), is_singleton, "{:?}", sent(&world));
+    }
+}
+
+#[test]
+fn what_took_a_place_and_is_sick_is_healed_as_any_other() {
+    let healed = Policy {
+        heal: true,
+        ..movable()
+    };
+    let mut world = fleet(healed);
+    lose(&mut world, "a");
+    for _ in 0..10 {
+        world.pass(secs(1));
+        world.actuate();
+        sicken(&mut world);
+    }
+    assert_eq!(sent(&world), [MADE]);
+    let on_b = world.nodes[&node("b")].iter();
+    let mut on_b = on_b.filter(|it| it.service.as_str() == "web");
+    let record = on_b.next().unwrap().clone();
+    let subject = units::Subject::container(record.service, node("b"), record.id, record.name);
+    world.open_about(
+        units::SignalKind::Unhealthy,
+        subject,
+        units::Severity::Critical,
+    );
+    for _ in 0..30 {
+        world.pass(secs(1));
+        sicken(&mut world);
+    }
+    let sent = sent(&world);
+    assert!(sent.contains(&"restart web on b".to_owned()), "{sent:?}");
+}
+
+/// What was made on `b` in the place of `web` fails its health check.
+fn sicken(world: &mut World) {
+    for record in world.nodes.get_mut(&node("b")).unwrap() {
+        if record.service.as_str() == "web" {
+            record.health = units::HealthState::Unhealthy;
+        }
+    }
+}
+
+#[test]
+fn the_old_one_goes_also_where_the_new_one_has_moved_on() {
+    let mut config = acting();
+    config.failover.nodes_share = 1.0;
+    let mut world = fleet_of(config, movable());
+    lose(&mut world, "a");
+    live(&mut world, 20);
+    assert_eq!(sent(&world), [MADE]);
+    let mut world = world.beats();
+    lose(&mut world, "b");
+    live(&mut world, 120);
+    comes_back(&mut world, "b");
+    live(&mut world, 120);
+    let made = sent(&world);
+    assert_eq!(made[2..], ["remove replica web on b"], "{made:?}");
+    comes_back(&mut world, "a");
+    live(&mut world, 120);
+    let made = sent(&world);
+    assert_eq!(made[3..], ["stop web on a"], "{made:?}");
 }

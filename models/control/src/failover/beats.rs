@@ -14,6 +14,9 @@ pub(crate) struct Beats {
     nodes: BTreeMap<NodeId, Beat>,
     /// When the newest one of any node was read.
     newest: Timestamp,
+    /// Since when they have been read without a gap: after one, what waited is read one by one, and the first of a node says nothing of
+    /// another whose own are yet to be read.
+    steady_since: Timestamp,
     exports: BTreeMap<ContainerId, StandingExport>,
     /// Nodes that told how containers are made, with how many.
     tellers: BTreeMap<NodeId, usize>,
@@ -26,6 +29,8 @@ pub(crate) struct Beat {
     /// When it was read, by the clock of this side: it was not sent later.
     pub(crate) read_at: Timestamp,
     pub(crate) lease: Duration,
+    /// When the first one was read of those since, without a gap of half a lease.
+    pub(crate) steady_since: Timestamp,
     /// What was stopped and was not started since.
     fenced: BTreeSet<ContainerId>,
 }
@@ -50,12 +55,19 @@ impl Beats {
             self.fences.insert(fenced.container.clone(), fence);
         }
         let fenced = beat.fenced.into_iter().map(|it| it.container).collect();
+        let gap = beat.lease / 2;
+        let before = self.nodes.get(&beat.node);
+        let before = before.filter(|it| it.read_at + gap >= now);
         let known = Beat {
             read_at: now,
             lease: beat.lease,
+            steady_since: before.map_or(now, |it| it.steady_since),
             fenced,
         };
         self.nodes.insert(beat.node, known);
+        if self.newest + gap < now {
+            self.steady_since = now;
+        }
         self.newest = now;
     }
 
@@ -83,6 +95,11 @@ impl Beats {
         self.nodes.get(node)
     }
 
+    /// Since when heartbeats have been read as they were sent.
+    pub(crate) fn steady_since(&self) -> Timestamp {
+        self.steady_since
+    }
+
     pub(crate) fn newest(&self) -> Timestamp {
         self.newest
     }
@@ -90,17 +107,6 @@ impl Beats {
     /// How a container of this node is made.
     pub(crate) fn export(&self, node: &NodeId, container: &ContainerId) -> Option<&StandingExport> {
         self.exports.get(container).filter(|it| it.node == *node)
-    }
-
-    /// Nodes that told how something of theirs is made.
-    pub(crate) fn tellers(&self) -> impl Iterator<Item = &NodeId> {
-        self.tellers.keys()
-    }
-
-    /// Nodes that were heard at or after `since`.
-    pub(crate) fn heard(&self, since: Timestamp) -> impl Iterator<Item = &NodeId> {
-        let nodes = self.nodes.iter();
-        nodes.filter_map(move |(node, beat)| (beat.read_at >= since).then_some(node))
     }
 
     /// It was stopped because its node's lease was over, and stands still since, as its actuator last told.

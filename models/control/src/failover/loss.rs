@@ -34,8 +34,8 @@ fn loss(state: &State, node: &NodeId, now: Timestamp) -> Option<Loss> {
     let beats = &state.beats;
     let beat = beats.of(node);
     let lease = lease(state, node);
-    let caught_up = state.fleet.caught_up_at()?;
-    let heard = beat.map_or(caught_up, |beat| beat.read_at.max(caught_up));
+    let listened = state.fleet.caught_up_at()?.max(beats.steady_since());
+    let heard = beat.map_or(listened, |beat| beat.read_at.max(listened));
     let spoke = state.fleet.spoke_at(node)?;
     let silence = lease + PLAY;
     let is_silent = heard + silence <= now && spoke + silence <= now;
@@ -57,27 +57,41 @@ pub(super) fn lease(state: &State, node: &NodeId) -> Duration {
 /// All nodes that are lost.
 pub(super) fn losses(state: &State, now: Timestamp) -> Losses<'_> {
     let forgotten = state.config.breaker.node_forgotten;
-    let known: BTreeSet<&NodeId> = state
-        .beats
-        .heard(now - forgotten)
-        .chain(state.beats.tellers())
-        .filter(|it| {
-            let spoke = state.fleet.spoke_at(it);
-            spoke.is_some_and(|at| at + forgotten >= now)
-        })
-        .collect();
+    // Also those whose actuators a new leader has never heard: with one lost of which something is known, they may have a cause in common.
+    let known = state.fleet.known(now - forgotten);
+    let known: BTreeSet<&NodeId> = known.map(|it| it.node).collect();
     let lost: BTreeMap<&NodeId, Loss> = known
         .iter()
         .filter_map(|it| Some((*it, loss(state, it, now)?)))
         .collect();
-    let common_cause = common_cause(state, &known, &lost);
+    let common_cause = match lost.is_empty() {
+        true => None,
+        false => {
+            let away = known
+                .iter()
+                .filter(|it| lost.contains_key(**it) || is_hardly_heard(state, it, now));
+            common_cause(state, &known, &away.copied().collect())
+        }
+    };
     Losses { lost, common_cause }
+}
+
+/// Its collector is silent, and its actuator was silent too before it was heard again: a heartbeat that was on its way when the node was
+/// lost, and one more of it that was written twice, is not the node's return.
+fn is_hardly_heard(state: &State, node: &NodeId, now: Timestamp) -> bool {
+    let silence = lease(state, node) + PLAY;
+    let spoke = state.fleet.spoke_at(node);
+    let Some(spoke) = spoke.filter(|at| *at + silence <= now) else {
+        return false;
+    };
+    let beat = state.beats.of(node);
+    beat.is_some_and(|beat| beat.steady_since > spoke)
 }
 
 fn common_cause(
     state: &State,
     known: &BTreeSet<&NodeId>,
-    lost: &BTreeMap<&NodeId, Loss>,
+    lost: &BTreeSet<&NodeId>,
 ) -> Option<String> {
     let share = state.config.failover.nodes_share;
     let most = (known.len() as f64 * share).ceil() as usize;
@@ -94,7 +108,7 @@ fn common_cause(
         let Some(zone) = zone(node) else { continue };
         let (nodes, gone) = zones.entry(zone).or_default();
         *nodes += 1;
-        *gone += usize::from(lost.contains_key(node));
+        *gone += usize::from(lost.contains(node));
     }
     let mut whole = zones
         .iter()

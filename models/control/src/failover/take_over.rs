@@ -1,6 +1,7 @@
 //! What is made elsewhere of what ran on lost nodes.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use units::{
@@ -8,7 +9,7 @@ use units::{
     StandingExport, Timestamp,
 };
 
-use super::loss::{Loss, Losses, losses};
+use super::loss::{Loss, Losses, lease, losses};
 use crate::capacity::{Stranger, refuges};
 use crate::draft::Draft;
 use crate::fleet::{Fleet, Replica};
@@ -47,9 +48,15 @@ pub(crate) fn take_over(state: &State, now: Timestamp) -> Vec<(ServiceId, Draft,
         .collect();
     let places = refuges(state, &strangers, now);
     let mut drafts = Vec::new();
+    let mut begun = BTreeSet::new();
     for (candidate, place) in candidates.iter().zip(places) {
         // Why none is found is told to those who ask why not.
         let Ok(to) = place else { continue };
+        // Others of the service follow when this one is made: nothing else of it is done meanwhile.
+        let service = &candidate.replica.record.service;
+        if losses.common_cause.is_none() && !begun.insert(service) {
+            continue;
+        }
         let draft = draft(state, candidate, &to, now);
         let record = candidate.replica.record;
         let (draft, mode) = match &losses.common_cause {
@@ -104,7 +111,23 @@ fn hindrance(state: &State, replica: &Replica<'_>, loss: Loss, now: Timestamp) -
     if !relocate::is_free(state, service, now) {
         return Some("something else of the service is under way, or people were at it".to_owned());
     }
-    relocate::bar(state, service, now)
+    if let Some(node) = back_unseen(state, replica, now) {
+        return Some(format!(
+            "node {node} is heard again, and what of {service} runs there is not known yet"
+        ));
+    }
+    relocate::bar_of_service(state, service, now)
+}
+
+/// The node of one that others were made in the place of, which is heard again and has not told yet what it runs: that may be enough.
+fn back_unseen<'a>(state: &'a State, replica: &Replica<'_>, now: Timestamp) -> Option<&'a NodeId> {
+    let replaced = state.fleet.replicas(&replica.record.service).into_iter();
+    let mut replaced = replaced.filter(|it| it.is_replaced && it.node != replica.node);
+    let back = replaced.find(|it| {
+        let beat = state.beats.of(it.node);
+        beat.is_some_and(|beat| beat.read_at + lease(state, it.node) >= now)
+    });
+    back.map(|it| it.node)
 }
 
 /// Why a container of a lost node is not made elsewhere; nothing where its node is not lost, or it is about to be.
@@ -186,9 +209,11 @@ pub(crate) fn keeps(fleet: &Fleet, entry: &PlanEntry) -> bool {
         return false;
     };
     let find = |container| fleet.find(&entry.plan.service, container);
+    // What its own actuator stopped would be started again by one that does not know of it.
     let is_up = |it: Replica<'_>| {
         let state = it.record.state;
         matches!(state, ContainerState::Running | ContainerState::Restarting)
+            || it.record.policy.singleton
     };
     let is_beside = created(entry).into_iter().any(|it| find(it).is_some());
     fleet.caught_up_at().is_none() || (find(&relocation.container).is_some_and(is_up) && is_beside)

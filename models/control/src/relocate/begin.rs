@@ -47,8 +47,18 @@ pub(crate) fn is_free(state: &State, service: &ServiceId, now: Timestamp) -> boo
         && !is_running(state, service, now)
 }
 
-/// Why none of the service is moved for a while.
-pub(crate) fn bar(state: &State, service: &ServiceId, now: Timestamp) -> Option<String> {
+/// Why this container is not moved, or not for a while. Of what may run once there would be two, since the new one comes first.
+pub(crate) fn bar(state: &State, replica: &Replica<'_>, now: Timestamp) -> Option<String> {
+    let record = replica.record;
+    if record.policy.singleton {
+        let text = "no two of it may run at once (io.homeostat.singleton), and a move makes the new one first";
+        return Some(text.to_owned());
+    }
+    bar_of_service(state, &record.service, now)
+}
+
+/// Why none of the service is made elsewhere for a while, whatever for.
+pub(crate) fn bar_of_service(state: &State, service: &ServiceId, now: Timestamp) -> Option<String> {
     let course = Course::of(state, service);
     let until = course.and_then(|it| Some(it.lost_at()? + retried_after(state, &it)));
     if let Some(until) = until.filter(|it| *it > now) {
@@ -98,13 +108,14 @@ pub(crate) fn last(state: &State, service: &ServiceId, now: Timestamp) -> Option
     Some(format!("{relocation} at {}: {came_to}", relocation.at))
 }
 
-/// A failover made another in the place of this container, which may be there.
+/// A failover made another in the place of this container that is there, or whose own place was taken since, when its node was lost too.
 pub(crate) fn has_stand_in(state: &State, service: &ServiceId, container: &ContainerId) -> bool {
-    let Some(course) = Course::of(state, service) else {
-        return false;
-    };
-    let is_of_it = course.relocation.lost && course.relocation.container == *container;
-    is_of_it && (course.fault().is_none() || course.successor(state).is_some())
+    let moves = state.plans.acted(service);
+    let moves = moves.filter_map(|it| it.plan.relocation.as_ref());
+    let mut of_it = moves
+        .filter(|it| it.lost && it.container == *container)
+        .filter_map(|it| Course::about(state, service, it));
+    of_it.any(|course| course.stand_in(state).is_some())
 }
 
 /// A move took this container away, or was to.

@@ -1,14 +1,17 @@
 //! The newest move of a service, as its plans tell it.
 
+use std::collections::BTreeSet;
+
 use units::{
-    Action, ActionKind, Approval, ContainerState, Mode, OutcomeResult, Phase, PlanEntry,
-    Relocation, ServiceId, Timestamp,
+    Action, ActionKind, Approval, ContainerId, ContainerState, Mode, OutcomeResult, Phase,
+    PlanEntry, Relocation, ServiceId, Timestamp,
 };
 
 use crate::came::{Came, came, settles_at};
 use crate::escalate::is_begun;
 use crate::failover;
 use crate::fleet::Replica;
+use crate::judge::created;
 use crate::state::State;
 
 /// One move and its plans.
@@ -29,12 +32,16 @@ impl<'a> Course<'a> {
         let lost = state.plans.acted(service).filter_map(failover::stands_in);
         let lost = lost.filter_map(|it| Course::about(state, service, it));
         let mut back = lost.filter(|it| {
-            it.original(state).is_some_and(|it| is_up(&it)) && it.successor(state).is_some()
+            it.original(state).is_some_and(|it| is_up(&it)) && it.stand_in(state).is_some()
         });
         Some(back.next().unwrap_or(newest))
     }
 
-    fn about(state: &'a State, service: &ServiceId, relocation: &'a Relocation) -> Option<Self> {
+    pub(super) fn about(
+        state: &'a State,
+        service: &ServiceId,
+        relocation: &'a Relocation,
+    ) -> Option<Self> {
         let plans = state.plans.acted(service);
         let plans = plans.filter(|it| it.plan.relocation.as_ref() == Some(relocation));
         let mut plans: Vec<&PlanEntry> = plans.collect();
@@ -145,6 +152,21 @@ impl<'a> Course<'a> {
     pub(super) fn successor(&self, state: &'a State) -> Option<Replica<'a>> {
         let mut replicas = state.fleet.replicas(self.service).into_iter();
         replicas.find(|it| self.is_successor(it))
+    }
+
+    /// The same; or, where the node of the one that was there is lost for long, what that one has moved to since, or was made in its place.
+    pub(super) fn stand_in(&self, state: &'a State) -> Option<Replica<'a>> {
+        self.successor(state).or_else(|| {
+            let made = self.plans.iter().flat_map(|it| created(it));
+            let made: BTreeSet<&ContainerId> = made.collect();
+            let relocation = self.relocation;
+            let moves = state.plans.acted(self.service);
+            let moves = moves.filter_map(|it| it.plan.relocation.as_ref());
+            let mut moves = moves.filter(|it| {
+                relocation.lost && it.at > relocation.at && made.contains(&it.container)
+            });
+            moves.find_map(|it| Course::about(state, self.service, it)?.stand_in(state))
+        })
     }
 
     pub(super) fn is_successor(&self, replica: &Replica<'_>) -> bool {

@@ -31,7 +31,7 @@ pub(crate) fn judged(state: &State, entry: &PlanEntry, now: Timestamp) -> Findin
         }
         ActionKind::Stop | ActionKind::RemoveReplica if plan.undo_of.is_none() => {
             let course = Course::of(state, &plan.service)?;
-            stands(state, entry, course.successor(state), now)
+            stands(state, entry, course.stand_in(state), now)
         }
         ActionKind::Stop
         | ActionKind::RemoveReplica

@@ -36,7 +36,8 @@ pub(super) enum Next {
 
 /// What comes next of a move.
 pub(super) fn next(state: &State, course: &Course<'_>, now: Timestamp) -> Next {
-    let is_back = course.relocation.lost && course.original(state).is_some();
+    let original = course.original(state);
+    let is_back = course.relocation.lost && original.is_some_and(|it| is_up(&it));
     if course.relocation.at + GIVEN_UP <= now && !is_back {
         return Next::Over;
     }
@@ -81,7 +82,7 @@ fn forward(state: &State, course: &Course<'_>, now: Timestamp) -> Next {
     if let Some((entry, why)) = course.fault() {
         return back(state, course, &why, entry, now);
     }
-    let Some(successor) = course.successor(state) else {
+    let Some(successor) = course.stand_in(state) else {
         // Its node may not have told of it yet, or somebody took it away: then all is as it was.
         return heard_since(state, course, create.at, now);
     };
@@ -211,8 +212,9 @@ fn back(
         || original.as_ref().is_some_and(|it| it.record.is_serving());
     let stays = other.is_some() || original.as_ref().is_some_and(is_up);
     if !serves && (successor.record.is_serving() || !stays) {
-        // It is all there is, or all that may come to serve again: a stop that failed may have been half done.
-        return match stopped {
+        // It is all there is, or all that may come to serve again: a stop that failed may have been half done. In the place of one of a lost
+        // node it is healed as any other, for as long as that one is away.
+        return match stopped || course.relocation.lost {
             true => Next::Over,
             false => Next::Wait(Some(now + RECHECK)),
         };

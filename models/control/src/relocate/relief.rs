@@ -220,7 +220,7 @@ fn goes<'a>(state: &'a State, step: &'a SuggestedMove, now: Timestamp) -> Option
 fn is_able(state: &State, replica: &Replica<'_>, now: Timestamp) -> bool {
     let service = &replica.record.service;
     is_free(state, service, now)
-        && bar(state, service, now).is_none()
+        && bar(state, replica, now).is_none()
         && replica.record.is_serving()
         && state.is_fresh(replica, now)
 }
