@@ -163,6 +163,7 @@ impl World {
             self.agenda.note(self.now + POLL, act);
         }
         self.agenda.note(self.now, Happening::Commands(at));
+        self.leases_anew(at);
     }
 
     /// Reads what is new among the commands.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use units::{CommandId, Timestamp};
+use units::{CommandId, ContainerId, Timestamp};
 
 use super::faults::Lasting;
 use super::log::Topic;
@@ -40,6 +40,14 @@ pub(super) enum Happening {
     Jobs(usize),
     /// Somebody orders another image, of this service or of any.
     Order(Option<usize>),
+    /// A node's actuator says that it is there, or looks whether its lease is over.
+    Beat(usize),
+    /// A heartbeat that was made long ago comes into the log.
+    LateBeat(usize),
+    /// An engine has stopped a container for want of a lease, in this boot of its node.
+    Fenced(usize, u32, ContainerId),
+    /// Hosts are lost.
+    Loss,
     /// Something else begins to take much of a node.
     Crowded(usize),
 }

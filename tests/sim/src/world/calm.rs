@@ -60,6 +60,7 @@ impl World {
                     self.agenda.note(self.now, Happening::Deploy(of, 0));
                 }
             }
+            Lasting::Fallen(at) => self.find_fallen(at),
             Lasting::SlowLog => self.log_slow = 1,
             Lasting::Echoes => self.echoes = ECHOES,
         }
@@ -99,6 +100,7 @@ impl World {
 
     fn tend(&mut self, at: usize, id: ContainerId) {
         self.put_back_in(at, &id);
+        let fallen = self.options.is_losing() && self.has_fallen(at, &id);
         let Some(container) = self.nodes[at].containers.get_mut(&id) else {
             return;
         };
@@ -115,6 +117,10 @@ impl World {
             && !container.stopped_by_hand;
         if container.is_replaced && container.state == ContainerState::Exited {
             // Another serves in its place.
+        } else if container.fenced_at.is_some() {
+            // Its own actuator stopped it; that is for the loop to make good.
+        } else if fallen {
+            self.find_fallen(at);
         } else if container.state == ContainerState::Paused {
             self.over(Lasting::Paused(at, id));
         } else if left {

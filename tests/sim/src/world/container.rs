@@ -92,6 +92,8 @@ pub(super) struct Container {
     pub(super) ceased_at: Option<Timestamp>,
     pub(super) counts_since: Timestamp,
     pub(super) again_at: Option<Timestamp>,
+    /// Its own actuator stopped it for want of a lease, or does so, and it was not started since: when, by its node's clock.
+    pub(super) fenced_at: Option<Timestamp>,
     /// Ends by itself, newest last.
     pub(super) ends: VecDeque<Timestamp>,
     /// CPU it uses, in millicores, and the share of its time it waits for its limit.
@@ -175,6 +177,11 @@ impl Container {
         }
     }
 
+    /// Its own actuator stopped it, or does so, because no two of it may run.
+    pub(super) fn is_fenced(&self) -> bool {
+        self.fenced_at.is_some() && self.policy.singleton && self.policy.movable
+    }
+
     /// What its limit allows.
     pub(super) fn capacity(&self) -> f64 {
         self.limits.cpu.unwrap_or(Millicores::CORE).0 as f64
@@ -217,7 +224,7 @@ impl Container {
         self.started_at = Some(clock);
         self.finished_at = None;
         self.exit_code = None;
-        self.again_at = None;
+        (self.again_at, self.fenced_at) = (None, None);
         self.memory = MEMORY_AT_START;
         self.began_at = now;
         self.ready_at = now + startup;

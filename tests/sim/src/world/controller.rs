@@ -6,14 +6,15 @@ use std::time::Duration;
 use audit::{Auditor, Bounds, Violation};
 use control::{Config, Core, Effect, Event};
 use units::{
-    Command, ContainerEvent, Forecast, Generation, JournalEntry, NodeInventory, Outcome, Phase,
-    Plan, PlanEntry, PlanId, ScaleTarget, Signal, Timestamp, Verdict, VerdictKind,
+    Command, ContainerEvent, ContainerId, Forecast, Generation, Heartbeat, JournalEntry,
+    NodeInventory, Outcome, Phase, PlanId, ScaleTarget, Signal, StandingExport, Timestamp,
 };
 use wire::Claim;
 
 use super::World;
 use super::agenda::Happening;
-use super::log::{Author, Kept, READ, Topic};
+use super::entries::{failed, told};
+use super::log::{self, Author, Kept, TOPICS, Topic};
 use super::options::Flaw;
 use super::view::View;
 
@@ -34,10 +35,10 @@ pub(super) struct Controller {
     pub(super) alive: bool,
     pub(super) frozen_until: Timestamp,
     /// By topic: the next place to read, the end when it began, when its reader is there, how far it lags.
-    next: [usize; 8],
-    ends: [usize; 8],
-    opens_at: [Timestamp; 8],
-    pub(super) lag: [Duration; 8],
+    next: [usize; TOPICS],
+    ends: [usize; TOPICS],
+    opens_at: [Timestamp; TOPICS],
+    pub(super) lag: [Duration; TOPICS],
     behind: BTreeSet<Topic>,
     queue: VecDeque<Effect>,
     writing: Option<u64>,
@@ -71,6 +72,12 @@ fn decode(topic: Topic, kept: &Kept) -> Result<Input, wire::DecodeError> {
         Topic::Outcomes => Event::Outcome(Box::new(wire::decode::<Outcome>(record)?)),
         Topic::Forecasts => Event::Forecast(Box::new(wire::decode::<Forecast>(record)?)),
         Topic::Events => Event::Container(Box::new(wire::decode::<ContainerEvent>(record)?)),
+        Topic::Heartbeats => Event::Heartbeat(Box::new(wire::decode::<Heartbeat>(record)?)),
+        Topic::Exports if wire::is_tombstone(record) => {
+            let key = String::from_utf8_lossy(&record.key);
+            Event::ExportGone(ContainerId::from(key.as_ref()))
+        }
+        Topic::Exports => Event::Export(Box::new(wire::decode::<StandingExport>(record)?)),
         Topic::Election | Topic::Commands => {
             wire::decode::<Claim>(record)?;
             return Ok(Input::Claim(Generation(record.position.offset + 1)));
@@ -94,18 +101,19 @@ impl World {
         let looked_back = config.scale.down_window.max(config.scale.idle_after);
         let forecasts = looked_back + config.scale.verdict_within + HOUR / 6;
         let people = config.people_hold + HOUR / 6;
-        let mut next = [0; 8];
-        let mut ends = [0; 8];
-        let mut opens_at = [now; 8];
-        let mut lag = [Duration::ZERO; 8];
-        for topic in READ {
+        let mut next = [0; TOPICS];
+        let mut ends = [0; TOPICS];
+        let mut opens_at = [now; TOPICS];
+        let mut lag = [Duration::ZERO; TOPICS];
+        for topic in log::read(&self.options) {
+            let topic = *topic;
             let back = match topic {
                 Topic::Journal => HOUR * 25,
                 Topic::Signals | Topic::Outcomes => HOUR * 2,
-                Topic::Inventory | Topic::Commands => HOUR * 1_000,
+                Topic::Inventory | Topic::Commands | Topic::Exports => HOUR * 1_000,
                 Topic::Forecasts => forecasts,
                 Topic::Events => people,
-                Topic::Election => Duration::from_secs(60),
+                Topic::Election | Topic::Heartbeats => Duration::from_secs(60),
             };
             next[topic as usize] = self.log.since(topic, now - back);
             ends[topic as usize] = self.log.end(topic);
@@ -126,7 +134,7 @@ impl World {
             ends,
             opens_at,
             lag,
-            behind: READ.into_iter().collect(),
+            behind: log::read(&self.options).iter().copied().collect(),
             queue: VecDeque::new(),
             writing: None,
             tokens: 0,
@@ -158,9 +166,10 @@ impl World {
             let until = controller.frozen_until;
             return self.wake(of, until);
         }
-        let first = self.dice.controller.below(READ.len());
-        for turn in 0..READ.len() {
-            self.read(of, READ[(first + turn) % READ.len()]);
+        let topics = log::read(&self.options);
+        let first = self.dice.controller.below(topics.len());
+        for turn in 0..topics.len() {
+            self.read(of, topics[(first + turn) % topics.len()]);
             if !self.controllers[of].alive || self.oracle.is_broken() {
                 return;
             }
@@ -254,8 +263,9 @@ impl World {
 
     /// The event as a flawed core takes it.
     fn distorted(&self, event: Event) -> Event {
-        let Event::Inventory(mut inventory) = event else {
-            return event;
+        let mut inventory = match event {
+            Event::Inventory(inventory) => inventory,
+            other => return super::losses::distorted(other, &self.options),
         };
         for record in &mut inventory.containers {
             let policy = &mut record.policy;
@@ -432,47 +442,5 @@ impl World {
             0 => Err(format!("more replicas are wanted: {wanting:?}")),
             plans => Err(format!("{plans} plans are not over")),
         }
-    }
-}
-
-/// A line about an entry.
-fn told(entry: &JournalEntry) -> String {
-    match entry {
-        JournalEntry::Breaker(entry) => format!("breaker {:?}: {}", entry.open_until, entry.reason),
-        JournalEntry::Approval(approval) => approval.to_string(),
-        JournalEntry::Update(update) => update.to_string(),
-        JournalEntry::Node(order) => order.to_string(),
-        JournalEntry::Plan(entry) => {
-            let steps: Vec<String> = entry
-                .plan
-                .steps
-                .iter()
-                .map(|it| it.action.to_string())
-                .collect();
-            let verdict = entry.verdict.as_ref().map_or("", |it| it.reason.as_str());
-            format!(
-                "{} {} by {} [{}] {} {verdict}",
-                entry.plan.id,
-                entry.phase.as_str(),
-                entry.plan.generation,
-                steps.join(", "),
-                entry.plan.cause.reason
-            )
-        }
-    }
-}
-
-fn failed(now: Timestamp, plan: Plan) -> PlanEntry {
-    let verdict = Verdict {
-        kind: VerdictKind::Unknown,
-        at: now,
-        reason: "not sent, because it breaks an invariant".to_owned(),
-    };
-    PlanEntry {
-        at: now,
-        plan,
-        phase: Phase::Failed,
-        outcomes: Vec::new(),
-        verdict: Some(verdict),
     }
 }

@@ -271,6 +271,7 @@ impl World {
             ceased_at: Some(Timestamp::EPOCH),
             counts_since: now,
             again_at: None,
+            fenced_at: None,
             ends: Default::default(),
             use_millicores: 0.0,
             throttled: 0.0,
@@ -291,6 +292,9 @@ impl World {
         let service = &self.services[container.service];
         container.start(now, clock, service.startup, service.checked);
         self.tell(at, id, EventKind::Started, author);
+        if author == Author::Person {
+            self.unpromised(id);
+        }
     }
 
     pub(super) fn stop_container(&mut self, at: usize, id: &ContainerId, author: Author) {

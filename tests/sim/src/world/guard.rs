@@ -18,6 +18,7 @@ pub(super) fn guard(command: &Command, container: &Container) -> Result<(), Box<
     let allowed = match action {
         _ if is_move => container.policy.movable,
         Action::Restart { .. } if container.state == ContainerState::Exited && may_rest => true,
+        Action::Restart { .. } if container.is_fenced() => true,
         Action::Restart { .. } => container.policy.heal,
         Action::Stop { .. } => may_rest,
         Action::Recreate { .. } => container.policy.recreate,

@@ -92,7 +92,7 @@ pub(super) fn add(seed: u64, now: Timestamp, nodes: &mut [Node], services: &mut 
     }
 }
 
-fn place(
+pub(super) fn place(
     dice: &mut Dice,
     nodes: &mut [Node],
     services: &mut Vec<Service>,

@@ -9,6 +9,8 @@ use bytes::Bytes;
 use units::Timestamp;
 use wire::{Json, Meta, topic};
 
+use super::options::Options;
+
 /// A compacted topic keeps what is not the newest of its key for this long after a newer one came: the newest segment is left as it is.
 const COMPACTED_AFTER: Duration = Duration::from_secs(60);
 
@@ -23,10 +25,15 @@ pub(super) enum Topic {
     Events,
     Election,
     Commands,
+    Heartbeats,
+    Exports,
 }
 
-/// What a controller reads, each by a reader of its own.
-pub(super) const READ: [Topic; 7] = [
+/// How many there are.
+pub(super) const TOPICS: usize = 10;
+
+/// What a controller reads, each by a reader of its own; the last two only where hosts are lost.
+const READ: [Topic; 9] = [
     Topic::Journal,
     Topic::Signals,
     Topic::Inventory,
@@ -34,10 +41,20 @@ pub(super) const READ: [Topic; 7] = [
     Topic::Forecasts,
     Topic::Events,
     Topic::Election,
+    Topic::Heartbeats,
+    Topic::Exports,
 ];
 
+/// What a controller reads.
+pub(super) fn read(options: &Options) -> &'static [Topic] {
+    match options.is_losing() {
+        true => &READ,
+        false => &READ[..READ.len() - 2],
+    }
+}
+
 impl Topic {
-    const ALL: [Topic; 8] = [
+    const ALL: [Topic; TOPICS] = [
         Topic::Journal,
         Topic::Signals,
         Topic::Inventory,
@@ -46,6 +63,8 @@ impl Topic {
         Topic::Events,
         Topic::Election,
         Topic::Commands,
+        Topic::Heartbeats,
+        Topic::Exports,
     ];
 
     const fn name(self) -> &'static str {
@@ -58,6 +77,8 @@ impl Topic {
             Topic::Events => topic::EVENTS,
             Topic::Election => topic::ELECTION,
             Topic::Commands => topic::COMMANDS,
+            Topic::Heartbeats => topic::HEARTBEATS,
+            Topic::Exports => topic::EXPORTS,
         }
     }
 }
@@ -94,8 +115,8 @@ impl Kept {
 /// All topics.
 #[derive(Debug)]
 pub(super) struct Log {
-    topics: [Vec<Kept>; 8],
-    names: [Arc<str>; 8],
+    topics: [Vec<Kept>; TOPICS],
+    names: [Arc<str>; TOPICS],
     newest_of: BTreeMap<Bytes, usize>,
     journal_hash: u64,
     meta: Meta,
@@ -143,6 +164,17 @@ impl Log {
         &self.meta
     }
 
+    /// What says that a key is gone.
+    pub(super) fn tombstone(&self, topic: Topic, key: &str) -> NewRecord {
+        NewRecord {
+            topic: self.names[topic as usize].clone(),
+            key: Bytes::copy_from_slice(key.as_bytes()),
+            value: Bytes::new(),
+            headers: Vec::new(),
+            partition: None,
+        }
+    }
+
     /// Writes a record, and says at which place.
     pub(super) fn write(
         &mut self,
@@ -160,7 +192,7 @@ impl Log {
                     (self.journal_hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
             }
         }
-        if topic == Topic::Inventory {
+        if matches!(topic, Topic::Inventory | Topic::Exports) {
             let before = self.newest_of.insert(record.key.clone(), place);
             if let Some(before) = before.and_then(|before| kept.get_mut(before)) {
                 before.superseded_at = Some(now);

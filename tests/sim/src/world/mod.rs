@@ -16,11 +16,13 @@ mod container;
 mod controller;
 mod dice;
 mod engine;
+mod entries;
 mod faults;
 mod guard;
 mod jobs;
 mod limits;
 mod log;
+mod losses;
 mod many;
 mod moves;
 mod node;
@@ -44,6 +46,7 @@ use analytics::Analytics;
 use controller::Controller;
 use dice::Dice;
 use log::{Author, Log, Topic};
+use losses::Losses;
 use node::Node;
 use oracle::Oracle;
 use scene::Service;
@@ -68,6 +71,8 @@ struct Streams {
     orders: Dice,
     moves: Dice,
     jobs: Dice,
+    beats: Dice,
+    losses: Dice,
 }
 
 /// Everything there is.
@@ -96,6 +101,7 @@ struct World {
     is_tight: bool,
     /// Containers that people took away lately: of which service, and since when they did not serve.
     taken: VecDeque<(usize, Timestamp)>,
+    losses: Losses,
     story: VecDeque<String>,
 }
 
@@ -131,7 +137,10 @@ pub fn run(seed: u64, options: &Options) -> Run {
 impl World {
     fn new(seed: u64, options: &Options) -> Self {
         let now = BEGINS;
-        let (nodes, services) = scene::set(seed, now);
+        let (mut nodes, mut services) = scene::set(seed, now);
+        if options.is_losing() {
+            losses::scene::add(seed, now, &mut nodes, &mut services);
+        }
         let stream = |purpose: &str| Dice::new(seed, purpose);
         let mut world = World {
             options: options.clone(),
@@ -146,6 +155,8 @@ impl World {
                 orders: stream("orders"),
                 moves: stream("crowds"),
                 jobs: stream("queue"),
+                beats: stream("heartbeats"),
+                losses: stream("losses"),
             },
             oracle: Oracle::new(options.promised.clone(), nodes.len()),
             nodes,
@@ -161,6 +172,7 @@ impl World {
             calm: false,
             is_tight: scene::is_tight(seed),
             taken: VecDeque::new(),
+            losses: Losses::default(),
             story: VecDeque::new(),
         };
         for at in 0..world.nodes.len() {
@@ -177,6 +189,7 @@ impl World {
         world.order_later();
         world.crowd_later(seed);
         world.jobs_later();
+        world.losses_later();
         world
     }
 
@@ -198,6 +211,10 @@ impl World {
             Happening::Order(of) => self.order(of),
             Happening::Crowded(at) => self.crowd(at),
             Happening::Jobs(of) => self.change_jobs(of),
+            Happening::Beat(at) => self.beat(at),
+            Happening::LateBeat(which) => self.late_beat(which),
+            Happening::Fenced(at, boot, id) => self.fenced(at, boot, &id),
+            Happening::Loss => self.lose(),
         }
     }
 
@@ -240,6 +257,9 @@ impl World {
         for node in &self.nodes {
             for container in node.containers.values() {
                 let runs = container.state == ContainerState::Running && container.serves();
+                if self.is_stood_in(container) {
+                    continue;
+                }
                 if container.wanted && !(runs && container.ill.is_none()) {
                     let (name, state) = (&container.name, container.state);
                     let (health, ill) = (container.health, container.ill);
@@ -277,6 +297,7 @@ impl World {
             return Some(format!("plans are not over: {unfinished:?}"));
         }
         let rests = self.leader_rests().and_then(|()| self.orders_rest());
+        let rests = rests.and_then(|()| self.losses_rest());
         rests.and_then(|()| self.jobs_rest()).err()
     }
 
@@ -293,6 +314,8 @@ impl World {
             steps: self.oracle.step,
             faults: self.faults,
             plans: self.oracle.decided,
+            taken_over: self.oracle.taken_over,
+            fenced: self.losses.fenced,
             preempted: self.oracle.preempted,
             commands: self.oracle.commands,
             leaders: self.controllers.len() as u64,

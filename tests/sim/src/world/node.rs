@@ -40,6 +40,8 @@ pub(super) struct Node {
     pub(super) booted_at: Timestamp,
     /// It reaches the log.
     pub(super) connected: bool,
+    /// Where it stands, if it says so.
+    pub(super) zone: Option<String>,
     /// Its time of day less the true one.
     pub(super) clock_off_ms: i64,
     /// When its clock was last set, by true time.
@@ -65,6 +67,7 @@ impl Node {
             boot: 0,
             booted_at: now - Duration::from_secs(86_400),
             connected: true,
+            zone: None,
             clock_off_ms: 0,
             clock_set_at: Timestamp::EPOCH,
             cpu_millicores,
@@ -106,6 +109,7 @@ impl World {
         self.advance(at);
         self.share_cpu(at);
         self.say_inventory(at);
+        self.say_exports(at);
     }
 
     fn advance(&mut self, at: usize) {
@@ -185,7 +189,10 @@ impl World {
                 memory: Bytes::from_mib(16_384),
             },
             engine: EngineInfo::default(),
-            facts: NodeFacts::default(),
+            facts: NodeFacts {
+                zone: node.zone.clone(),
+                ..NodeFacts::default()
+            },
             containers,
         };
         self.send(Topic::Inventory, &inventory, Some(at), Author::Role);
@@ -261,6 +268,7 @@ impl World {
     /// The host loses power: nothing on it goes on, its clocks stand.
     pub(super) fn die(&mut self, at: usize) {
         let now = self.now;
+        let starts_again = self.starts_again();
         let node = &mut self.nodes[at];
         node.up = false;
         let clock = node.clock(now);
@@ -276,7 +284,8 @@ impl World {
             if ran {
                 // The engine finds it ended when it starts, and starts it again by its restart policy.
                 container.end(now, clock, 137);
-                container.again_at = Some(now);
+                let starts = starts_again && container.fenced_at.is_none();
+                container.again_at = starts.then_some(now);
             }
         }
         node.actuator.stop();
@@ -307,5 +316,6 @@ impl World {
         }
         self.agenda
             .note(now + Duration::from_secs(2), Happening::Actuator(at));
+        self.booted(at);
     }
 }

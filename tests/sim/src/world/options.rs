@@ -32,6 +32,10 @@ pub enum Flaw {
     JournalsNothing,
     /// The engine's events do not reach the core, so it sees nobody at work.
     SeesNoPeople,
+    /// The actuator stops nothing when its lease is over.
+    NeverFences,
+    /// The core takes leases for shorter than they are.
+    TakesLeasesForShort,
 }
 
 /// Which faults are made how often.
@@ -42,6 +46,8 @@ pub enum Mix {
     /// Leaders that are superseded, many of them while they stand still with a decision that is not written yet, and what gives them
     /// something to decide.
     Leaders,
+    /// Hosts that are lost and come back, with heartbeats, leases and standing exports, beside a lighter load of all there are.
+    Losses,
 }
 
 /// What to run.
@@ -87,6 +93,18 @@ impl Options {
         }
     }
 
+    /// The same where hosts are lost and what ran on them runs elsewhere.
+    pub fn losing() -> Self {
+        Options {
+            mix: Mix::Losses,
+            ..Options::acting()
+        }
+    }
+
+    pub(super) fn is_losing(&self) -> bool {
+        self.mix == Mix::Losses
+    }
+
     pub(super) fn has(&self, flaw: Flaw) -> bool {
         self.flaws.contains(&flaw)
     }
@@ -111,6 +129,8 @@ pub enum Invariant {
     Restart,
     /// 8: what is not known is not acted on.
     Telemetry,
+    /// What may run once does not run twice, and nothing is taken over from a host that is there, or from many at once.
+    Failover,
     /// The auditor finds nothing wrong with a plan or a command.
     Audit,
     /// What is written is read as the same.
@@ -129,6 +149,7 @@ impl Invariant {
             Invariant::People => "6-people",
             Invariant::Restart => "7-restart",
             Invariant::Telemetry => "8-telemetry",
+            Invariant::Failover => "failover",
             Invariant::Audit => "audit",
             Invariant::Codec => "codec",
         }
@@ -165,7 +186,11 @@ pub struct Run {
     pub faults: u64,
     /// Plans that were decided to be carried out.
     pub plans: u64,
-    /// Of these, replicas that were to go for a more important service.
+    /// Of these, containers that were to be made in the place of some of lost hosts.
+    pub taken_over: u64,
+    /// Containers that were stopped by their own host, whose lease was over.
+    pub fenced: u64,
+    /// Of the plans, replicas that were to go for a more important service.
     pub preempted: u64,
     /// Commands that engines were asked for.
     pub commands: u64,

@@ -1,6 +1,7 @@
 //! The judge: holds what happens in the world, not what the core believes, against the invariants of the design.
 
 mod begin;
+mod failover;
 mod idle;
 mod rank;
 
@@ -43,6 +44,7 @@ pub(super) struct Oracle {
     losses: BTreeMap<Tried, (u32, Timestamp)>,
     pub(super) decided: u64,
     pub(super) preempted: u64,
+    pub(super) taken_over: u64,
     pub(super) commands: u64,
 }
 
@@ -75,6 +77,7 @@ impl Oracle {
             losses: BTreeMap::new(),
             decided: 0,
             preempted: 0,
+            taken_over: 0,
             commands: 0,
         }
     }
@@ -146,6 +149,7 @@ impl Oracle {
         let plan = &entry.plan;
         self.decided += 1;
         self.preempted += u64::from(plan.preemption.is_some());
+        self.taken_over += u64::from(failover::is_taken_over(plan));
         if self.plans.contains_key(&plan.id) {
             let what = format!("{} is decided a second time", plan.id);
             return self.breaks(Invariant::Restart, now, what);
@@ -408,6 +412,7 @@ impl World {
             let what = format!("{} is decided while most nodes are silent", plan.id);
             found.push((Invariant::Budgets, what));
         }
+        found.extend(self.against_losses(plan));
         for (invariant, what) in found {
             self.oracle.breaks(invariant, now, what);
         }

@@ -269,6 +269,7 @@ pub(super) fn container(
         ceased_at: None,
         counts_since: created_at,
         again_at: None,
+        fenced_at: None,
         ends: Default::default(),
         use_millicores: 0.0,
         throttled: 0.0,

@@ -67,7 +67,9 @@ impl World {
                 policy.movable && container.made_by.is_some()
             }
             _ if command.relocation.is_some() => policy.movable,
-            Action::Restart { .. } => policy.heal || may_rest && stands,
+            Action::Restart { .. } => {
+                policy.heal || may_rest && stands || container.is_fenced() && stands
+            }
             Action::Recreate { .. } => policy.recreate,
             Action::RemoveReplica { .. } => policy.scale.is_some() && container.made_by.is_some(),
             Action::UpdateLimits { limits, .. } => are_within(limits, policy),
@@ -134,9 +136,9 @@ impl World {
                 }
             }
             Action::CreateReplica { .. } => {
-                let there = all()
-                    .filter(|it| it.counts() && it.counts_since < known_at)
-                    .count();
+                let there = self.there(command);
+                let there = there.filter(|it| it.counts() && it.counts_since < known_at);
+                let there = there.count();
                 // An update, or a move, makes one more, for as long as it goes on.
                 let beside = command.update.is_some() || command.relocation.is_some();
                 let most = most.map_or(self.service_of(command).replicas, |it| it) as usize;

@@ -66,6 +66,7 @@ impl World {
     fn is_theirs(&self, container: &Container, known_at: Timestamp) -> bool {
         container.state == ContainerState::Exited
             && !container.rests
+            && !container.is_fenced()
             && container.ceased_at.is_some_and(|ceased| ceased < known_at)
     }
 
