@@ -14,6 +14,8 @@ const SAMPLE_LASTS: Duration = Duration::from_secs(600);
 const FOUND_WITHIN: u64 = 200;
 /// Seeds of which only leaders go wrong.
 const OF_LEADERS: u64 = 60;
+/// Seeds in which hosts are lost.
+const OF_LOSSES: u64 = 10;
 
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
@@ -40,11 +42,28 @@ fn leaders_that_stand_still_with_a_decision_break_nothing() {
     holds(OF_LEADERS, &options);
 }
 
-fn holds(seeds: u64, options: &Options) {
+#[test]
+fn hosts_that_are_lost_and_come_back_break_nothing_and_come_to_rest() {
+    let options = Options {
+        duration: SAMPLE_LASTS,
+        ..Options::losing()
+    };
+    let (taken_over, fenced) = holds(OF_LOSSES, &options);
+    assert!(taken_over > 0 && fenced > 0, "{taken_over}, {fenced}");
+}
+
+/// Returns how many containers were made in the place of some of lost hosts, and how many their own hosts stopped.
+fn holds(seeds: u64, options: &Options) -> (u64, u64) {
     let failed = Mutex::new(Vec::new());
     let acted = Mutex::new(0);
+    let of_losses = Mutex::new((0, 0));
     run_all(0..seeds, options, threads(), &|run: Run| {
         *acted.lock().unwrap() += run.commands;
+        {
+            let mut of_losses = of_losses.lock().unwrap();
+            of_losses.0 += run.taken_over;
+            of_losses.1 += run.fenced;
+        }
         if run.broken.is_some() || run.unconverged.is_some() {
             failed.lock().unwrap().push(run);
         }
@@ -55,6 +74,7 @@ fn holds(seeds: u64, options: &Options) {
         acted.into_inner().unwrap() > seeds,
         "the loop has work to do"
     );
+    of_losses.into_inner().unwrap()
 }
 
 #[test]
@@ -230,6 +250,53 @@ fn acting_on_what_is_not_known_any_more_shows() {
     let mut options = flawed(&[]);
     options.core.telemetry_stale = Duration::from_secs(3_600);
     shows(&options, Invariant::Telemetry);
+}
+
+fn losing(flaws: &[Flaw]) -> Options {
+    Options {
+        mix: Mix::Losses,
+        ..flawed(flaws)
+    }
+}
+
+#[test]
+fn two_of_what_may_run_once_show() {
+    for flaws in [
+        [Flaw::NeverFences].as_slice(),
+        &[Flaw::Unaudited, Flaw::TakesLeasesForShort],
+    ] {
+        let mut options = losing(flaws);
+        if flaws.contains(&Flaw::TakesLeasesForShort) {
+            options.core.failover.lease = Duration::from_secs(1);
+        }
+        let found = (0..FOUND_WITHIN).any(|seed| {
+            let broken = run(seed, &options).broken;
+            broken
+                .is_some_and(|it| it.invariant == Invariant::Failover && it.what.ends_with(" run"))
+        });
+        assert!(
+            found,
+            "two that must not run at once are not noticed with {flaws:?}"
+        );
+    }
+}
+
+#[test]
+fn taking_over_from_hosts_that_are_there_shows() {
+    let mut options = losing(&[Flaw::Unaudited, Flaw::TakesLeasesForShort]);
+    options.core.failover.lease = Duration::from_millis(100);
+    let found = (0..FOUND_WITHIN).any(|seed| {
+        let broken = run(seed, &options).broken;
+        broken.is_some_and(|it| it.what.ends_with("which is there"))
+    });
+    assert!(found, "a takeover from a host that is there is not noticed");
+}
+
+#[test]
+fn taking_over_from_many_hosts_at_once_shows() {
+    let mut options = losing(&[]);
+    options.core.failover.nodes_share = 1.0;
+    shows(&options, Invariant::Failover);
 }
 
 #[test]
