@@ -254,6 +254,10 @@ impl World {
     /// The node reaches the log again.
     pub(super) fn reconnect(&mut self, at: usize) {
         self.nodes[at].connected = true;
+        // A host that is off sends nothing that waits on it. Where that is not looked at it does, as it always did.
+        if self.options.is_losing() && !self.nodes[at].up {
+            return;
+        }
         for waiting in std::mem::take(&mut self.nodes[at].spool) {
             self.append(
                 waiting.topic,

@@ -134,6 +134,9 @@ impl World {
         let wait = self.dice.losses.secs(60, 240);
         let over = Happening::Over(Lasting::Fallen(at));
         self.agenda.note(self.now + wait, over);
+        if self.nodes[at].connected {
+            self.reconnect(at);
+        }
     }
 
     /// It ended with its host, which did not start it again.
