@@ -16,6 +16,8 @@ const FOUND_WITHIN: u64 = 200;
 const OF_LEADERS: u64 = 60;
 /// Seeds in which hosts are lost.
 const OF_LOSSES: u64 = 10;
+/// What a core is configured with that takes leases for shorter than they are.
+const SHORT_LEASE: Duration = Duration::from_secs(1);
 
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
@@ -267,7 +269,7 @@ fn two_of_what_may_run_once_show() {
     ] {
         let mut options = losing(flaws);
         if flaws.contains(&Flaw::TakesLeasesForShort) {
-            options.core.failover.lease = Duration::from_secs(1);
+            options.core.failover.lease = SHORT_LEASE;
         }
         let found = (0..FOUND_WITHIN).any(|seed| {
             let broken = run(seed, &options).broken;
@@ -284,7 +286,7 @@ fn two_of_what_may_run_once_show() {
 #[test]
 fn taking_over_from_hosts_that_are_there_shows() {
     let mut options = losing(&[Flaw::Unaudited, Flaw::TakesLeasesForShort]);
-    options.core.failover.lease = Duration::from_millis(100);
+    options.core.failover.lease = SHORT_LEASE;
     let found = (0..FOUND_WITHIN).any(|seed| {
         let broken = run(seed, &options).broken;
         broken.is_some_and(|it| it.what.ends_with("which is there"))
