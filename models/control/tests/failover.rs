@@ -304,6 +304,9 @@ fn where_all_others_are_short_it_runs_there_at_least() {
     lose(&mut world, "a");
     live(&mut world, 9);
     assert_eq!(sent(&world), [MADE]);
+}
+
+#[test]
 fn several_of_a_service_are_made_elsewhere_one_after_the_other() {
     let mut world = fleet(movable());
     let on_b = world.place("db").1;

@@ -89,13 +89,13 @@ fn close(picture: &mut Picture<'_>, host: HostIndex) -> Intake {
     was
 }
 
-/// A node whose actuator is not heard would carry nothing out.
+/// A node whose actuator is not heard would carry nothing out, and of one whose collector is not it is not known what runs there.
 fn close_silent(picture: &mut Picture<'_>, state: &State, now: Timestamp) {
     for host in picture.hosts.indices() {
         let node = picture.nodes[host.0].node;
         let beat = state.beats.of(node);
         let is_heard = beat.is_some_and(|it| it.read_at + it.lease / 2 >= now);
-        if !is_heard {
+        if !is_heard || !state.hears(node, now) {
             picture.hosts.set_intake(host, Intake::Closed);
         }
     }

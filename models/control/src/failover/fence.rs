@@ -25,12 +25,6 @@ pub(crate) fn start(state: &State, service: &ServiceId, now: Timestamp) -> Decis
     let Some(replica) = fenced.next() else {
         return Decision::Nothing;
     };
-    let mut others = replicas
-        .iter()
-        .filter(|it| it.record.id != replica.record.id);
-    if others.any(Replica::counts) {
-        return Decision::Nothing;
-    }
     let beat = state.beats.of(replica.node);
     let is_heard = beat.is_some_and(|beat| beat.read_at + lease(state, replica.node) >= now);
     if !is_heard || !state.is_fresh(replica, now) || !relocate::is_free(state, service, now) {
