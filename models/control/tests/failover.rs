@@ -471,3 +471,30 @@ fn the_old_one_goes_also_where_the_new_one_has_moved_on() {
     let made = sent(&world);
     assert_eq!(made[3..], ["stop web on a"], "{made:?}");
 }
+
+#[test]
+fn what_people_paused_is_made_nowhere() {
+    let mut world = fleet(movable());
+    world.container("web").state = ContainerState::Paused;
+    live(&mut world, 5);
+    lose(&mut world, "a");
+    live(&mut world, 60);
+    assert_eq!(sent(&world), Vec::<String>::new());
+}
+
+/// The one that was made elsewhere turned sick, and then the old one is there again.
+#[test]
+fn a_stand_in_that_does_not_serve_gives_way_to_the_old_one() {
+    let mut world = fleet(movable());
+    lose(&mut world, "a");
+    live(&mut world, 20);
+    assert_eq!(sent(&world), [MADE]);
+    let on_b = world.nodes.get_mut(&node("b")).unwrap();
+    on_b.last_mut().unwrap().health = units::HealthState::Unhealthy;
+    live(&mut world, 5);
+    comes_back(&mut world, "a");
+    live(&mut world, 30);
+    assert_eq!(sent(&world), [MADE, "remove replica web on b"]);
+    let (at, web) = world.place("web");
+    assert_eq!((at, web.state), (node("a"), ContainerState::Running));
+}

@@ -95,7 +95,11 @@ fn hindrance(state: &State, replica: &Replica<'_>, loss: Loss, now: Timestamp) -
     if !policy.movable {
         return Some("the label io.homeostat.move is not true".to_owned());
     }
-    if !replica.counts() {
+    let ran = matches!(
+        record.state,
+        ContainerState::Running | ContainerState::Restarting
+    );
+    if !ran || replica.is_replaced || record.is_isolated() {
         return Some(
             "it did not run when it was last heard of, or another has its place".to_owned(),
         );

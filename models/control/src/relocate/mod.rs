@@ -91,7 +91,13 @@ pub(crate) fn watches(
     let Some(course) = Course::of(state, service) else {
         return false;
     };
-    let goes = replica.record.id == course.relocation.container && course.fault().is_none();
+    // What a lost node had is healed when it is back, as long as nothing serves in its place.
+    let is_left = course.relocation.lost
+        && course
+            .stand_in(state)
+            .is_none_or(|it| !it.record.is_serving());
+    let goes =
+        replica.record.id == course.relocation.container && course.fault().is_none() && !is_left;
     let comes = course.is_successor(replica) && !course.is_proven();
     (goes || comes) && is_running(state, service, now)
 }

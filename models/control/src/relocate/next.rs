@@ -99,6 +99,12 @@ fn forward(state: &State, course: &Course<'_>, now: Timestamp) -> Next {
             };
         }
     };
+    let is_of_course = course.successor(state).is_some();
+    let is_back = course.relocation.lost && original.record.is_serving();
+    if is_back && is_of_course && !successor.record.is_serving() && state.is_fresh(&original, now) {
+        let why = "the one that was there is back and serves, and the new one does not".to_owned();
+        return back(state, course, &why, create, now);
+    }
     let lost = course.retirements().filter(|it| is_failed(it)).count();
     // One that does not serve by now is not gone back to: nothing heals it while it is on its way.
     let goes_on = !carries(&original) && successor.record.is_serving();

@@ -345,7 +345,8 @@ impl World {
         if found.is_empty() {
             return JournalEntry::Plan(entry);
         }
-        self.refused(of, &found, entry.plan.id.as_str());
+        let what = format!("{} ({})", entry.plan.id, entry.plan.cause.reason);
+        self.refused(of, &found, &what);
         self.controllers[of].refused.insert(entry.plan.id.clone());
         let failed = JournalEntry::Plan(Box::new(failed(now, entry.plan)));
         let event = Event::Journal(Box::new(failed.clone()));

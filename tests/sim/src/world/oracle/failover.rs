@@ -133,6 +133,19 @@ impl World {
         all.filter(move |it| {
             self.services[it.service].id == command.service
                 && lost.is_none_or(|lost| lost.container != it.id)
+                && !self.is_taken_over(it)
+        })
+    }
+
+    /// Another was made in its place as its host was lost. It goes as soon as its host has told of it, and that may not be known yet.
+    fn is_taken_over(&self, container: &Container) -> bool {
+        let all = self.nodes.iter().flat_map(|node| node.containers.values());
+        let mut made = all.filter(|it| it.replica_of.as_ref() == Some(&container.id));
+        made.any(|it| {
+            let plan = it.made_by.as_ref();
+            let plan = plan.and_then(|plan| self.oracle.plans.get(plan));
+            let relocation = plan.and_then(|it| it.entry.plan.relocation.as_ref());
+            relocation.is_some_and(|it| it.lost)
         })
     }
 }
