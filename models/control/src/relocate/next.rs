@@ -60,8 +60,6 @@ fn forward(state: &State, course: &Course<'_>, now: Timestamp) -> Next {
     if !course.is_told() {
         return Next::Over;
     }
-    // A lost node may come back after any time.
-    let is_late = !course.relocation.lost && course.relocation.at + VALID <= now;
     let original = course.original(state);
     let Some(create) = course.last(ActionKind::CreateReplica) else {
         return match original {
@@ -99,19 +97,10 @@ fn forward(state: &State, course: &Course<'_>, now: Timestamp) -> Next {
             };
         }
     };
-    let is_of_course = course.successor(state).is_some();
-    let is_back = course.relocation.lost && original.record.is_serving();
-    if is_back && is_of_course && !successor.record.is_serving() && state.is_fresh(&original, now) {
-        let why = "the one that was there is back and serves, and the new one does not".to_owned();
-        return back(state, course, &why, create, now);
+    if let Some(why) = why_back(state, course, &original, &successor, now) {
+        return back(state, course, why, create, now);
     }
     let lost = course.retirements().filter(|it| is_failed(it)).count();
-    // One that does not serve by now is not gone back to: nothing heals it while it is on its way.
-    let goes_on = !carries(&original) && successor.record.is_serving();
-    if lost >= TRIES_MAX || (is_late && !goes_on) {
-        let why = "the one it is to take the place of did not go".to_owned();
-        return back(state, course, &why, create, now);
-    }
     if let Some(last) = course.retirements().last()
         && is_failed(last)
     {
@@ -129,6 +118,29 @@ fn forward(state: &State, course: &Course<'_>, now: Timestamp) -> Next {
     act_on(state, course, &original, now, || {
         steps::retire(state, course, &original, &successor)
     })
+}
+
+/// Why it does not go forward any more, while both are there.
+fn why_back(
+    state: &State,
+    course: &Course<'_>,
+    original: &Replica<'_>,
+    successor: &Replica<'_>,
+    now: Timestamp,
+) -> Option<&'static str> {
+    let relocation = course.relocation;
+    let is_back = relocation.lost && original.record.is_serving() && state.is_fresh(original, now);
+    // One that was made in its place in turn is not this move's to take away.
+    let is_own = course.successor(state).is_some();
+    if is_back && is_own && !successor.record.is_serving() {
+        return Some("the one that was there is back and serves, and the new one does not");
+    }
+    let lost = course.retirements().filter(|it| is_failed(it)).count();
+    // A lost node may come back after any time. One that does not serve by now is not gone back to: nothing heals it while it is on its way.
+    let is_late = !relocation.lost && relocation.at + VALID <= now;
+    let goes_on = !carries(original) && successor.record.is_serving();
+    let is_over = lost >= TRIES_MAX || (is_late && !goes_on);
+    is_over.then_some("the one it is to take the place of did not go")
 }
 
 /// The wait after so many tries of a step that failed.
