@@ -48,8 +48,8 @@ pub struct Core {
     pruned_at: Timestamp,
     /// When the whole fleet was last looked at for moves.
     relieved_at: Timestamp,
-    /// When lost nodes were last looked for.
-    failed_over_at: Timestamp,
+    /// When lost nodes are looked for next.
+    fail_over_at: Timestamp,
     now: Timestamp,
 }
 
@@ -71,7 +71,7 @@ impl Core {
             wanted: BTreeMap::new(),
             pruned_at: Timestamp::EPOCH,
             relieved_at: Timestamp::EPOCH,
-            failed_over_at: Timestamp::EPOCH,
+            fail_over_at: Timestamp::EPOCH,
             now: Timestamp::EPOCH,
         }
     }
@@ -242,15 +242,22 @@ impl Core {
 
     /// Makes elsewhere what ran on lost nodes.
     fn fail_over(&mut self, generation: Generation, effects: &mut Vec<Effect>) {
-        let is_due = self.failed_over_at + failover::LOOKED_EVERY <= self.now;
-        if self.state.config.max_mode == Mode::Observe || !is_due {
+        if self.state.config.max_mode == Mode::Observe || self.fail_over_at > self.now {
             return;
         }
-        self.failed_over_at = self.now;
-        for (service, draft, mode) in failover::take_over(&self.state, self.now) {
+        let before = effects.len();
+        let found = failover::take_over(&self.state, self.now);
+        let waits = found.is_some();
+        for (service, draft, mode) in found.into_iter().flatten() {
             let decision = admit(&self.state, draft, mode, self.now);
             self.carry_out(&service, decision, generation, effects);
         }
+        let is_stuck = waits && effects.len() == before && !failover::is_under_way(&self.state);
+        self.fail_over_at = self.now
+            + match is_stuck {
+                true => failover::TRIED_EVERY,
+                false => failover::LOOKED_EVERY,
+            };
     }
 
     /// Looks at the whole fleet where a node is to be drained, or has been short of something for long enough.

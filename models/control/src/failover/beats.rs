@@ -18,8 +18,6 @@ pub(crate) struct Beats {
     /// another whose own are yet to be read.
     steady_since: Timestamp,
     exports: BTreeMap<ContainerId, StandingExport>,
-    /// Nodes that told how containers are made, with how many.
-    tellers: BTreeMap<NodeId, usize>,
     fences: BTreeMap<ContainerId, Fence>,
 }
 
@@ -73,22 +71,12 @@ impl Beats {
 
     /// Takes how a container is made.
     pub(crate) fn exported(&mut self, export: StandingExport) {
-        self.gone(&export.container);
-        *self.tellers.entry(export.node.clone()).or_default() += 1;
         self.exports.insert(export.container.clone(), export);
     }
 
     /// How it is made is told no more.
     pub(crate) fn gone(&mut self, container: &ContainerId) {
-        let Some(export) = self.exports.remove(container) else {
-            return;
-        };
-        if let Some(count) = self.tellers.get_mut(&export.node) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.tellers.remove(&export.node);
-            }
-        }
+        self.exports.remove(container);
     }
 
     pub(crate) fn of(&self, node: &NodeId) -> Option<&Beat> {
@@ -121,11 +109,9 @@ impl Beats {
         (fence.node == *node).then_some(fence.at)
     }
 
-    /// Forgets nodes not heard for `forgotten` that tell of no container, and what was started again long ago.
+    /// Forgets nodes not heard for `forgotten`, and what was started again long ago.
     pub(crate) fn prune(&mut self, now: Timestamp, forgotten: Duration) {
-        let tellers = &self.tellers;
-        self.nodes
-            .retain(|node, beat| beat.read_at + forgotten >= now || tellers.contains_key(node));
+        self.nodes.retain(|_, beat| beat.read_at + forgotten >= now);
         self.fences
             .retain(|_, fence| fence.told_at + FENCES_REMEMBERED >= now);
     }

@@ -6,7 +6,6 @@ use super::loss::lease;
 use crate::draft::{Decision, Draft, admit};
 use crate::fleet::Replica;
 use crate::heal::RECHECK;
-use crate::loads::{Load, startup};
 use crate::relocate;
 use crate::state::State;
 
@@ -45,10 +44,7 @@ fn is_up(replica: &Replica<'_>) -> bool {
 fn draft(state: &State, service: &ServiceId, replica: &Replica<'_>) -> Draft {
     let (container, name) = (replica.record.id.clone(), replica.record.name.clone());
     let node = replica.node;
-    let assumed = state.config.scale.startup;
-    let forecast = state.loads.get(service).and_then(Load::newest);
-    let takes = forecast.map_or(assumed, |forecast| startup(forecast, assumed));
-    let within = takes.saturating_mul(2);
+    let within = relocate::takes(state, service).saturating_mul(2);
     Draft {
         service: service.clone(),
         kind: ActionKind::Restart,

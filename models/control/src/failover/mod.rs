@@ -14,4 +14,6 @@ mod take_over;
 
 pub(crate) use beats::Beats;
 pub(crate) use fence::start;
-pub(crate) use take_over::{LOOKED_EVERY, keeps, stands_in, take_over, why_not};
+pub(crate) use take_over::{
+    LOOKED_EVERY, TRIED_EVERY, is_under_way, keeps, stands_in, take_over, why_not,
+};

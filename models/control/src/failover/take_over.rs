@@ -17,8 +17,10 @@ use crate::judge::created;
 use crate::relocate;
 use crate::state::State;
 
-/// Lost nodes are looked for this often.
+/// Lost nodes are looked for this often …
 pub(crate) const LOOKED_EVERY: Duration = Duration::from_secs(1);
+/// … and, where nothing could be begun for what ran there, this often: each look is at the whole fleet.
+pub(crate) const TRIED_EVERY: Duration = Duration::from_secs(10);
 /// Containers that a place is looked for in one look; the others are looked at next time.
 const LOOKED_MAX: usize = 64;
 
@@ -30,13 +32,13 @@ struct Candidate<'a> {
 }
 
 /// What is to be made elsewhere, the most important first, with how far that may go: whether budgets allow it is asked of each when those
-/// before it have begun.
-pub(crate) fn take_over(state: &State, now: Timestamp) -> Vec<(ServiceId, Draft, Mode)> {
+/// before it have begun. Nothing where nothing waits for that.
+pub(crate) fn take_over(state: &State, now: Timestamp) -> Option<Vec<(ServiceId, Draft, Mode)>> {
     let losses = losses(state, now);
-    if losses.lost.is_empty() {
-        return Vec::new();
-    }
     let mut candidates = candidates(state, &losses, now);
+    if candidates.is_empty() {
+        return None;
+    }
     candidates.sort_by_key(|it| Reverse(state.fleet.priority(&it.replica.record.service)));
     candidates.truncate(LOOKED_MAX);
     let strangers: Vec<Stranger<'_>> = candidates
@@ -65,7 +67,13 @@ pub(crate) fn take_over(state: &State, now: Timestamp) -> Vec<(ServiceId, Draft,
         };
         drafts.push((record.service.clone(), draft, mode));
     }
-    drafts
+    Some(drafts)
+}
+
+/// Something is being made elsewhere.
+pub(crate) fn is_under_way(state: &State) -> bool {
+    let mut active = state.plans.active();
+    active.any(|it| it.plan.relocation.as_ref().is_some_and(|it| it.lost))
 }
 
 fn candidates<'a>(state: &'a State, losses: &Losses<'a>, now: Timestamp) -> Vec<Candidate<'a>> {
@@ -134,15 +142,30 @@ fn back_unseen<'a>(state: &'a State, replica: &Replica<'_>, now: Timestamp) -> O
     back.map(|it| it.node)
 }
 
-/// Why a container of a lost node is not made elsewhere; nothing where its node is not lost, or it is about to be.
-pub(crate) fn why_not(state: &State, replica: &Replica<'_>, now: Timestamp) -> Option<String> {
+/// Containers of the service that are on lost nodes and not made elsewhere, each with why; without those that are about to be.
+pub(crate) fn why_not<'a>(
+    state: &'a State,
+    service: &ServiceId,
+    now: Timestamp,
+) -> Vec<(Replica<'a>, String)> {
     let losses = losses(state, now);
+    if losses.lost.is_empty() {
+        return Vec::new();
+    }
+    let replicas = state.fleet.replicas(service).into_iter();
+    let kept = replicas.filter_map(|it| Some((it, kept(state, &losses, &it, now)?)));
+    kept.collect()
+}
+
+fn kept(
+    state: &State,
+    losses: &Losses<'_>,
+    replica: &Replica<'_>,
+    now: Timestamp,
+) -> Option<String> {
     let loss = losses.lost.get(replica.node)?;
-    if state
-        .beats
-        .export(replica.node, &replica.record.id)
-        .is_none()
-    {
+    let export = state.beats.export(replica.node, &replica.record.id);
+    if export.is_none() {
         let text = "its actuator has not told how it is made: it takes io.homeostat.move=true, a mode of act, and actuator.move_key_file";
         return Some(text.to_owned());
     }
@@ -150,9 +173,8 @@ pub(crate) fn why_not(state: &State, replica: &Replica<'_>, now: Timestamp) -> O
         replica: *replica,
         avoid: failed_on(state, replica, now),
     };
-    losses
-        .common_cause
-        .clone()
+    let common_cause = losses.common_cause.clone();
+    common_cause
         .or_else(|| hindrance(state, replica, *loss, now))
         .or_else(|| refuges(state, &[stranger], now).pop()?.err())
 }

@@ -29,7 +29,7 @@ use next::Next;
 pub(crate) use begin::{bar, bar_of_service, begin, has_stand_in, has_taken, is_free, last};
 pub(crate) use judge::judged;
 pub(crate) use relief::{Candidate, LOOKED_EVERY, Looked, due, relief, set_out};
-pub(crate) use steps::{Purpose, stand_in};
+pub(crate) use steps::{Purpose, stand_in, takes};
 
 /// How the move of a container of the service goes on.
 pub(crate) fn decide(state: &State, service: &ServiceId, now: Timestamp) -> Decision {

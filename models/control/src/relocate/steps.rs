@@ -259,7 +259,8 @@ fn watched(state: &State, service: &ServiceId) -> Duration {
     takes.saturating_mul(2).max(state.config.relocate.soak)
 }
 
-fn takes(state: &State, service: &ServiceId) -> Duration {
+/// How long a replica of the service takes to serve: as they have taken, else as assumed.
+pub(crate) fn takes(state: &State, service: &ServiceId) -> Duration {
     let assumed = state.config.scale.startup;
     let forecast = state.loads.get(service).and_then(Load::newest);
     forecast.map_or(assumed, |forecast| startup(forecast, assumed))

@@ -191,9 +191,8 @@ fn moving(state: &State, service: &ServiceId, now: Timestamp) -> Option<Reason> 
 
 /// Containers on lost nodes that are not made elsewhere.
 fn lost(state: &State, service: &ServiceId, now: Timestamp) -> Vec<Reason> {
-    let replicas = state.fleet.replicas(service).into_iter();
-    let kept = replicas.filter_map(|it| Some((failover::why_not(state, &it, now)?, it)));
-    kept.map(|(why, it)| Reason {
+    let kept = failover::why_not(state, service, now).into_iter();
+    kept.map(|(it, why)| Reason {
         container: Some(it.record.name.clone()),
         ..Reason::of(
             ActionKind::CreateReplica,
