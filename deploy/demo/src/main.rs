@@ -34,7 +34,8 @@ use args::{Options, UsageError};
 const USAGE: &str = "\
 usage: demo-app COMMAND [OPTIONS]
 
-  web      [--listen ADDR] [--burn-ms MS]   HTTP service that burns processor time for each request
+  web      [--listen ADDR] [--burn-ms MS] [--delay-ms MS] [--failing-percent N]
+                                            HTTP service that burns processor time for each request, and may answer late or fail
   worker                                    steady 5 % of a core and 20 MB, a log line each 2 s
   patient  [--listen ADDR] [--crash-if FILE]
                                             HTTP service that falls ill when told: POST /hang, /leak?mb_per_s=8,
@@ -93,7 +94,10 @@ fn main() -> ExitCode {
 
 fn run(command: &str, words: &[String]) -> Result<ExitCode, Failure> {
     match command {
-        "web" => web::run(&Options::parse(words, &["listen", "burn-ms"])?)?,
+        "web" => web::run(&Options::parse(
+            words,
+            &["listen", "burn-ms", "delay-ms", "failing-percent"],
+        )?)?,
         "worker" => {
             Options::parse(words, &[])?;
             worker::run();

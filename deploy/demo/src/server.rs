@@ -109,6 +109,8 @@ pub(crate) enum Reply {
     Refused(String),
     /// 404.
     NotFound,
+    /// 500.
+    Failed,
     /// No answer, ever: the connection stays open and keeps its thread.
     Silence,
 }
@@ -120,6 +122,7 @@ impl Reply {
             Self::Json(body) => ("200 OK", "application/json", body.as_str()),
             Self::Refused(reason) => ("400 Bad Request", "text/plain", reason.as_str()),
             Self::NotFound => ("404 Not Found", "text/plain", "no such route"),
+            Self::Failed => ("500 Internal Server Error", "text/plain", "it failed"),
             Self::Silence => return None,
         };
         Some(

@@ -20,17 +20,26 @@ const REQUESTS_PER_LOG_LINE: u64 = 100;
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let listener = server::listen(options.address("listen", 8080)?)?;
     let burn = Duration::from_millis(options.number("burn-ms", DEFAULT_BURN_MS)?);
+    let web = Web {
+        delay: Duration::from_millis(options.number("delay-ms", 0)?),
+        failing_percent: options.number("failing-percent", 0)?,
+        ..Web::new(burn)
+    };
     println!(
         "INFO web service started, {} ms of processor time a request",
         burn.as_millis()
     );
-    server::serve(&listener, Arc::new(Web::new(burn)))?;
+    server::serve(&listener, Arc::new(web))?;
     println!("INFO web service ended");
     Ok(())
 }
 
 struct Web {
     burn: Duration,
+    /// Slept before each answer, as a bad release would wait for something.
+    delay: Duration,
+    /// Of a hundred requests so many fail, evenly spread.
+    failing_percent: u64,
     page: String,
     served: AtomicU64,
     slowest_ms: AtomicU64,
@@ -42,6 +51,8 @@ impl Web {
     fn new(burn: Duration) -> Self {
         Self {
             burn,
+            delay: Duration::ZERO,
+            failing_percent: 0,
             page: "homeostat demo page ".repeat(PAGE_BYTES / 20),
             served: AtomicU64::new(0),
             slowest_ms: AtomicU64::new(0),
@@ -68,11 +79,22 @@ impl Web {
             .lock()
             .unwrap_or_else(PoisonError::into_inner) += 1;
         self.renderer_freed.notify_one();
-        self.log(arrived.elapsed());
-        Reply::Text(self.page.clone())
+        std::thread::sleep(self.delay);
+        let number = self.log(arrived.elapsed());
+        match self.fails(number) {
+            true => Reply::Failed,
+            false => Reply::Text(self.page.clone()),
+        }
     }
 
-    fn log(&self, took: Duration) {
+    /// Whether the request of this number, counted from 1, is one that fails.
+    fn fails(&self, number: u64) -> bool {
+        let until = |number: u64| number.saturating_mul(self.failing_percent) / 100;
+        until(number) > until(number - 1)
+    }
+
+    /// Counts a request and gives its number.
+    fn log(&self, took: Duration) -> u64 {
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         self.slowest_ms.fetch_max(took_ms, Ordering::Relaxed);
         let served = self.served.fetch_add(1, Ordering::Relaxed) + 1;
@@ -82,6 +104,7 @@ impl Web {
                 "INFO served {served} requests, slowest of the last {REQUESTS_PER_LOG_LINE} took {slowest_ms} ms"
             );
         }
+        served
     }
 }
 
@@ -92,5 +115,21 @@ impl Handler for Web {
             "GET /health" => Reply::Text("healthy".to_owned()),
             _ => Reply::NotFound,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_requests_fails_evenly_spread() {
+        let web = Web {
+            failing_percent: 20,
+            ..Web::new(Duration::ZERO)
+        };
+        let failed: Vec<u64> = (1..=12).filter(|number| web.fails(*number)).collect();
+        assert_eq!(failed, [5, 10]);
+        assert!(!(1..1_000).any(|number| Web::new(Duration::ZERO).fails(number)));
     }
 }

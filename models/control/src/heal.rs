@@ -83,7 +83,8 @@ pub(crate) fn is_ours(kind: SignalKind) -> bool {
         | SignalKind::TelemetryLost
         | SignalKind::Standstill
         | SignalKind::LimitNear
-        | SignalKind::AppAnomaly => false,
+        | SignalKind::AppAnomaly
+        | SignalKind::RequestAnomaly => false,
     }
 }
 

@@ -77,7 +77,8 @@ fn warrants(kind: SignalKind) -> bool {
         | SignalKind::TelemetryLost
         | SignalKind::Standstill
         | SignalKind::LimitNear
-        | SignalKind::AppAnomaly => false,
+        | SignalKind::AppAnomaly
+        | SignalKind::RequestAnomaly => false,
     }
 }
 

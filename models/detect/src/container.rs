@@ -155,6 +155,11 @@ impl Container {
         }
     }
 
+    /// Whether its process was started so lately that nothing about it is usual.
+    pub(crate) fn is_young(&self, run: Steady, grace: Duration) -> bool {
+        self.starts.uptime(run).is_some_and(|uptime| uptime < grace)
+    }
+
     /// When its process was started, as far as that is known at `run`.
     pub(crate) fn started(&self, run: Steady) -> Option<Steady> {
         self.starts.uptime(run).map(|uptime| before(run, uptime))

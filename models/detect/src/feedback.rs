@@ -69,7 +69,8 @@ fn demand(kind: SignalKind) -> Demand {
         | SignalKind::UnusualPattern
         | SignalKind::Standstill
         | SignalKind::LimitNear
-        | SignalKind::AppAnomaly => Demand::LongerAndLarger,
+        | SignalKind::AppAnomaly
+        | SignalKind::RequestAnomaly => Demand::LongerAndLarger,
     }
 }
 

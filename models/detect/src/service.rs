@@ -1,5 +1,6 @@
 //! One service: its containers, and whether they carry its load.
 
+mod answers;
 mod peers;
 
 use std::collections::{BTreeMap, VecDeque};

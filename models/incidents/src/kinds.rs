@@ -22,7 +22,8 @@ pub(crate) const fn specificity(kind: SignalKind) -> f64 {
         | SignalKind::LogStorm
         | SignalKind::LogNovelty
         | SignalKind::LogSilence
-        | SignalKind::AppAnomaly => 0.5,
+        | SignalKind::AppAnomaly
+        | SignalKind::RequestAnomaly => 0.5,
         SignalKind::Overload
         | SignalKind::NetworkAnomaly
         | SignalKind::ErrorLogs
@@ -48,6 +49,7 @@ pub(crate) const fn feels_host(kind: SignalKind) -> bool {
         | SignalKind::UnusualPattern
         | SignalKind::Standstill
         | SignalKind::AppAnomaly
+        | SignalKind::RequestAnomaly
         // Of several containers at once the node's collector is what they have in common.
         | SignalKind::TelemetryMissing => true,
         // What it keeps and what it says is its own doing, however the host stands.
@@ -129,5 +131,8 @@ pub(crate) const fn phrase(kind: SignalKind) -> &'static str {
         SignalKind::Standstill => "stands still where it always moved",
         SignalKind::LimitNear => "nears the number of tasks it may have",
         SignalKind::AppAnomaly => "counts errors, or takes its time, as it never did",
+        SignalKind::RequestAnomaly => {
+            "fails requests, or takes its time, as its fellow replicas do not"
+        }
     }
 }

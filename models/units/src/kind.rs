@@ -62,7 +62,8 @@ impl SignalKind {
             | SignalKind::TelemetryLost
             | SignalKind::Standstill
             | SignalKind::LimitNear
-            | SignalKind::AppAnomaly => None,
+            | SignalKind::AppAnomaly
+            | SignalKind::RequestAnomaly => None,
         }
     }
 
@@ -91,7 +92,8 @@ impl SignalKind {
             | SignalKind::UnusualPattern
             | SignalKind::Standstill
             | SignalKind::LimitNear
-            | SignalKind::AppAnomaly => Basis::Judgement,
+            | SignalKind::AppAnomaly
+            | SignalKind::RequestAnomaly => Basis::Judgement,
         }
     }
 }

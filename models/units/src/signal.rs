@@ -58,11 +58,13 @@ pub enum SignalKind {
     LimitNear,
     /// What it tells of itself is not what it was: the errors it counts, or how long its calls take.
     AppAnomaly,
+    /// Of the requests that a balancer sends it more fail, or they take longer, than at the other replicas of its service.
+    RequestAnomaly,
 }
 
 impl SignalKind {
     /// Every kind.
-    pub const ALL: [SignalKind; 23] = [
+    pub const ALL: [SignalKind; 24] = [
         SignalKind::Overload,
         SignalKind::Unhealthy,
         SignalKind::CrashLoop,
@@ -86,6 +88,7 @@ impl SignalKind {
         SignalKind::Standstill,
         SignalKind::LimitNear,
         SignalKind::AppAnomaly,
+        SignalKind::RequestAnomaly,
     ];
 
     /// The word on the wire, in metrics and on the command line.
@@ -114,6 +117,7 @@ impl SignalKind {
             SignalKind::Standstill => "standstill",
             SignalKind::LimitNear => "limit_near",
             SignalKind::AppAnomaly => "app_anomaly",
+            SignalKind::RequestAnomaly => "request_anomaly",
         }
     }
 }

@@ -14,7 +14,7 @@ use wire::Checkpoint;
 use crate::core::Core;
 
 /// Version of the state's encoding. It changes with the shape of any detector's state; another one is not read.
-pub(crate) const STATE_VERSION: u32 = 8;
+pub(crate) const STATE_VERSION: u32 = 9;
 /// Bytes of state in one part: with base 64 and the JSON around it, well under what a record takes.
 const PART_BYTES: usize = 600_000;
 

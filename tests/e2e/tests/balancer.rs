@@ -1,12 +1,10 @@
 //! Services behind HAProxy, under load: what the loop does to their containers loses no request.
 #![allow(clippy::unwrap_used)]
 
-use std::process::Command;
 use std::time::Duration;
 
 use console::api::ServiceStatus;
-use e2e::homeostat::root;
-use e2e::hosts::{BACKEND, Fleet, Host, HostFacts};
+use e2e::hosts::{BACKEND, DEMO, Fleet, Host, HostFacts, PAGE};
 use e2e::load::{Load, PerSecond, Tally};
 use e2e::wait::until;
 use units::{ActionKind, OutcomeResult, Phase, PlanEntry};
@@ -27,16 +25,6 @@ const FURTHER: u64 = 1_000;
 const MOVED_REQUESTS: u64 = 15_000;
 const UPDATED_REQUESTS: u64 = 30_000;
 const SCALED_REQUESTS: u64 = 55_000;
-const DEMO: &str = "homeostat-demo:latest";
-const PAGE: &str = "homeostat demo page";
-
-/// Makes the demo's image on a host's engine.
-fn make_image(host: &Host) {
-    let made = Command::new(root().join("deploy/demo/image.sh"))
-        .env("DOCKER_HOST", host.engine())
-        .status();
-    assert!(made.unwrap().success(), "cannot make {DEMO}");
-}
 
 /// Starts a web service at a port that the engine chooses, and gives its id.
 fn run(host: &Host, name: &str, labels: &[&str], image: &str) -> String {
@@ -105,7 +93,7 @@ async fn a_service_moves_to_another_host_and_no_request_fails() {
     let (a, b) = (fleet.host("a"), fleet.host("b"));
     let registry = fleet.registry().await;
     let image = registry.reference("web:1");
-    make_image(a);
+    a.make_demo();
     a.docker(&["tag", DEMO, &image]);
     a.docker(&["push", "--quiet", &image]);
     let backend = format!("io.homeostat.haproxy={BACKEND}");
@@ -169,7 +157,7 @@ async fn another_image_is_rolled_out_and_no_request_fails() {
     let a = fleet.host("a");
     let registry = fleet.registry().await;
     let images = ["web:1", "web:2"].map(|it| registry.reference(it));
-    make_image(a);
+    a.make_demo();
     for image in &images {
         let made = a.docker(&["create", DEMO]);
         let label = format!("LABEL image={image}");
@@ -242,7 +230,7 @@ async fn a_service_is_scaled_out_and_in_by_its_load_and_no_request_fails() {
     };
     let fleet = Fleet::start_balanced(&[facts], &settings).await;
     let a = fleet.host("a");
-    make_image(a);
+    a.make_demo();
     let backend = format!("io.homeostat.haproxy={BACKEND}");
     let labels = [
         "io.homeostat.service=web",

@@ -171,7 +171,8 @@ fn counts(signal: &Signal) -> bool {
         | SignalKind::UnusualPattern
         | SignalKind::Standstill
         | SignalKind::LimitNear
-        | SignalKind::AppAnomaly => true,
+        | SignalKind::AppAnomaly
+        | SignalKind::RequestAnomaly => true,
         // Of the host, or of how it is watched.
         SignalKind::NodePressure | SignalKind::TelemetryMissing | SignalKind::TelemetryLost => {
             false

@@ -11,6 +11,7 @@ use crate::counters::Rates;
 use crate::features::Features;
 use crate::gate::{Reading, Scene};
 use crate::rules::absence::{self, Absence};
+use crate::rules::answers::Answers;
 use crate::rules::app::{self, App};
 use crate::rules::leak::{Climb, Leak};
 use crate::rules::links::{self, Links, Relearnt};
@@ -32,6 +33,8 @@ pub(crate) struct Beside {
     waiting: Waiting,
     tasks: Tasks,
     app: App,
+    /// What callers get from it.
+    pub(crate) answers: Answers,
     standstill: Standstill,
     absence: Absence,
     /// Its memory runs away towards its limit, not merely upwards.
@@ -60,6 +63,7 @@ impl Beside {
         self.waiting.forget();
         self.tasks.forget();
         self.app.forget();
+        self.answers.forget();
         self.standstill.pause();
         self.near_limit = false;
     }
@@ -235,7 +239,7 @@ impl Container {
     }
 
     /// How long a kind has violated without calm between.
-    pub(super) fn violating(
+    pub(crate) fn violating(
         &mut self,
         kind: SignalKind,
         reading: &Reading,

@@ -6,6 +6,7 @@ use units::{ContainerId, Link, Point, ServiceId, Signal};
 
 use super::{Detector, surroundings};
 use crate::container::ServiceStanding;
+use crate::rules::answers;
 
 impl Detector {
     /// Takes the links of a record: what one or more containers' sockets said. Those of containers without a sample yet are
@@ -33,7 +34,7 @@ impl Detector {
         signals
     }
 
-    /// Takes what applications tell of themselves. Pages of containers without a sample yet are passed over.
+    /// Takes what applications tell of themselves, and balancers of them. Pages of containers without a sample yet are passed over.
     pub(super) fn app_points(
         &mut self,
         points: &[Point],
@@ -55,9 +56,20 @@ impl Detector {
             };
             let now = clock.place(first.at, Some(steady));
             let around = surroundings(&self.settings, traceparent, ServiceStanding::Ordinary);
-            let known = self.services.get_mut(service);
-            if let Some(known) = known.and_then(|known| known.containers.get_mut(container)) {
-                out.extend(known.page(service, container, &page, now, &around));
+            let Some(known) = self.services.get_mut(service) else {
+                continue;
+            };
+            // Of one container, but read in another place.
+            let (counted, own): (Vec<&Point>, Vec<&Point>) =
+                page.into_iter().partition(|it| answers::is_of_balancer(it));
+            if !counted.is_empty() {
+                let of = (service, container);
+                out.extend(known.answers(of, &counted, now, &around));
+            }
+            if let Some(known) = known.containers.get_mut(container)
+                && !own.is_empty()
+            {
+                out.extend(known.page(service, container, &own, now, &around));
             }
         }
     }

@@ -4,16 +4,16 @@ use units::{NodeId, Point, ServiceId, Signal, SignalKind};
 
 use super::Detector;
 use crate::clock::{Moment, NodeClock};
-use crate::rules::app;
 use crate::rules::node::{self, NodeStanding, Resource, Risers};
 use crate::rules::page::Page;
+use crate::rules::{answers, app};
 use crate::telemetry;
 
 impl Detector {
     /// Whether a series is one that [`Detector::node_points`] looks at: those of nodes themselves, and of applications the ones that
-    /// count errors or time calls.
+    /// count errors or time calls, as they themselves or a balancer tell.
     pub fn follows(point: &Point) -> bool {
-        point.service.is_none() || app::is_followed(point)
+        point.service.is_none() || app::is_followed(point) || answers::is_followed(point)
     }
 
     /// Takes the series of nodes themselves, at one time each, and what applications tell of themselves. `risers` are the containers whose use rose most on those nodes, of

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use units::{ContainerName, Point, Ratio, SeriesKind, Severity, Steady};
 
+use super::answers::is_of_balancer;
 use super::confidence;
 use super::page::label;
 use super::rate::{Bounds, UsualRate};
@@ -57,9 +58,6 @@ const RUNTIMES: [&str; 7] = [
     "dotnet_",
     "promhttp_",
 ];
-/// What HAProxy counts of a container is not on the container's own page, and is read at other times: errors of both, taken for those of one
-/// page, would fall and rise with whose turn it is.
-const OF_BALANCERS: &str = "haproxy_server_";
 const STATUS_LABELS: [&str; 6] = [
     "code",
     "status",
@@ -100,8 +98,8 @@ fn roles(point: &Point) -> impl Iterator<Item = Role<'_>> {
         SeriesKind::Histogram | SeriesKind::Summary => name.ends_with("_count"),
         SeriesKind::Gauge => false,
     };
-    let is_other =
-        RUNTIMES.iter().any(|prefix| name.starts_with(prefix)) || name.starts_with(OF_BALANCERS);
+    // What a balancer counts of a container is not on the container's own page.
+    let is_other = RUNTIMES.iter().any(|prefix| name.starts_with(prefix)) || is_of_balancer(point);
     let is_error = counts && !is_other && (names_errors(name) || has_failed(&point.labels));
     let of_calls = match point.kind {
         SeriesKind::Histogram | SeriesKind::Summary if !is_other => durations(name),

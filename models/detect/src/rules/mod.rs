@@ -1,6 +1,7 @@
 //! One rule a file: what it looks at, from which numbers on it holds, and the sentence it says.
 
 pub(crate) mod absence;
+pub(crate) mod answers;
 pub(crate) mod app;
 pub(crate) mod crash;
 pub(crate) mod deviation;

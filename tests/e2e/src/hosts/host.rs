@@ -7,7 +7,11 @@ use std::process::Command;
 use super::engine::{Engine, Place};
 use super::wires::Wires;
 use crate::containers::complete;
-use crate::homeostat::{Homeostat, Launch};
+use crate::homeostat::{Homeostat, Launch, root};
+
+/// The demo's image, and what pages of its web service begin with.
+pub const DEMO: &str = "homeostat-demo:latest";
+pub const PAGE: &str = "homeostat demo page";
 
 /// What a host is called, and what its collector tells of it.
 #[derive(Debug, Clone, Copy)]
@@ -53,17 +57,7 @@ impl Host {
         std::fs::create_dir_all(&place.dir).unwrap();
         let engine = Engine::start(&place).await;
         let address = wires.host(number);
-        let launch = Launch {
-            before: [
-                "nsenter",
-                &format!("--net=/run/netns/{}", place.namespace),
-                "--",
-            ]
-            .map(ToOwned::to_owned)
-            .to_vec(),
-            address: Some(address),
-            ..Launch::default()
-        };
+        let launch = in_namespace(&place.namespace, address);
         let (at, cost) = (place.address(), facts.cost.to_string());
         let reached = address.to_string();
         let own = [
@@ -114,6 +108,12 @@ impl Host {
         complete(docker.args(["--host", &self.engine()]).args(words))
     }
 
+    /// Makes the demo's image here.
+    pub fn make_demo(&self) {
+        let mut image = Command::new(root().join("deploy/demo/image.sh"));
+        complete(image.env("DOCKER_HOST", self.engine()));
+    }
+
     /// Loads an image from the engine at an address, such as `unix:///var/run/docker.sock` or that of another host. It has the same id
     /// here.
     pub fn load(&self, image: &str, from: &str) {
@@ -147,5 +147,15 @@ impl Host {
     async fn ready(&self) {
         self.collector.ready().await;
         self.actuator.ready().await;
+    }
+}
+
+/// How a process is started in a network namespace, with this address there.
+pub(super) fn in_namespace(namespace: &str, address: Ipv4Addr) -> Launch {
+    let net = format!("--net=/run/netns/{namespace}");
+    Launch {
+        before: ["nsenter", &net, "--"].map(ToOwned::to_owned).to_vec(),
+        address: Some(address),
+        ..Launch::default()
     }
 }
