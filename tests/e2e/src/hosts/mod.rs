@@ -24,8 +24,8 @@ use crate::homeostat::{Homeostat, output};
 use wires::Wires;
 
 pub use haproxy::{BACKEND, Haproxy};
-pub use host::{Host, HostFacts};
-pub use movable::{Placed, told};
+pub use host::{DEMO, Host, HostFacts, PAGE};
+pub use movable::{Placed, running, told};
 pub use registry::Registry;
 
 /// What the names of namespaces, interfaces, control groups and directories begin with; the id of the test's process follows.
@@ -38,6 +38,13 @@ static TURN: Mutex<()> = Mutex::const_new(());
 enum Balancer {
     None,
     Haproxy,
+}
+
+/// A controller that can be cut off by itself.
+pub struct Apart {
+    /// The controller.
+    pub controller: Homeostat,
+    number: u8,
 }
 
 /// Hosts that run.
@@ -53,6 +60,8 @@ pub struct Fleet {
     kafka: KafkaBroker,
     /// What central roles are started with.
     settings: Vec<(String, String)>,
+    /// Where Kafka is reached from the hosts' network.
+    from_hosts: String,
     central: PathBuf,
     // The last but one, since it takes away what the others left.
     wires: Wires,
@@ -128,6 +137,7 @@ impl Fleet {
             hosts: started,
             haproxy,
             settings: owned(&here),
+            from_hosts,
             central,
             kafka,
             wires,
@@ -162,6 +172,29 @@ impl Fleet {
         self.wires.mend(self.host(name).number());
     }
 
+    /// Starts one controller more, on a place in the network of its own.
+    pub async fn controller_apart(&mut self) -> Apart {
+        let namespace = format!("{}-ctl", self.wires.name());
+        let number = self.wires.add(&namespace);
+        let launch = host::in_namespace(&namespace, self.wires.host(number));
+        let brokers = ("bus.kafka.brokers", self.from_hosts.as_str());
+        let settings = self.settings();
+        let settings: Vec<(&str, &str)> = settings.into_iter().chain([brokers]).collect();
+        let controller = Homeostat::start_as(&launch, &["controller"], &self.central, &settings);
+        controller.ready().await;
+        Apart { controller, number }
+    }
+
+    /// Cuts it off.
+    pub fn cut_apart(&self, apart: &Apart) {
+        self.wires.cut(apart.number);
+    }
+
+    /// Joins it again.
+    pub fn join_apart(&self, apart: &Apart) {
+        self.wires.mend(apart.number);
+    }
+
     /// The load balancer, of a fleet that was started with one.
     pub fn haproxy(&self) -> &Haproxy {
         self.haproxy.as_ref().expect("a fleet with a balancer")
@@ -184,13 +217,16 @@ impl Fleet {
 
     /// Starts one controller more, which stands by while another leads.
     pub async fn standby(&self) -> Homeostat {
-        let settings = self.settings.iter();
-        let settings: Vec<(&str, &str)> = settings
-            .map(|(key, value)| (key.as_str(), value.as_str()))
-            .collect();
-        let standby = Homeostat::start(&["controller"], &self.central, &settings);
+        let standby = Homeostat::start(&["controller"], &self.central, &self.settings());
         standby.ready().await;
         standby
+    }
+
+    fn settings(&self) -> Vec<(&str, &str)> {
+        let settings = self.settings.iter();
+        settings
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect()
     }
 
     /// Runs a verb that asks the console to its end.

@@ -1,5 +1,6 @@
 //! Containers that may run on any of the hosts.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bus::Bus;
@@ -7,7 +8,7 @@ use units::StandingExport;
 use wire::topic;
 
 use super::{Fleet, Host};
-use crate::containers::Containers;
+use crate::containers::{Containers, complete};
 use crate::topic::Topic;
 use crate::wait::until;
 
@@ -34,9 +35,9 @@ impl Fleet {
         (containers, image)
     }
 
-    /// Where healthy containers of a name run, on hosts that have power.
-    pub fn serving(&self, name: &str) -> Vec<Placed> {
-        let filter = format!("name=^{name}$");
+    /// Where healthy containers of a service run, on hosts that have power. One goes by another name where an older one has its.
+    pub fn serving(&self, service: &str) -> Vec<Placed> {
+        let filter = format!("label=io.homeostat.service={service}");
         let words = ["ps", "--quiet", "--no-trunc", "--filter", &filter];
         let healthy = [&words[..], &["--filter", "health=healthy"]].concat();
         let mut found = Vec::new();
@@ -51,21 +52,21 @@ impl Fleet {
         found
     }
 
-    /// Waits until one of a name serves on a host other than this, and tells where.
-    pub async fn elsewhere(&self, name: &str, than: &str) -> Placed {
-        let what = format!("{name} runs on another host than {than}");
+    /// Waits until one of a service serves on a host other than this, and tells where.
+    pub async fn elsewhere(&self, service: &str, than: &str) -> Placed {
+        let what = format!("{service} runs on another host than {than}");
         until(&what, FAILED_OVER, || async {
-            let mut all = self.serving(name).into_iter();
+            let mut all = self.serving(service).into_iter();
             all.find(|(host, _)| host != than)
         })
         .await
     }
 
-    /// Waits until exactly this one of a name serves.
-    pub async fn alone(&self, name: &str, one: &Placed) {
-        let what = format!("{name} runs on {} alone", one.0);
+    /// Waits until exactly this one of a service serves.
+    pub async fn alone(&self, service: &str, one: &Placed) {
+        let what = format!("{service} runs on {} alone", one.0);
         until(&what, FAILED_OVER, || async {
-            (self.serving(name) == [one.clone()]).then_some(())
+            (self.serving(service) == [one.clone()]).then_some(())
         })
         .await;
     }
@@ -86,6 +87,13 @@ impl Host {
         let limits = ["--cpus", "0.2", "--memory", "32m"];
         self.docker(&[&run[..], &limits, &labels, &[image, "idle"]].concat())
     }
+}
+
+/// How many containers of a service run on an engine.
+pub fn running(engine: &str, service: &str) -> usize {
+    let filter = format!("label=io.homeostat.service={service}");
+    let words = ["--host", engine, "ps", "--quiet", "--filter", &filter];
+    complete(Command::new("docker").args(words)).lines().count()
 }
 
 /// Waits until the actuators of their hosts have told how these containers are made.

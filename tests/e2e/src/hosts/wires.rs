@@ -62,6 +62,11 @@ impl Wires {
         number
     }
 
+    /// What the fleet is called.
+    pub(super) fn name(&self) -> &str {
+        &self.fleet
+    }
+
     /// Cuts a host off from all others and from this machine.
     pub(super) fn cut(&self, number: u8) {
         self.in_hub(&["link", "set", "dev", &port(number), "down"]);
