@@ -22,6 +22,8 @@ const CLIENTS: u32 = 100;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 /// Requests that are waited for are made within this, also where the machine carries far fewer a second.
 const MADE_WITHIN: Duration = Duration::from_secs(600);
+/// Answers that take longer are not told apart.
+const TOLD_APART_MAX_MS: usize = 2_000;
 /// Failures that are kept in words.
 const WORDS_MAX: usize = 20;
 
@@ -47,6 +49,8 @@ pub struct Tally {
     pub failures: Vec<String>,
     /// The longest a client waited for a good answer.
     pub slowest: Duration,
+    /// How many good answers took so many milliseconds; what took longer than the last is in the last.
+    by_ms: Vec<u64>,
     /// How long it went on.
     pub took: Duration,
 }
@@ -57,11 +61,26 @@ impl Tally {
         self.good + self.failed
     }
 
+    /// So long the given share of the clients waited at most for a good answer, to the millisecond and at most [`TOLD_APART_MAX_MS`].
+    pub fn within(&self, share: f64) -> Duration {
+        let wanted = (self.good as f64 * share).ceil() as u64;
+        let mut seen = 0;
+        let reached = self.by_ms.iter().position(|count| {
+            seen += count;
+            seen >= wanted
+        });
+        Duration::from_millis(reached.unwrap_or(0) as u64 + 1)
+    }
+
     fn note(&mut self, began: Instant, asked: Instant, outcome: Result<()>) {
         match outcome {
             Ok(()) => {
                 self.good += 1;
-                self.slowest = self.slowest.max(asked.elapsed());
+                let took = asked.elapsed();
+                self.slowest = self.slowest.max(took);
+                self.by_ms.resize(TOLD_APART_MAX_MS, 0);
+                let ms = usize::try_from(took.as_millis()).unwrap_or(usize::MAX);
+                self.by_ms[ms.min(TOLD_APART_MAX_MS - 1)] += 1;
             }
             Err(error) => {
                 self.failed += 1;
@@ -81,9 +100,11 @@ impl fmt::Display for Tally {
         let (took_s, slowest_ms) = (self.took.as_secs_f64(), self.slowest.as_millis());
         let (requests, failed) = (self.requests(), self.failed);
         let rate = requests as f64 / took_s;
+        let (half, most) = (self.within(0.5).as_millis(), self.within(0.99).as_millis());
         write!(
             f,
-            "{requests} requests in {took_s:.0} s, {rate:.0} a second, the slowest in {slowest_ms} ms; {failed} failed"
+            "{requests} requests in {took_s:.0} s, {rate:.0} a second, half within {half} ms, 99 % within {most} ms, the slowest in \
+             {slowest_ms} ms; {failed} failed"
         )?;
         self.failures
             .iter()
@@ -372,6 +393,18 @@ mod tests {
         tally.note(now, now, outcome);
         assert_eq!((tally.requests(), tally.failed), (1, 1));
         assert!(tally.to_string().contains("no answer within 0.05 s"));
+    }
+
+    #[test]
+    fn half_of_the_answers_and_most_of_them_are_told_apart() {
+        let mut tally = Tally::default();
+        let began = Instant::now();
+        for ms in [2, 2, 2, 400] {
+            let asked = began.checked_sub(Duration::from_millis(ms)).unwrap();
+            tally.note(began, asked, Ok(()));
+        }
+        assert!(tally.within(0.5) < tally.within(0.99), "{tally}");
+        assert!(tally.within(0.99) > Duration::from_millis(400), "{tally}");
     }
 
     #[tokio::test]
