@@ -87,6 +87,7 @@ impl Core {
             }
             Event::Forecast(forecast) => self.forecast(*forecast),
             Event::Inventory(inventory) => self.inventory(*inventory),
+            Event::NodeRemoved(node) => self.node_removed(&node),
             Event::Heartbeat(beat) => self.heartbeat(*beat),
             Event::Export(export) => self.state.beats.exported(*export),
             Event::ExportGone(container) => self.state.beats.gone(&container),

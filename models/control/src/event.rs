@@ -1,7 +1,7 @@
 //! What the core is told, and what it asks for.
 
 use units::{
-    Command, ContainerEvent, ContainerId, Forecast, Generation, Heartbeat, JournalEntry,
+    Command, ContainerEvent, ContainerId, Forecast, Generation, Heartbeat, JournalEntry, NodeId,
     NodeInventory, Outcome, Signal, StandingExport,
 };
 
@@ -14,6 +14,8 @@ pub enum Event {
     Forecast(Box<Forecast>),
     /// The whole state of a node.
     Inventory(Box<NodeInventory>),
+    /// People took this node out for good, as it is there no more.
+    NodeRemoved(NodeId),
     /// Something happened to a container.
     Container(Box<ContainerEvent>),
     /// An actuator is there.

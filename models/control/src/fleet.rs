@@ -154,22 +154,7 @@ impl Fleet {
             facts,
             engine: _,
         } = inventory;
-        if let Some(known) = known {
-            self.by_age.remove(&(known.heard.spoke_at, node.clone()));
-            for record in known.containers.values() {
-                self.ranks.remove(record);
-                if let Some(asked) = asked(record, &node) {
-                    self.by_asked.remove(&asked);
-                }
-                touched.insert(record.service.clone());
-                if let Some(members) = self.by_service.get_mut(&record.service) {
-                    members.remove(&(node.clone(), record.id.clone()));
-                    if members.is_empty() {
-                        self.by_service.remove(&record.service);
-                    }
-                }
-            }
-        }
+        touched.extend(self.remove(&node));
         for record in &containers {
             touched.insert(record.service.clone());
             self.by_asked.extend(asked(record, &node));
@@ -196,6 +181,29 @@ impl Fleet {
             replaced: BTreeSet::new(),
         };
         self.nodes.insert(node, state);
+        touched
+    }
+
+    /// Forgets a node and what it holds. Returns the services it concerns.
+    pub(crate) fn remove(&mut self, node: &NodeId) -> BTreeSet<ServiceId> {
+        let mut touched = BTreeSet::new();
+        let Some(known) = self.nodes.remove(node) else {
+            return touched;
+        };
+        self.by_age.remove(&(known.heard.spoke_at, node.clone()));
+        for record in known.containers.values() {
+            self.ranks.remove(record);
+            if let Some(asked) = asked(record, node) {
+                self.by_asked.remove(&asked);
+            }
+            touched.insert(record.service.clone());
+            if let Some(members) = self.by_service.get_mut(&record.service) {
+                members.remove(&(node.clone(), record.id.clone()));
+                if members.is_empty() {
+                    self.by_service.remove(&record.service);
+                }
+            }
+        }
         touched
     }
 

@@ -295,6 +295,20 @@ fn the_same_is_found_by_a_leader_that_begins_when_the_node_is_long_gone() {
 }
 
 #[test]
+fn a_node_that_people_took_out_is_not_waited_for_nor_is_what_ran_there() {
+    let mut world = fleet(movable());
+    lose(&mut world, "a");
+    world.tell(Event::NodeRemoved(node("a")));
+    live(&mut world, 60);
+    assert_eq!(sent(&world), Vec::<String>::new());
+    let fleet = world.core.capacity(world.now);
+    assert!(
+        fleet.nodes.iter().all(|it| it.node != node("a")),
+        "{fleet:?}"
+    );
+}
+
+#[test]
 fn where_all_others_are_short_it_runs_there_at_least() {
     let mut world = fleet(movable());
     for name in ["b", "c"] {

@@ -11,7 +11,7 @@ pub use crate::endpoints::{AddressOf, Endpoint};
 pub use crate::explain::{Done, Similar};
 pub use crate::feedback::{BarStatus, Heard, ListedSignal, Remark, Said};
 pub use crate::members::{Member, MemberState, ServiceMembers};
-pub use crate::node::OrderNode;
+pub use crate::node::{NodeRemoved, OrderNode, RemoveNode};
 pub use crate::update::{Back, ListedUpdate, Order, Ordered, Progress};
 
 /// `GET /status`: the fleet at a glance.

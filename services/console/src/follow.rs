@@ -149,6 +149,7 @@ fn apply(view: &Shared, record: &Record) -> Result<(), DecodeError> {
             if let Ok(node) = std::str::from_utf8(&record.key) {
                 let node = NodeId::from(node);
                 view.tell(Event::NodeRemoved(&node));
+                view.hear(control::Event::NodeRemoved(node.clone()));
                 view.change(|view| view.node_removed(&node));
             }
         }

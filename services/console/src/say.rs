@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use bus::{Bus, BusError};
+use bus::{Bus, BusError, NewRecord};
 use bytes::Bytes;
 use kit::Context;
 use kit::metrics::{MetricName, Metrics};
@@ -70,6 +70,7 @@ impl Desk {
             .route("/api/v1/updates", get(update::list).post(update::order))
             .route("/api/v1/rollbacks", post(update::go_back))
             .route("/api/v1/nodes/{node}/orders", post(node::order))
+            .route("/api/v1/nodes/{node}/removal", post(node::remove))
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .with_state(self)
     }
@@ -183,7 +184,15 @@ impl Desk {
 
     /// Writes a record; it is in the log when this is done.
     pub(crate) async fn write<T: wire::Json>(&self, said: &T) -> Result<(), Unwritten> {
-        let record = wire::encode(said, &self.meta);
+        self.put::<T>(wire::encode(said, &self.meta)).await
+    }
+
+    /// Takes a record of a compacted topic back.
+    pub(crate) async fn take_back<T: wire::Json>(&self, key: &str) -> Result<(), Unwritten> {
+        self.put::<T>(wire::tombstone::<T>(key, &self.meta)).await
+    }
+
+    async fn put<T: wire::Json>(&self, record: NewRecord) -> Result<(), Unwritten> {
         let written = tokio::time::timeout(WRITE_MAX, self.bus.produce(record)).await;
         let failed = match written {
             Ok(Ok(_)) => None,

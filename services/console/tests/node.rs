@@ -3,14 +3,14 @@
 
 mod rig;
 
-use control::FleetCapacity;
+use console::api::NodeRemoved;
+use control::{FleetCapacity, Hearing};
 use rig::Rig;
 use units::*;
 
-/// A console that knows a node.
-async fn knowing(node: &str) -> Rig {
-    let rig = Rig::start().await;
-    rig.tell(&[NodeInventory {
+/// What a node tells that holds nothing.
+fn empty(node: &str) -> NodeInventory {
+    NodeInventory {
         node: NodeId::from(node),
         at: kit::now(),
         steady: None,
@@ -18,8 +18,13 @@ async fn knowing(node: &str) -> Rig {
         facts: NodeFacts::default(),
         engine: EngineInfo::default(),
         containers: Vec::<ContainerRecord>::new(),
-    }])
-    .await;
+    }
+}
+
+/// A console that knows a node.
+async fn knowing(node: &str) -> Rig {
+    let rig = Rig::start().await;
+    rig.tell(&[empty(node)]).await;
     rig.until("nodes", |fleet: &FleetCapacity| fleet.nodes.len() == 1)
         .await;
     rig
@@ -82,4 +87,44 @@ async fn what_cannot_be_ordered_is_refused_with_the_next_step() {
         assert!(error.contains(says), "{error}");
     }
     assert_eq!(rig.read::<JournalEntry>().await, []);
+}
+
+#[tokio::test]
+async fn a_node_that_is_there_no_more_is_taken_out_and_one_that_speaks_is_not() {
+    let rig = knowing("node-a").await;
+    let (told, error) = rig.refused("nodes/node-a/removal", "{}").await;
+    assert_eq!(told, 409, "{error}");
+    assert!(error.contains("stop its collector"), "{error}");
+    let (told, error) = rig.refused("nodes/node-b/removal", "{}").await;
+    assert_eq!(told, 404, "{error}");
+    let drained = r#"{"wanted": "drained"}"#;
+    let _order: NodeOrder = rig.taken("nodes/node-a/orders", drained).await;
+    rig.tell(&[StandingExport {
+        container: ContainerId::from("c1"),
+        name: ContainerName::from("web"),
+        service: ServiceId::from("web"),
+        node: NodeId::from("node-a"),
+        at: kit::now(),
+        sealed: "sealed".to_owned(),
+    }])
+    .await;
+    rig.until("nodes", |fleet: &FleetCapacity| {
+        fleet.nodes[0].hearing == Hearing::Silent
+    })
+    .await;
+    let removed: NodeRemoved = rig.taken("nodes/node-a/removal", r#"{"by": "ada"}"#).await;
+    assert_eq!(removed.node, NodeId::from("node-a"));
+    rig.until("nodes", |fleet: &FleetCapacity| fleet.nodes.is_empty())
+        .await;
+    assert_eq!(rig.last::<NodeInventory>("node-a").await, None);
+    assert_eq!(rig.last::<StandingExport>("c1").await, None);
+    let orders: Vec<(Vec<u8>, JournalEntry)> = rig.read().await;
+    assert!(
+        matches!(orders.last(), Some((_, JournalEntry::Node(order))) if order.wanted == NodeWanted::Open),
+        "{orders:?}"
+    );
+    // One that speaks again is there again.
+    rig.tell(&[empty("node-a")]).await;
+    rig.until("nodes", |fleet: &FleetCapacity| fleet.nodes.len() == 1)
+        .await;
 }

@@ -65,6 +65,7 @@ impl Policy {
             | Event::Container(_)
             | Event::Export(_)
             | Event::ExportGone(_)
+            | Event::NodeRemoved(_)
             | Event::Outcome(_)
             | Event::Recovered
             | Event::Leading(_)

@@ -163,6 +163,7 @@ impl Session {
             | Event::Heartbeat(_)
             | Event::Export(_)
             | Event::ExportGone(_)
+            | Event::NodeRemoved(_)
             | Event::Outcome(_)
             | Event::Recovered
             | Event::Leading(_)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bus::Record;
 use control::Event;
-use units::{ContainerId, Generation};
+use units::{ContainerId, Generation, NodeId};
 use wire::topic;
 
 use crate::config::Config;
@@ -80,7 +80,7 @@ pub fn sources(config: &Config) -> [Source; 9] {
         Source {
             topic: topic::INVENTORY,
             back: Back::Everything,
-            decode: |record| event(record, Event::Inventory),
+            decode: inventory,
         },
         Source {
             topic: topic::OUTCOMES,
@@ -136,6 +136,15 @@ fn event<T: wire::Json>(
         return Ok(Told::Nothing);
     }
     wire::decode::<T>(record).map(|value| Told::Event(wrap(Box::new(value))))
+}
+
+fn inventory(record: &Record) -> Result<Told, wire::DecodeError> {
+    if wire::is_tombstone(record) {
+        let key = String::from_utf8_lossy(&record.key);
+        let node = NodeId::from(key.as_ref());
+        return Ok(Told::Event(Event::NodeRemoved(node)));
+    }
+    event(record, Event::Inventory)
 }
 
 fn export(record: &Record) -> Result<Told, wire::DecodeError> {

@@ -1,7 +1,7 @@
-//! `homeostat node cordon`, `drain` and `uncordon`.
+//! `homeostat node cordon`, `drain`, `uncordon` and `remove`.
 
 use clap::{Args, Subcommand};
-use console::api::OrderNode;
+use console::api::{NodeRemoved, OrderNode, RemoveNode};
 use units::{NodeOrder, NodeWanted};
 
 use crate::ask::{post, show};
@@ -17,6 +17,8 @@ pub(crate) enum Node {
     Drain(Which),
     /// Open it again. What was moved stays where it is.
     Uncordon(Which),
+    /// Take out a node that is there no more: it is neither waited for nor counted. What ran there is gone with it; drain it first.
+    Remove(Which),
 }
 
 #[derive(Debug, Args)]
@@ -33,6 +35,7 @@ pub(crate) struct Which {
 /// Orders it.
 pub(crate) fn order(node: &Node) -> Result<(), Failure> {
     let (which, wanted) = match node {
+        Node::Remove(which) => return remove(which),
         Node::Cordon(which) => (which, NodeWanted::Cordoned),
         Node::Drain(which) => (which, NodeWanted::Drained),
         Node::Uncordon(which) => (which, NodeWanted::Open),
@@ -44,6 +47,18 @@ pub(crate) fn order(node: &Node) -> Result<(), Failure> {
     let path = format!("nodes/{}/orders", which.node);
     let ordered: NodeOrder = post(&which.ask, &path, &order)?;
     show(&which.ask, &ordered, told)
+}
+
+fn remove(which: &Which) -> Result<(), Failure> {
+    let by = which.by.clone();
+    let path = format!("nodes/{}/removal", which.node);
+    let removed: NodeRemoved = post(&which.ask, &path, &RemoveNode { by })?;
+    show(&which.ask, &removed, |it| {
+        format!(
+            "node {} is removed, with {} containers it told of last; it is back once its collector tells of it again",
+            it.node, it.containers
+        )
+    })
 }
 
 fn told(order: &NodeOrder) -> String {

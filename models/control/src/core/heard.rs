@@ -1,6 +1,6 @@
 //! What a core is told, and whom it concerns.
 
-use units::{ContainerEvent, Heartbeat, JournalEntry, NodeInventory, Outcome};
+use units::{ContainerEvent, Heartbeat, JournalEntry, NodeId, NodeInventory, Outcome};
 
 use super::Core;
 use crate::state::State;
@@ -12,6 +12,12 @@ impl Core {
         self.state.images.look(&self.state.fleet, &node);
         // What a node told before it was lost may come after that.
         self.state.replace(touched.iter());
+        self.dirty.extend(touched);
+    }
+
+    pub(super) fn node_removed(&mut self, node: &NodeId) {
+        let touched = self.state.fleet.remove(node);
+        self.state.beats.remove(node);
         self.dirty.extend(touched);
     }
 

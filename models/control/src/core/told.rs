@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use units::{NodeId, ServiceId, Timestamp};
+use units::{ContainerId, NodeId, ServiceId, Timestamp};
 
 use super::Core;
 use crate::capacity::{self, FleetCapacity};
@@ -27,6 +27,11 @@ impl Core {
     /// n containers it costs about n log n.
     pub fn capacity(&self, now: Timestamp) -> FleetCapacity {
         capacity::of(&self.state, now)
+    }
+
+    /// The containers of a node of which it is told how they are made, in case it is lost.
+    pub fn exports_of(&self, node: &NodeId) -> Vec<ContainerId> {
+        self.state.beats.exports_of(node).cloned().collect()
     }
 
     /// The nodes that are not silent: what they hold is known.

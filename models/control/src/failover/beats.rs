@@ -79,6 +79,21 @@ impl Beats {
         self.exports.remove(container);
     }
 
+    /// The node is there no more, nor is what ran on it.
+    pub(crate) fn remove(&mut self, node: &NodeId) {
+        self.nodes.remove(node);
+        self.fences.retain(|_, fence| fence.node != *node);
+        self.exports.retain(|_, export| export.node != *node);
+    }
+
+    /// What of a node is told how it is made.
+    pub(crate) fn exports_of(&self, node: &NodeId) -> impl Iterator<Item = &ContainerId> {
+        let exports = self.exports.values();
+        exports
+            .filter(|it| it.node == *node)
+            .map(|it| &it.container)
+    }
+
     pub(crate) fn of(&self, node: &NodeId) -> Option<&Beat> {
         self.nodes.get(node)
     }

@@ -99,6 +99,19 @@ impl Rig {
         told(self.post(path, body).await).await
     }
 
+    /// The newest of a key in a topic; none where it was taken back.
+    pub async fn last<T: Json>(&self, key: &str) -> Option<T> {
+        let mut tail = self.bus.tail(T::TOPIC, From::Beginning).await.unwrap();
+        let mut last = None;
+        while let Tailed::Record(record) = tail.next().await.unwrap() {
+            if record.key == key.as_bytes() {
+                let is_gone = wire::is_tombstone(&record);
+                last = (!is_gone).then(|| wire::decode(&record).unwrap());
+            }
+        }
+        last
+    }
+
     /// Everything in a topic, each with its key.
     pub async fn read<T: Json>(&self) -> Vec<(Vec<u8>, T)> {
         let mut tail = self.bus.tail(T::TOPIC, From::Beginning).await.unwrap();

@@ -221,6 +221,8 @@ impl<'a> Courses<'a> {
             Event::Journal(entry) => self.journal(now, *entry),
             // A replay plays no failover: nobody can know how what was made elsewhere would have done.
             Event::Heartbeat(_) | Event::Export(_) | Event::ExportGone(_) => {}
+            // It is silent from then on, and forgotten by and by.
+            Event::NodeRemoved(_) => {}
             // Records tell none of these.
             Event::Recovered | Event::Leading(_) | Event::Following | Event::Tick => {}
         }

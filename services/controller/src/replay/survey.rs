@@ -115,6 +115,7 @@ impl Survey {
                 | Event::Heartbeat(_)
                 | Event::Export(_)
                 | Event::ExportGone(_)
+                | Event::NodeRemoved(_)
                 | Event::Recovered
                 | Event::Leading(_)
                 | Event::Following

@@ -251,6 +251,7 @@ impl World {
             | Event::Container(_)
             | Event::Export(_)
             | Event::ExportGone(_)
+            | Event::NodeRemoved(_)
             | Event::Outcome(_)
             | Event::Recovered
             | Event::Leading(_)

@@ -84,6 +84,7 @@ impl View {
             | Event::Heartbeat(_)
             | Event::Export(_)
             | Event::ExportGone(_)
+            | Event::NodeRemoved(_)
             | Event::Forecast(_)
             | Event::Outcome(_)
             | Event::Journal(_)
