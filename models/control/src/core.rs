@@ -195,7 +195,22 @@ impl Core {
         }
     }
 
+    /// Writes down what actuators did by themselves while they were cut off. From then on it counts like what was decided here: in budgets,
+    /// in waits, and it is judged.
+    fn adopt(&mut self, generation: Generation, effects: &mut Vec<Effect>) {
+        let plans = &self.state.plans;
+        let healed = self.state.beats.healed();
+        let news = healed.filter(|it| plans.get(&it.plan.id).is_none());
+        let news: Vec<PlanEntry> = news.cloned().collect();
+        for mut entry in news {
+            entry.at = self.now;
+            entry.plan.generation = generation;
+            self.record(entry, effects);
+        }
+    }
+
     fn decide(&mut self, leadership: Leadership, effects: &mut Vec<Effect>) {
+        self.adopt(leadership.generation, effects);
         // Each plan moves on twice at the most: executed, then judged.
         while self.advance(effects) {}
         // Where nothing is ever done there is nothing to stop; what was stopped before is let go.

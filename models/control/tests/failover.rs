@@ -353,6 +353,7 @@ fn what_waited_while_the_controller_stood_still_is_no_loss() {
             at: world.now,
             lease: secs(6),
             fenced: Vec::new(),
+            healed: Vec::new(),
         };
         world.auditor.observe_heartbeat(&beat, world.now);
         world.tell(Event::Heartbeat(Box::new(beat)));
@@ -374,6 +375,7 @@ fn a_heartbeat_that_comes_late_is_not_the_return_of_its_node() {
             at: world.now,
             lease: secs(6),
             fenced: Vec::new(),
+            healed: Vec::new(),
         };
         world.auditor.observe_heartbeat(&beat, world.now);
         world.tell(Event::Heartbeat(Box::new(beat)));

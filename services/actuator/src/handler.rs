@@ -177,7 +177,7 @@ impl Handler {
     }
 
     /// The answer to a command: an old one, a refusal, or what came of carrying it out. None when the shutdown came first.
-    async fn outcome_of(&self, command: &Command) -> Option<Outcome> {
+    pub(crate) async fn outcome_of(&self, command: &Command) -> Option<Outcome> {
         match self.in_ledger(|| self.ledger.admit(command)).await? {
             Admission::New => {}
             Admission::Stale(newest) => {

@@ -5,11 +5,13 @@
 //! published. What is found begun at a start is looked into and never run again; what is done is answered from here.
 
 mod failover;
+mod offline;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub(crate) use offline::{Restarted, ended};
 use redb::{
     Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata,
     TableDefinition,
@@ -315,7 +317,8 @@ fn open(path: Option<&Path>) -> Result<Database, LedgerError> {
         write.open_table(COMMANDS)?;
         write.open_table(GENERATION)?;
         write.open_table(SERVERS)?;
-        failover::make(write)
+        failover::make(write)?;
+        offline::make(write)
     })?;
     Ok(database)
 }

@@ -291,6 +291,20 @@ impl WriteFailed<'_> {
     }
 }
 
+/// The log did not take how far actuators may go; it is tried again.
+pub(crate) struct PolicyUntold<'a> {
+    pub(crate) error: &'a BusError,
+}
+
+impl PolicyUntold<'_> {
+    pub(crate) fn emit(self) {
+        tracing::warn!(
+            error = %kit::boot::chain(self.error),
+            "cannot tell how far actuators may heal while they are cut off; trying again"
+        );
+    }
+}
+
 /// A plan breaks an invariant: a defect of the core. It is not carried out.
 pub(crate) struct PlanRefused<'a> {
     pub(crate) plan: &'a Plan,

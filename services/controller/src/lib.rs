@@ -20,6 +20,7 @@ mod reader;
 pub mod replay;
 mod session;
 pub mod sources;
+mod standing;
 mod writer;
 
 use kit::Context;

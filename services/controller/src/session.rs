@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use control::Event;
 use kit::{Context, EvenClock};
+use tokio::task::JoinSet;
 use tracing::field::Empty;
 use units::{Generation, Signal, Timestamp};
 
@@ -13,6 +14,7 @@ use crate::events::{CommandRefused, ElectionRestarted, Leading, Meters, PlanRefu
 use crate::policy::{Policy, Ruling};
 use crate::reader::{Input, Readers};
 use crate::sources::{Back, claims};
+use crate::standing;
 use crate::writer::Writer;
 
 /// Time is told to the core at least this often, and gauges are set.
@@ -38,6 +40,10 @@ pub(crate) struct Session {
     /// What it leads by: the claim's, unless the journal knows a newer one and the election no newer claim.
     generation: Generation,
     tick: tokio::time::Interval,
+    /// What actuators are to go by, on its way to the log.
+    telling: JoinSet<()>,
+    context: Context,
+    core: control::Config,
     /// What is silent, late or over is so by this clock, which a step of the host's does not move.
     clock: EvenClock,
 }
@@ -60,6 +66,9 @@ impl Session {
             claim,
             generation: claim,
             tick,
+            telling: JoinSet::new(),
+            context: context.clone(),
+            core: config.core(),
             clock: EvenClock::new(),
         }
     }
@@ -128,6 +137,8 @@ impl Session {
         Leading { generation }.emit(&self.meters);
         self.handle(now, Event::Recovered);
         self.handle(now, Event::Leading(generation));
+        let policy = standing::policy(&self.core, generation);
+        standing::tell(&mut self.telling, &self.context, &policy);
     }
 
     /// Whether the journal knows a newer generation, and it is yet to be seen whose. Either it is that of a leader that claimed while

@@ -17,8 +17,8 @@ use crate::events::{CommandSent, Journaled, Meters, WriteFailed};
 
 /// Effects waiting to be written. At this many the leader takes in nothing more until the log takes some.
 pub(crate) const QUEUE_MAX: usize = 1_024;
-const RETRY_BASE: Duration = Duration::from_millis(100);
-const RETRY_CAP: Duration = Duration::from_secs(5);
+pub(crate) const RETRY_BASE: Duration = Duration::from_millis(100);
+pub(crate) const RETRY_CAP: Duration = Duration::from_secs(5);
 
 type Write = Pin<Box<dyn Future<Output = Result<Position, BusError>> + Send>>;
 

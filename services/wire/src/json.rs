@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use units::{
     Command, ContainerEvent, Feedback, Forecast, Heartbeat, JournalEntry, NodeInventory, Outcome,
-    ServiceId, Signal, StandingExport, Timestamp,
+    ServiceId, Signal, StandingExport, StandingPolicy, Timestamp,
 };
 
 use crate::error::DecodeError;
@@ -46,6 +46,16 @@ json!(Forecast, FORECASTS, "forecast", self => self.service.as_str());
 json!(Command, COMMANDS, "command", self => self.node.as_str());
 json!(Outcome, OUTCOMES, "outcome", self => self.node.as_str());
 json!(Heartbeat, HEARTBEATS, "heartbeat", self => self.node.as_str());
+impl Json for StandingPolicy {
+    const TOPIC: &'static str = topic::POLICY;
+    const SCHEMA: &'static str = "policy";
+    const VERSION: u32 = 1;
+
+    fn key(&self) -> &str {
+        "heal"
+    }
+}
+
 json!(StandingExport, EXPORTS, "export", self => self.container.as_str());
 json!(JournalEntry, JOURNAL, "journal", self => match self {
     JournalEntry::Plan(entry) => entry.plan.id.as_str(),

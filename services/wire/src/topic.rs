@@ -29,6 +29,8 @@ pub const OUTCOMES: &str = "homeostat.outcomes";
 pub const HEARTBEATS: &str = "homeostat.heartbeats";
 /// Keyed by container; JSON, how it is made, sealed, in case its node is lost.
 pub const EXPORTS: &str = "homeostat.exports";
+/// One key; JSON, how far actuators may heal by themselves while they are cut off.
+pub const POLICY: &str = "homeostat.policy";
 /// Keyed by plan; JSON.
 pub const JOURNAL: &str = "homeostat.journal";
 /// Keyed by partition of the samples; binary detector state.
@@ -77,6 +79,7 @@ pub fn all(partitions: u32) -> Vec<TopicSpec> {
             },
         },
         compact(EXPORTS),
+        compact(POLICY),
         delete(JOURNAL, 1, 30, GIB),
         compact(CHECKPOINTS),
         compact(MODELS),

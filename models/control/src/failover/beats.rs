@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use units::{ContainerId, Heartbeat, NodeId, StandingExport, Timestamp};
+use units::{ContainerId, Heartbeat, NodeId, PlanEntry, StandingExport, Timestamp};
 
 /// That something was stopped for want of a lease is remembered so long after it was last told: it explains what its engine tells of it.
 const FENCES_REMEMBERED: Duration = Duration::from_secs(600);
@@ -19,6 +19,8 @@ pub(crate) struct Beats {
     steady_since: Timestamp,
     exports: BTreeMap<ContainerId, StandingExport>,
     fences: BTreeMap<ContainerId, Fence>,
+    /// What actuators did by themselves, as they told last.
+    healed: BTreeMap<NodeId, Vec<PlanEntry>>,
 }
 
 /// The newest heartbeat of a node.
@@ -62,11 +64,20 @@ impl Beats {
             steady_since: before.map_or(now, |it| it.steady_since),
             fenced,
         };
+        match beat.healed.is_empty() {
+            true => self.healed.remove(&beat.node),
+            false => self.healed.insert(beat.node.clone(), beat.healed),
+        };
         self.nodes.insert(beat.node, known);
         if self.newest + gap < now {
             self.steady_since = now;
         }
         self.newest = now;
+    }
+
+    /// What actuators did by themselves while they were cut off.
+    pub(crate) fn healed(&self) -> impl Iterator<Item = &PlanEntry> {
+        self.healed.values().flatten()
     }
 
     /// Takes how a container is made.
@@ -82,6 +93,7 @@ impl Beats {
     /// The node is there no more, nor is what ran on it.
     pub(crate) fn remove(&mut self, node: &NodeId) {
         self.nodes.remove(node);
+        self.healed.remove(node);
         self.fences.retain(|_, fence| fence.node != *node);
         self.exports.retain(|_, export| export.node != *node);
     }
@@ -127,6 +139,8 @@ impl Beats {
     /// Forgets nodes not heard for `forgotten`, and what was started again long ago.
     pub(crate) fn prune(&mut self, now: Timestamp, forgotten: Duration) {
         self.nodes.retain(|_, beat| beat.read_at + forgotten >= now);
+        let nodes = &self.nodes;
+        self.healed.retain(|node, _| nodes.contains_key(node));
         self.fences
             .retain(|_, fence| fence.told_at + FENCES_REMEMBERED >= now);
     }

@@ -291,6 +291,7 @@ impl World {
             at: self.now,
             lease: secs(6),
             fenced: fenced.clone(),
+            healed: Vec::new(),
         };
         self.auditor.observe_heartbeat(&beat, self.now);
         self.tell(Event::Heartbeat(Box::new(beat)));

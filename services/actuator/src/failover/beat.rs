@@ -72,6 +72,7 @@ async fn send(handler: &Handler, failover: &Failover) -> (Steady, Result<(), bus
         at: kit::now(),
         lease: failover.length,
         fenced: failover.fences.told(),
+        healed: failover.offline.told(),
     };
     let produced = handler.bus.produce(wire::encode(&beat, &handler.meta));
     (sent, produced.await.map(drop))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kit::metrics::{Counter, Gauge, MetricName, Metrics};
-use units::ContainerName;
+use units::{ContainerName, Plan, StandingPolicy};
 
 use crate::events::{self, News};
 
@@ -15,6 +15,7 @@ pub(super) struct Meters {
     /// Containers whose making is told.
     pub(super) standing: Gauge,
     fenced: Counter,
+    healed: Counter,
 }
 
 impl Meters {
@@ -23,6 +24,7 @@ impl Meters {
             lease: metrics.gauge(MetricName::Lease).with(&[]),
             standing: metrics.gauge(MetricName::StandingExports).with(&[]),
             fenced: metrics.counter(MetricName::Fenced).with(&[]),
+            healed: metrics.counter(MetricName::HealedAlone).with(&[]),
         }
     }
 }
@@ -159,5 +161,47 @@ impl ExportLost<'_> {
         meters.failed.with(&labels).inc();
         let error = self.error;
         tracing::warn!(%error, "how a container is made is not in the log yet");
+    }
+}
+
+/// The leader told how far this node may heal by itself.
+pub(super) struct PolicyTaken<'a> {
+    pub(super) policy: &'a StandingPolicy,
+}
+
+impl PolicyTaken<'_> {
+    pub(super) fn emit(self) {
+        let StandingPolicy {
+            generation,
+            max_mode,
+            hourly,
+            ..
+        } = self.policy;
+        tracing::info!(%generation, max_mode = max_mode.as_str(), hourly, "what this node may do should it be cut off");
+    }
+}
+
+/// A container was restarted while this node was cut off.
+pub(super) struct HealedAlone<'a> {
+    pub(super) plan: &'a Plan,
+}
+
+impl HealedAlone<'_> {
+    pub(super) fn emit(self, meters: &Meters) {
+        meters.healed.inc();
+        tracing::warn!(plan = %self.plan.id, "{}", self.plan.cause.reason);
+    }
+}
+
+/// A container could not be restarted while this node was cut off.
+pub(super) struct NotHealed<'a> {
+    pub(super) name: &'a ContainerName,
+    pub(super) reason: &'a str,
+}
+
+impl NotHealed<'_> {
+    pub(super) fn emit(self) {
+        let NotHealed { name, reason } = self;
+        tracing::warn!(container = %name, reason, "this node is cut off, and its actuator did not restart it");
     }
 }

@@ -26,6 +26,11 @@ impl Lease {
         self.over_at = self.over_at.max(sent + self.length);
     }
 
+    /// For how long it has been over.
+    pub(crate) fn over_for(&self, now: Steady) -> Duration {
+        now.since(self.over_at)
+    }
+
     /// What is left of it; zero when it is over.
     pub(crate) fn left(&self, now: Steady) -> Duration {
         self.over_at.since(now)

@@ -5,6 +5,8 @@
 //! its singletons by itself ([`fence`]). The heartbeats of all nodes are in one partition, so whoever reads one of another node has read
 //! all that were acknowledged before it.
 //!
+//! A node that is cut off for longer heals on by itself, by the last policy it was given ([`offline`]).
+//!
 //! A node takes part where it may act and has a key for moves: without either nothing of it could be made elsewhere. One that takes no
 //! part sends no heartbeats, stops nothing, and takes back what it told when it did take part.
 
@@ -13,6 +15,7 @@ mod events;
 mod fence;
 mod fences;
 mod lease;
+mod offline;
 mod standing;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,6 +34,7 @@ use crate::seal::MoveKey;
 use events::Meters;
 use fences::Fences;
 use lease::Lease;
+use offline::Offline;
 
 /// Another one with every boot.
 const BOOT_FILE: &str = "/proc/sys/kernel/random/boot_id";
@@ -42,6 +46,7 @@ pub(crate) struct Failover {
     length: Duration,
     lease: Mutex<Lease>,
     fences: Fences,
+    offline: Offline,
     meters: Meters,
 }
 
@@ -69,6 +74,7 @@ impl Failover {
             length,
             lease: Mutex::new(Lease::beginning(length, began)),
             fences: Fences::new(ledger.fenced().await?),
+            offline: Offline::new(ledger.policy().await?, ledger.healed().await?),
             meters: Meters::new(&context.metrics),
         }))
     }
@@ -99,6 +105,12 @@ impl Failover {
         lease.left(kit::steady())
     }
 
+    /// Since when the lease is over, as a time.
+    fn over_for(&self, now: units::Steady) -> Duration {
+        let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        lease.over_for(now)
+    }
+
     fn acknowledged(&self, sent: units::Steady) {
         let mut lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
         lease.acknowledged(sent);
@@ -112,9 +124,11 @@ fn is_singleton(policy: &Policy) -> bool {
 
 /// Takes this node's part until the shutdown.
 pub(crate) async fn keep(handler: Arc<Handler>) {
-    let all = futures::future::join3(
+    let all = futures::future::join5(
         beat::beat(Arc::clone(&handler)),
         fence::fence(Arc::clone(&handler)),
+        offline::follow(Arc::clone(&handler)),
+        offline::heal(Arc::clone(&handler)),
         standing::keep(handler),
     );
     all.await;

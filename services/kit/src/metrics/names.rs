@@ -150,6 +150,7 @@ metric_names! {
     CommandDuration: Histogram(ACTION_BUCKETS_SECONDS), "homeostat_command_duration_seconds" [action] Seconds, "Time to carry out a command";
     Lease: Gauge, "homeostat_lease_seconds" [] Seconds, "What is left of this node's lease: at zero it stops its singletons";
     Fenced: Counter, "homeostat_fenced" [] None, "Containers stopped because the lease of their node was over";
+    HealedAlone: Counter, "homeostat_healed_alone" [] None, "Containers an actuator restarted by itself while its node was cut off";
     StandingExports: Gauge, "homeostat_standing_exports" [] None, "Containers of this node whose making is told in case it is lost";
 
     // The notifier.

@@ -9,8 +9,9 @@ use super::wires::Wires;
 use crate::containers::complete;
 use crate::homeostat::{Homeostat, Launch, root};
 
-/// The demo's image, and what pages of its web service begin with.
+/// The demo's image.
 pub const DEMO: &str = "homeostat-demo:latest";
+/// What pages of its web service begin with.
 pub const PAGE: &str = "homeostat demo page";
 
 /// What a host is called, and what its collector tells of it.

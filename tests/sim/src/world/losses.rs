@@ -163,6 +163,7 @@ impl World {
             node: node.id.clone(),
             at: node.clock(self.now),
             lease: LEASE,
+            healed: Vec::new(),
             fenced: fenced
                 .map(|(container, at)| Fenced { container, at })
                 .collect(),
