@@ -32,6 +32,7 @@ async fn what_is_suggested_is_done_once_it_is_approved() {
         &[
             ("collector.docker", &proxy.address()),
             ("actuator.docker", &proxy.address()),
+            ("controller.heal.verdict_within", "5s"),
         ],
     );
     homeostat.learnt().await;

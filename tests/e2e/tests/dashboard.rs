@@ -10,6 +10,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::post;
 use e2e::homeostat::Homeostat;
+use e2e::hosts::move_key;
 use e2e::prometheus::{MayBeEmpty, Prometheus, loop_dashboard};
 use e2e::stack::Stack;
 use e2e::wait::until;
@@ -23,10 +24,13 @@ async fn every_panel_has_data_of_the_running_loop() {
     let dir = tempfile::tempdir().unwrap();
     let stack = Stack::up("e2e-dashboard");
     let receiver = receiver().await;
+    // With a key for moves its actuator has a lease.
+    let key = move_key(dir.path());
     let homeostat = Homeostat::start(
         &["up", "--mode", "act"],
         dir.path(),
         &[
+            ("actuator.move_key_file", key.to_str().unwrap()),
             ("controller.heal.verdict_within", "5s"),
             ("notifier.sinks.receiver.kind", "webhook"),
             ("notifier.sinks.receiver.endpoint", &receiver),

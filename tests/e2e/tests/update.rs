@@ -18,7 +18,6 @@ use units::{ActionKind, Phase, PlanEntry};
 const REPLICAS: usize = 2;
 /// Both replicas are told of within this.
 const SEEN: Duration = Duration::from_secs(60);
-/// The first is watched for a minute, and what people just changed is left alone for as long.
 const ENDS: Duration = Duration::from_secs(900);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Checks that pass, and ones that fail, since nothing writes what they look for.
@@ -115,7 +114,12 @@ async fn a_good_image_is_rolled_out_and_a_bad_one_goes_back_while_the_service_se
         (running(&containers).len() == REPLICAS).then_some(())
     })
     .await;
-    let homeostat = Homeostat::start(&["up", "--mode", "act"], dir.path(), &[]);
+    let settings = [
+        ("controller.people.hold", "5s"),
+        ("controller.update.bake", "15s"),
+        ("controller.update.soak", "5s"),
+    ];
+    let homeostat = Homeostat::start(&["up", "--mode", "act"], dir.path(), &settings);
     homeostat.ready().await;
     until("both are known", SEEN, || async {
         let services: Vec<console::api::ServiceStatus> = homeostat.ask("services").await?;

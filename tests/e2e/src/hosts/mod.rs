@@ -264,7 +264,7 @@ fn kafka(wires: &Wires) -> (KafkaBroker, String) {
 }
 
 /// The key that all actuators share, which nobody else may read.
-fn move_key(dir: &Path) -> PathBuf {
+pub fn move_key(dir: &Path) -> PathBuf {
     let mut key = [0_u8; 32];
     let mut random = std::fs::File::open("/dev/urandom").unwrap();
     random.read_exact(&mut key).unwrap();
