@@ -15,6 +15,7 @@ pub mod hosts;
 pub mod load;
 pub mod prometheus;
 pub mod stack;
+pub mod steps;
 pub mod tally;
 pub mod topic;
 pub mod wait;

@@ -30,7 +30,7 @@ const SETTINGS: [(&str, &str); 5] = [
 ];
 
 /// Counts, again and again, how many of a service run on all engines together.
-struct Watch {
+struct Count {
     is_over: Arc<AtomicBool>,
     looking: JoinHandle<Seen>,
 }
@@ -43,8 +43,8 @@ struct Seen {
     doubled: Duration,
 }
 
-impl Watch {
-    fn start(fleet: &Fleet, service: &str) -> Watch {
+impl Count {
+    fn start(fleet: &Fleet, service: &str) -> Count {
         let engines: Vec<String> = fleet.hosts().iter().map(|it| it.engine()).collect();
         let service = service.to_owned();
         let is_over = Arc::new(AtomicBool::new(false));
@@ -72,7 +72,7 @@ impl Watch {
             }
             seen
         });
-        Watch { is_over, looking }
+        Count { is_over, looking }
     }
 
     fn end(self) -> Seen {
@@ -134,7 +134,7 @@ async fn the_leader_is_cut_off_and_then_a_host_as_well_and_nothing_is_lost_or_do
     led_by(&apart.controller, "the one apart leads").await;
 
     // Alone and cut off it does nothing, nor do the actuators: their leases are between them and the log.
-    let (of_web, of_once) = (Watch::start(&fleet, "web"), Watch::start(&fleet, "once"));
+    let (of_web, of_once) = (Count::start(&fleet, "web"), Count::start(&fleet, "once"));
     let drained = fleet.told(&["node", "drain", "a", "--by", "ada"]).await;
     assert!(drained.status.success(), "{drained:?}");
     until("something begins", MOVED, || async {
@@ -162,7 +162,7 @@ async fn the_leader_is_cut_off_and_then_a_host_as_well_and_nothing_is_lost_or_do
     fleet.controller.kill_9();
     led_by(&apart.controller, "the one apart leads again").await;
     settled(&fleet).await;
-    let (of_web, of_once) = (Watch::start(&fleet, "web"), Watch::start(&fleet, "once"));
+    let (of_web, of_once) = (Count::start(&fleet, "web"), Count::start(&fleet, "once"));
     fleet.cut_apart(&apart);
     fleet.cut_off("a");
     fleet.controller.restart();

@@ -12,4 +12,4 @@ mod render;
 mod script;
 mod world;
 
-pub use script::play;
+pub use script::{Played, play, play_killed};

@@ -17,9 +17,13 @@
 //! | `killed NAME` | the kernel killed a process in it for want of memory |
 //! | `person stops NAME` | the engine tells of a stop that is not ours |
 //! | `order drain NODE` | a person wants it drained; `cordon`, `uncordon` |
+//! | `update SERVICE IMAGE` | a person orders an image for it; one whose name ends with `:bad` never serves |
+//! | `spoil NODE` | what is made there from now on never serves |
 //! | `silent` | no heartbeats from now on |
 //! | `restart G` | the controller is killed; another reads the journal and leads under generation G |
 //! | `wait` | nothing: time passes until then |
+
+mod killed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -29,28 +33,36 @@ use units::{
     Action, Command, Confidence, ContainerEvent, ContainerName, EventKind, Fingerprint, Forecast,
     ForecastPoint, Generation, JournalEntry, LoadMetric, LoadUnit, MetricLoad, Millicores, NodeId,
     NodeOrder, NodeWanted, Outcome, OutcomeResult, Ratio, SeriesSelector, ServiceId, Severity,
-    Signal, SignalId, SignalKind, SignalPhase, Subject, Timestamp,
+    Signal, SignalId, SignalKind, SignalPhase, Subject, Timestamp, Update, UpdateId,
 };
 
 use crate::render;
-use crate::world::World;
+use crate::world::{self, World};
+
+pub use killed::{Played, play_killed};
 
 /// Plays a script and returns what the core said.
 pub fn play(script: &str) -> String {
     let mut stage = Stage::new();
-    for line in script.lines() {
-        let line = line.split('#').next().unwrap_or_default().trim();
-        if line.is_empty() {
-            continue;
-        }
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let seconds: f64 = words[0]
-            .parse()
-            .unwrap_or_else(|_| panic!("{line}: begin with the seconds"));
-        stage.pass_until(Timestamp::from_millis((seconds * 1_000.0) as i64));
-        stage.line(&words[1..]);
-    }
+    stage.play(script);
     stage.said
+}
+
+impl Stage {
+    fn play(&mut self, script: &str) {
+        for line in script.lines() {
+            let line = line.split('#').next().unwrap_or_default().trim();
+            if line.is_empty() {
+                continue;
+            }
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let seconds: f64 = words[0]
+                .parse()
+                .unwrap_or_else(|_| panic!("{line}: begin with the seconds"));
+            self.pass_until(Timestamp::from_millis((seconds * 1_000.0) as i64));
+            self.line(&words[1..]);
+        }
+    }
 }
 
 struct Stage {
@@ -67,6 +79,12 @@ struct Stage {
     heartbeats: bool,
     obeys: bool,
     said: String,
+    /// Of the controller that leads, once one did.
+    generation: Option<Generation>,
+    /// What controllers and actuators have written.
+    records: usize,
+    killed_after: Option<usize>,
+    fewest: BTreeMap<ServiceId, usize>,
 }
 
 impl Stage {
@@ -87,6 +105,10 @@ impl Stage {
             heartbeats: true,
             obeys: false,
             said: String::new(),
+            generation: None,
+            records: 0,
+            killed_after: None,
+            fewest: BTreeMap::new(),
         };
         stage.event(Event::Recovered);
         stage
@@ -103,6 +125,10 @@ impl Stage {
                 self.outcomes(&succeeded());
             }
             self.event(Event::Tick);
+            for (service, serving) in self.world.serving() {
+                let fewest = self.fewest.entry(service).or_insert(serving);
+                *fewest = serving.min(*fewest);
+            }
         }
     }
 
@@ -113,7 +139,7 @@ impl Stage {
             "remove" => self.removed(rest[0]),
             "lead" => {
                 self.heartbeat();
-                self.event(Event::Leading(Generation(rest[0].parse().unwrap())));
+                self.lead(Generation(rest[0].parse().unwrap()));
             }
             "follow" => self.event(Event::Following),
             "open" => self.open(rest),
@@ -135,6 +161,8 @@ impl Stage {
                 },
             ),
             "order" => self.order(rest[0], rest[1]),
+            "spoil" => self.world.spoil(rest[0]),
+            "update" => self.update(rest[0], rest[1]),
             "silent" => self.heartbeats = false,
             "restart" => self.restart(Generation(rest[0].parse().unwrap())),
             "wait" => {}
@@ -149,7 +177,15 @@ impl Stage {
                 Effect::Command(command) => self.commands.push(*command),
                 Effect::Journal(entry) => self.journal.push(*entry),
             }
+            if self.is_last() {
+                return self.succeed();
+            }
         }
+    }
+
+    fn lead(&mut self, generation: Generation) {
+        self.generation = Some(generation);
+        self.event(Event::Leading(generation));
     }
 
     fn heartbeat(&mut self) {
@@ -277,10 +313,10 @@ impl Stage {
         self.loads.entry(words[0].to_owned()).or_insert((1.0, 0.0));
     }
 
-    /// The commands without an outcome.
+    /// The commands without an outcome; of those that were sent again, one.
     fn unanswered(&self) -> Vec<Command> {
-        let answered: BTreeSet<_> = self.outcomes.iter().map(|it| &it.command).collect();
-        let open = self.commands.iter().filter(|it| !answered.contains(&it.id));
+        let mut known: BTreeSet<_> = self.outcomes.iter().map(|it| &it.command).collect();
+        let open = self.commands.iter().filter(|it| known.insert(&it.id));
         open.cloned().collect()
     }
 
@@ -307,7 +343,10 @@ impl Stage {
                 note: None,
             };
             self.outcomes.push(outcome.clone());
-            self.event(Event::Outcome(Box::new(outcome)));
+            match self.is_last() {
+                true => self.succeed(),
+                false => self.event(Event::Outcome(Box::new(outcome))),
+            }
         }
     }
 
@@ -319,7 +358,7 @@ impl Stage {
             created,
             previous,
             sealed,
-            ..
+            image: pulled,
         } = &mut result
         else {
             return result;
@@ -335,8 +374,14 @@ impl Stage {
                 let made = self.world.made_as_told(at(name), &origin.sealed, plan, now);
                 *created = Some(made);
             }
-            Action::CreateReplica { template, name, .. } => {
-                self.world.replica(at(name), template, plan, now);
+            Action::CreateReplica {
+                template,
+                name,
+                image,
+                ..
+            } => {
+                let like = (template, image.as_ref());
+                *created = Some(self.world.replica(at(name), like, plan, now));
             }
             Action::RemoveReplica { name, .. } => self.world.remove(&at(name)),
             Action::UpdateLimits { name, limits, .. } => {
@@ -344,15 +389,15 @@ impl Stage {
             }
             Action::Stop { name, .. } => self.world.stop(&at(name), now),
             Action::Restart { name, .. } => self.world.start(&at(name), now),
-            Action::Recreate { name, .. } => {
-                *created = Some(self.world.recreate(&at(name), now));
+            Action::Recreate { name, image, .. } => {
+                *created = Some(self.world.recreate(&at(name), image.as_ref(), now));
             }
             Action::Isolate { name, .. } => *left = self.world.attach(&at(name), &[]),
             Action::Rejoin { name, networks, .. } => {
                 self.world.attach(&at(name), networks);
             }
             Action::Export { name, .. } => *sealed = Some(self.world.export(&at(name))),
-            Action::PullImage { .. } => {}
+            Action::PullImage { reference, .. } => *pulled = Some(world::image(reference)),
         }
         result
     }
@@ -381,6 +426,20 @@ impl Stage {
         self.event(Event::Journal(Box::new(entry)));
     }
 
+    fn update(&mut self, service: &str, image: &str) {
+        let service = ServiceId::from(service);
+        let order = Update {
+            id: UpdateId::of(&service, self.now),
+            service,
+            image: image.to_owned(),
+            at: self.now,
+            by: Some("ann".to_owned()),
+        };
+        let entry = JournalEntry::Update(order);
+        self.journal.push(entry.clone());
+        self.event(Event::Journal(Box::new(entry)));
+    }
+
     fn removed(&mut self, name: &str) {
         self.container_event(name, EventKind::Removed);
         let (at, _) = self.world.get(name);
@@ -399,28 +458,6 @@ impl Stage {
             kind,
         };
         self.event(Event::Container(Box::new(event)));
-    }
-
-    /// What a new process reads before it decides anything: everything that was written, from the beginning.
-    fn restart(&mut self, generation: Generation) {
-        self.said.push_str(&format!(
-            "{:8.1} --- killed; another controller reads the log\n",
-            self.now.as_millis() as f64 / 1_000.0
-        ));
-        self.core = Core::new(Config {
-            max_mode: units::Mode::Act,
-            ..Config::default()
-        });
-        for entry in self.journal.clone() {
-            self.event(Event::Journal(Box::new(entry)));
-        }
-        for signal in self.signals.values().cloned().collect::<Vec<_>>() {
-            self.event(Event::Signal(Box::new(signal)));
-        }
-        self.heartbeat();
-        self.again();
-        self.event(Event::Recovered);
-        self.event(Event::Leading(generation));
     }
 }
 

@@ -1,15 +1,19 @@
 //! The containers of a script, as the collector would tell them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use units::{
     Attachment, Bytes, ContainerId, ContainerName, ContainerRecord, ContainerSpec, ContainerState,
-    EngineInfo, HealthState, Limits, Millicores, NetworkSpec, NodeCapacity, NodeFacts, NodeId,
-    NodeInventory, PlanId, Policy, ServiceId, Timestamp,
+    EngineInfo, HealthState, Image, ImageChange, Limits, Millicores, NetworkSpec, NodeCapacity,
+    NodeFacts, NodeId, NodeInventory, PlanId, Policy, ServiceId, Timestamp,
 };
 
+/// What containers run where a script says nothing else.
+const IMAGE: &str = "app:1";
+/// Images whose names end so never serve.
+const BAD: &str = ":bad";
 /// Every container of a script has run this long when it begins.
 const AGE: Duration = Duration::from_secs(3_600);
 
@@ -19,13 +23,15 @@ pub(crate) struct World {
     containers: BTreeMap<Place, ContainerRecord>,
     /// How a container is made, by what was told of it.
     told: BTreeMap<String, ContainerRecord>,
+    /// What is made there never serves.
+    bad: BTreeSet<NodeId>,
 }
 
 /// A container's name and its node's. In a move two nodes have one of the same name.
 type Place = (String, NodeId);
 
 impl World {
-    /// Reads `NAME service=S [node=N] [mode=act] [heal] [scale=1..4] [limits=cpu=100m..1] [cpu=250] [memory=96] [made] [state=S] [health=H] [network=N] [obstacle] [move] [known]`; what its `spec` holds is `known` or has a network.
+    /// Reads `NAME service=S [node=N] [mode=act] [heal] [scale=1..4] [limits=cpu=100m..1] [cpu=250] [memory=96] [made] [state=S] [health=H] [network=N] [image=I] [obstacle] [move] [update] [known]`; what its `spec` holds is `known`, or has a network or an image.
     pub(crate) fn container(&mut self, words: &[&str], now: Timestamp) {
         let (name, options) = words.split_first().expect("container NAME …");
         let options: BTreeMap<&str, &str> = options
@@ -33,7 +39,15 @@ impl World {
             .map(|word| word.split_once('=').unwrap_or((word, "true")))
             .collect();
         let mut labels = BTreeMap::new();
-        for key in ["mode", "heal", "scale", "scale.target", "limits", "move"] {
+        for key in [
+            "mode",
+            "heal",
+            "scale",
+            "scale.target",
+            "limits",
+            "move",
+            "update",
+        ] {
             if let Some(value) = options.get(key) {
                 labels.insert(format!("io.homeostat.{key}"), (*value).to_owned());
             }
@@ -46,7 +60,7 @@ impl World {
             id: ContainerId::new(format!("id-{name}")),
             name: ContainerName::from(*name),
             service: ServiceId::from(service),
-            image: "app:1".to_owned(),
+            image: options.get("image").copied().unwrap_or(IMAGE).to_owned(),
             state: options
                 .get("state")
                 .map_or(ContainerState::Running, |word| state(word)),
@@ -73,14 +87,20 @@ impl World {
                 .map(|_| "it mounts a host path".to_owned())
                 .into_iter()
                 .collect(),
-            spec: match options.get("network") {
-                Some(network) => Some(in_network(network)),
-                None => options.get("known").map(|_| Arc::default()),
+            spec: match (options.get("network"), options.get("image")) {
+                (Some(network), _) => Some(in_network(network)),
+                (None, Some(reference)) => Some(of_image(&image(reference))),
+                (None, None) => options.get("known").map(|_| Arc::default()),
             },
         };
         let node = options.get("node").copied().unwrap_or("node-a");
         self.containers
             .insert(((*name).to_owned(), NodeId::from(node)), record);
+    }
+
+    /// What is made on this node from now on never serves.
+    pub(crate) fn spoil(&mut self, node: &str) {
+        self.bad.insert(NodeId::from(node));
     }
 
     /// Sets the limits that are named, and tells those of before.
@@ -94,9 +114,15 @@ impl World {
         before
     }
 
-    /// Puts another in its place, made the same way.
-    pub(crate) fn recreate(&mut self, at: &Place, now: Timestamp) -> ContainerId {
+    /// Puts another in its place, made the same way, of another image where one is named.
+    pub(crate) fn recreate(
+        &mut self,
+        at: &Place,
+        change: Option<&ImageChange>,
+        now: Timestamp,
+    ) -> ContainerId {
         let record = self.at(at);
+        set_image(record, change);
         record.id = another_id(&at.0, now);
         (record.created_at, record.started_at) = (Some(now), Some(now));
         record.id.clone()
@@ -176,14 +202,33 @@ impl World {
     pub(crate) fn replica(
         &mut self,
         at: Place,
-        template: &ContainerId,
+        (template, change): (&ContainerId, Option<&ImageChange>),
         plan: &PlanId,
         now: Timestamp,
-    ) {
+    ) -> ContainerId {
         let mut all = self.containers.values();
         let found = all.find(|it| it.id == *template).cloned();
-        let record = found.unwrap_or_else(|| panic!("no container {template}"));
-        self.make(at, record, plan, now);
+        let mut record = found.unwrap_or_else(|| panic!("no container {template}"));
+        set_image(&mut record, change);
+        self.make(at, record, plan, now)
+    }
+
+    /// What there is, a line each, without what differs between two plays.
+    pub(crate) fn listed(&self) -> Vec<String> {
+        let all = self.containers.iter();
+        let line = |((name, node), record): (&Place, &ContainerRecord)| {
+            format!("{name} on {node}: {} {}", record.image, record.state)
+        };
+        all.map(line).collect()
+    }
+
+    /// How many containers of each service serve.
+    pub(crate) fn serving(&self) -> BTreeMap<ServiceId, usize> {
+        let mut serving = BTreeMap::new();
+        for record in self.containers.values() {
+            *serving.entry(record.service.clone()).or_default() += usize::from(record.is_serving());
+        }
+        serving
     }
 
     fn make(
@@ -205,6 +250,9 @@ impl World {
         record.name = ContainerName::from(at.0.as_str());
         (record.created_at, record.started_at) = (Some(now), Some(now));
         record.made_by = Some(plan.clone());
+        if self.bad.contains(&at.1) {
+            record.health = HealthState::Unhealthy;
+        }
         let id = record.id.clone();
         self.containers.insert(at, record);
         id
@@ -235,6 +283,32 @@ impl World {
 /// The id of a container that comes after one of the same name.
 fn another_id(name: &str, now: Timestamp) -> ContainerId {
     ContainerId::new(format!("id-{name}-{}", now.as_millis() / 1_000))
+}
+
+/// The image that a reference means.
+pub(crate) fn image(reference: &str) -> Image {
+    Image {
+        reference: reference.to_owned(),
+        id: format!("sha256:{reference}"),
+    }
+}
+
+fn of_image(image: &Image) -> Arc<ContainerSpec> {
+    Arc::new(ContainerSpec {
+        image_digest: image.id.clone(),
+        ..ContainerSpec::default()
+    })
+}
+
+fn set_image(record: &mut ContainerRecord, change: Option<&ImageChange>) {
+    if let Some(change) = change {
+        record.image.clone_from(&change.to.reference);
+        record.spec = Some(of_image(&change.to));
+        record.health = match change.to.reference.ends_with(BAD) {
+            true => HealthState::Unhealthy,
+            false => HealthState::Healthy,
+        };
+    }
 }
 
 fn in_network(name: &str) -> Arc<ContainerSpec> {

@@ -5,7 +5,9 @@
 //! leaves is taken away by the next one.
 
 mod engine;
+mod gate;
 mod haproxy;
+mod healthy;
 mod host;
 mod leftovers;
 mod movable;
@@ -23,7 +25,9 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::homeostat::{Homeostat, output};
 use wires::Wires;
 
+pub use gate::{Gate, Held};
 pub use haproxy::{BACKEND, Haproxy};
+pub use healthy::Watch;
 pub use host::{DEMO, Host, HostFacts, PAGE};
 pub use movable::{Placed, running, told};
 pub use registry::Registry;
@@ -33,6 +37,19 @@ const NAME: &str = "he2e";
 
 /// Tests of one process take turns: three engines are enough for a machine.
 static TURN: Mutex<()> = Mutex::const_new(());
+
+/// What every role is started with.
+const COMMON: [(&str, &str); 7] = [
+    ("partitions", "2"),
+    ("bus.backend", "kafka"),
+    ("controller.max_mode", "act"),
+    ("actuator.max_mode", "act"),
+    // A machine that stands still for a moment loses no host, unless a test asks for that.
+    ("actuator.lease", "30s"),
+    ("controller.failover.lease", "30s"),
+    // A check that a busy machine answers late is no reason to give a server up.
+    ("actuator.haproxy.server_options", "inter 1s rise 2 fall 60"),
+];
 
 /// What stands before the hosts.
 enum Balancer {
@@ -45,6 +62,15 @@ pub struct Apart {
     /// The controller.
     pub controller: Homeostat,
     number: u8,
+}
+
+/// Where clients reach Kafka.
+struct Ways {
+    /// On the hosts' network.
+    from_hosts: String,
+    /// Where a gate may stand, and where the broker answers what comes through it.
+    gate: String,
+    behind_gate: String,
 }
 
 /// Hosts that run.
@@ -71,26 +97,42 @@ pub struct Fleet {
 impl Fleet {
     /// Starts these hosts and the central roles, all with these settings, and waits until they are ready.
     pub async fn start(hosts: &[HostFacts<'_>], settings: &[(&str, &str)]) -> Fleet {
-        Fleet::start_behind(Balancer::None, hosts, settings).await
+        Fleet::start_behind(Balancer::None, None, hosts, settings)
+            .await
+            .0
+    }
+
+    /// The same, with a gate between the controller and Kafka, which holds what is appended to these topics.
+    pub async fn start_gated(
+        topics: &[&'static str],
+        hosts: &[HostFacts<'_>],
+        settings: &[(&str, &str)],
+    ) -> (Fleet, Gate) {
+        let (fleet, gate) =
+            Fleet::start_behind(Balancer::None, Some(topics), hosts, settings).await;
+        (fleet, gate.expect("one was asked for"))
     }
 
     /// The same, with a load balancer that the actuators of the hosts keep in step, and their collectors read.
     pub async fn start_balanced(hosts: &[HostFacts<'_>], settings: &[(&str, &str)]) -> Fleet {
-        Fleet::start_behind(Balancer::Haproxy, hosts, settings).await
+        Fleet::start_behind(Balancer::Haproxy, None, hosts, settings)
+            .await
+            .0
     }
 
     async fn start_behind(
         balancer: Balancer,
+        gated: Option<&[&'static str]>,
         hosts: &[HostFacts<'_>],
         settings: &[(&str, &str)],
-    ) -> Fleet {
+    ) -> (Fleet, Option<Gate>) {
         let turn = TURN.lock().await;
         leftovers::remove_of_the_dead();
         let name = format!("{NAME}{}", std::process::id());
         let mut wires = Wires::lay(&name);
         let dir = leftovers::directory(&name);
         std::fs::create_dir_all(&dir).unwrap();
-        let (kafka, from_hosts) = kafka(&wires);
+        let (kafka, ways) = kafka(&wires);
         let key = move_key(&dir);
         let haproxy = match balancer {
             Balancer::None => None,
@@ -103,26 +145,29 @@ impl Fleet {
                 ("collector.haproxy.sockets", it),
             ]
         });
+        let key = [("actuator.move_key_file", key.to_str().unwrap())];
         let common = [
-            ("partitions", "2"),
-            ("bus.backend", "kafka"),
-            ("controller.max_mode", "act"),
-            ("actuator.max_mode", "act"),
-            ("actuator.move_key_file", key.to_str().unwrap()),
-            // A machine that stands still for a moment loses no host, unless a test asks for that.
-            ("actuator.lease", "30s"),
-            ("controller.failover.lease", "30s"),
-            // A check that a busy machine answers late is no reason to give a server up.
-            ("actuator.haproxy.server_options", "inter 1s rise 2 fall 60"),
-        ];
-        let common = [&common[..], balanced.as_slice().as_flattened(), settings].concat();
+            &COMMON[..],
+            &key,
+            balanced.as_slice().as_flattened(),
+            settings,
+        ]
+        .concat();
         let at = |brokers| [&common[..], &[("bus.kafka.brokers", brokers)]].concat();
-        let (here, there) = (at(kafka.brokers()), at(from_hosts.as_str()));
+        let (here, there) = (at(kafka.brokers()), at(&ways.from_hosts));
+        let gate = match gated {
+            None => None,
+            Some(topics) => Some(Gate::start(&ways.gate, &ways.behind_gate, topics).await),
+        };
+        let decides = match gate {
+            None => here.clone(),
+            Some(_) => at(&ways.gate),
+        };
         let central = dir.join("central");
         std::fs::create_dir_all(&central).unwrap();
-        let role = |role| Homeostat::start(&[role], &central, &here);
-        let (analytics, controller, console) =
-            (role("analytics"), role("controller"), role("console"));
+        let role = |role, settings: &[_]| Homeostat::start(&[role], &central, settings);
+        let controller = role("controller", &decides);
+        let (analytics, console) = (role("analytics", &here), role("console", &here));
         let mut started = Vec::new();
         for facts in hosts {
             started.push(Host::start(&dir, &name, &mut wires, *facts, &there).await);
@@ -130,19 +175,20 @@ impl Fleet {
         for role in [&analytics, &controller, &console] {
             role.ready().await;
         }
-        Fleet {
+        let fleet = Fleet {
             analytics,
             controller,
             console,
             hosts: started,
             haproxy,
             settings: owned(&here),
-            from_hosts,
+            from_hosts: ways.from_hosts.clone(),
             central,
             kafka,
             wires,
             _turn: turn,
-        }
+        };
+        (fleet, gate)
     }
 
     /// The hosts, in the order they were asked for.
@@ -249,18 +295,28 @@ fn owned(settings: &[(&str, &str)]) -> Vec<(String, String)> {
         .collect()
 }
 
-/// A broker that listens on loopback, and on the hosts' network; with it its address there.
-fn kafka(wires: &Wires) -> (KafkaBroker, String) {
-    let from_hosts = format!("{}:{}", wires.machine(), free_port().unwrap());
+/// A broker that listens on loopback, on the hosts' network, and behind where a gate may stand.
+fn kafka(wires: &Wires) -> (KafkaBroker, Ways) {
+    let free = || free_port().unwrap();
+    let ways = Ways {
+        from_hosts: format!("{}:{}", wires.machine(), free()),
+        gate: format!("127.0.0.1:{}", free()),
+        behind_gate: format!("127.0.0.1:{}", free()),
+    };
+    let Ways {
+        from_hosts,
+        gate,
+        behind_gate,
+    } = &ways;
     let settings = |port, controller| {
         format!(
-            "listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},HOSTS://{from_hosts}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{port},HOSTS://{from_hosts}\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,HOSTS:PLAINTEXT\n"
+            "listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},HOSTS://{from_hosts},GATE://{behind_gate}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port},HOSTS://{from_hosts},GATE://{gate}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,HOSTS:PLAINTEXT,GATE:PLAINTEXT\n"
         )
     };
     let broker = KafkaBroker::start_with(settings).unwrap_or_else(|error| panic!("{error}"));
-    (broker, from_hosts)
+    (broker, ways)
 }
 
 /// The key that all actuators share, which nobody else may read.
