@@ -42,7 +42,7 @@ test: need-build need-docker need-kafka need-tests need-faults need-hosts image 
 .PHONY: e2e-hosts
 e2e-hosts: need-build need-kafka need-hosts ## Run the tests with several hosts on this machine, each with an engine of its own
 	@cargo build $(LOCKED) -p homeostat
-	@$(RUNNER) cargo test $(LOCKED) -p e2e --test hosts --test balancer --test canary --test failover --test pair --test cut_off --test emptied --test crash
+	@$(RUNNER) cargo test $(LOCKED) -p e2e --test hosts --test balancer --test canary --test failover --test pair --test cut_off --test emptied --test crash --test trouble
 
 .PHONY: fuzz
 fuzz: need-build ## Fuzz what reads bytes from outside; FUZZ_RUNS and FUZZ_SECONDS bound each target

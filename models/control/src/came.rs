@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use units::{OutcomeResult, Phase, PlanEntry, Refusal, Timestamp, VerdictKind};
+use units::{Outcome, OutcomeResult, Phase, PlanEntry, Refusal, Timestamp, VerdictKind};
 
 use crate::people::LATE;
 use crate::plans::is_answered;
@@ -43,12 +43,46 @@ pub(crate) fn came(entry: &PlanEntry) -> Came {
             },
         },
         Phase::Failed => {
-            let mut failures = entry.outcomes.iter().filter_map(|it| failure(&it.result));
+            let outcomes = entry.outcomes.iter();
+            let mut failures = outcomes.filter_map(|it| Some((&it.node, failure(&it.result)?)));
             match failures.next() {
-                Some(why) => Came::Bad(format!("{what} failed: {why}")),
+                Some((node, why)) => Came::Bad(format!("{what} failed on node {node}: {why}")),
                 None => Came::Void,
             }
         }
+    }
+}
+
+/// Why a plan came to nothing, as far as anybody said; none of one that did not.
+pub(crate) fn void(entry: &PlanEntry) -> Option<String> {
+    if came(entry) != Came::Void {
+        return None;
+    }
+    let judged = entry.verdict.as_ref().map(|it| it.reason.clone());
+    let told = || entry.outcomes.iter().find_map(untold);
+    // Neither an answer nor a verdict: whoever should have answered did not.
+    let silent = || {
+        let node = &entry.plan.steps.first()?.node;
+        let is_silent = entry.phase == Phase::Failed && entry.outcomes.is_empty();
+        is_silent.then(|| {
+            format!("nobody answered for it on node {node}: see whether the actuator runs there, and what it logs")
+        })
+    };
+    judged.or_else(told).or_else(silent)
+}
+
+/// Why a step was not carried out, where that is no failure.
+fn untold(outcome: &Outcome) -> Option<String> {
+    let node = &outcome.node;
+    match &outcome.result {
+        OutcomeResult::Refused { reason, .. } => {
+            Some(format!("node {node} did not begin it: {reason}"))
+        }
+        OutcomeResult::Interrupted => Some(format!(
+            "it was interrupted on node {node}, whose engine or actuator ended in the middle"
+        )),
+        OutcomeResult::Vanished => Some(format!("what it is about is gone from node {node}")),
+        OutcomeResult::Succeeded { .. } | OutcomeResult::Failed { .. } => None,
     }
 }
 

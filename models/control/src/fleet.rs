@@ -463,6 +463,18 @@ fn asked(record: &ContainerRecord, node: &NodeId) -> Option<(ServiceId, ServiceI
     Some((teller, record.service.clone(), node.clone()))
 }
 
+/// In which state a container is, and how its last run ended where it does not run.
+pub(crate) fn in_state(record: &ContainerRecord) -> String {
+    let state = record.state;
+    let is_over = match state {
+        ContainerState::Restarting | ContainerState::Exited | ContainerState::Dead => true,
+        ContainerState::Created | ContainerState::Running | ContainerState::Paused => false,
+    };
+    match record.exit_code.filter(|_| is_over) {
+        Some(code) => format!("{state} with exit code {code}"),
+        None => state.to_string(),
+    }
+}
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -193,7 +193,7 @@ fn a_fixed_port_is_free_on_another_node_or_is_not() {
     let publish = |world: &mut World, name: &str| {
         let record = world.container(name);
         record.copy_obstacles = vec![
-            "it publishes 80/tcp on the fixed host port 80, which only one container can have"
+            "it publishes 80/tcp on the fixed host port 80, which only one container can have: publish a range of ports, or let the engine choose"
                 .to_owned(),
         ];
         record.spec = Some(Arc::new(ContainerSpec {

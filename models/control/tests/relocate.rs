@@ -8,8 +8,8 @@ use std::sync::Arc;
 use control::Event;
 use units::{
     Action, ActionKind, Bytes, ContainerState, HealthState, JournalEntry, Limits, Millicores, Mode,
-    NodeCapacity, NodeId, NodeOrder, NodeWanted, OutcomeResult, Phase, Policy, Severity, Signal,
-    SignalKind, Subject, VerdictKind,
+    NodeCapacity, NodeId, NodeOrder, NodeWanted, Outcome, OutcomeResult, Phase, Policy, Refusal,
+    Severity, Signal, SignalKind, Subject, VerdictKind,
 };
 use world::{World, acting, policy, secs};
 
@@ -276,8 +276,35 @@ fn why_not_tells_of_a_move_under_way_and_of_one_that_went_wrong() {
     let under_way = "the move of web from node a to b is under way";
     assert!(told(&world)[0].starts_with(under_way), "{:?}", told(&world));
     live(&mut world, 10);
-    let lost = "the move of web from node a to b went wrong: add replica web, as it is made on a failed: no such network";
+    let lost = "the move of web from node a to b went wrong: add replica web, as it is made on a failed on node b: no such network";
     assert!(told(&world)[0].starts_with(lost), "{:?}", told(&world));
+}
+
+#[test]
+fn of_a_move_whose_image_did_not_come_in_time_it_is_told_what_took_so_long() {
+    let mut world = fleet(movable());
+    pressure(&mut world);
+    while world.count(ActionKind::CreateReplica) == 0 {
+        world.actuate();
+        world.pass(secs(1));
+    }
+    let outcomes = world.engine();
+    assert_eq!(outcomes.len(), 1);
+    for outcome in outcomes {
+        world.answer(Outcome {
+            result: OutcomeResult::Refused {
+                refusal: Refusal::Expired,
+                reason: "its deadline passed while it had its image pulled".to_owned(),
+            },
+            ..outcome
+        });
+    }
+    live(&mut world, 30);
+    let reasons = world.core.why_not(&"web".into(), world.now).unwrap();
+    let mut texts = reasons.into_iter().map(|it| it.text);
+    let lost =
+        "went wrong: node b did not begin it: its deadline passed while it had its image pulled";
+    assert!(texts.any(|it| it.contains(lost)));
 }
 
 #[test]

@@ -250,7 +250,7 @@ fn ports(host: &HostConfig, found: &mut Vec<String>) {
         for binding in bindings.iter().flatten().filter(|it| is_fixed(it)) {
             let host_port = binding.host_port.as_deref().unwrap_or_default();
             fixed.push(format!(
-                "it publishes {port} on {FIXED_PORT} {host_port}, which only one container can have"
+                "it publishes {port} on {FIXED_PORT} {host_port}, which only one container can have: publish a range of ports, or let the engine choose"
             ));
         }
     }
@@ -281,8 +281,7 @@ mod tests {
         let mounted = |mount: Value| json!({"HostConfig": {}, "Mounts": [mount]});
         let hidden = "it sees kernel paths that are hidden from others (systempaths=unconfined)";
         let devices = "it has access to devices such as GPUs";
-        let port =
-            "it publishes 80/tcp on the fixed host port 8080, which only one container can have";
+        let port = "it publishes 80/tcp on the fixed host port 8080, which only one container can have: publish a range of ports, or let the engine choose";
         vec![
             (host("CapAdd", json!(["net_raw", "CAP_SYS_NICE"])), None),
             (
@@ -463,7 +462,7 @@ mod tests {
                 "it has the added capability SYS_ADMIN",
                 "it shares the host's UTS namespace",
                 "it has the bind mount /etc",
-                "it publishes 80/tcp on the fixed host port 80, which only one container can have",
+                "it publishes 80/tcp on the fixed host port 80, which only one container can have: publish a range of ports, or let the engine choose",
             ]
         );
     }

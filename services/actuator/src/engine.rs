@@ -17,10 +17,13 @@ use bollard::query_parameters::{
     CreateContainerOptions, CreateImageOptions, ListContainersOptions, RemoveContainerOptions,
     RenameContainerOptions, RestartContainerOptions, StatsOptions, StopContainerOptions,
 };
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use kit::health::Dependency;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use units::{Bytes, CommandId, ContainerId, ContainerName, LABEL_COMMAND};
+
+use crate::advice::with_next_step;
 
 pub(crate) use networks::sharing;
 
@@ -30,6 +33,9 @@ const READ_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) const WRITE_WITHIN: Duration = Duration::from_secs(30);
 /// An image is pulled within this; a larger one, or a slower line, takes another try, which goes on where this one ended.
 const PULL_WITHIN: Duration = Duration::from_secs(600);
+/// An engine that pulls tells how far it is several times a second, also while it unpacks and waits to try again. One that tells nothing
+/// for so long waits for a registry that has gone silent, which it would do for as long as its line stays up; others wait behind it.
+const PULL_SILENT: Duration = Duration::from_secs(120);
 /// No container gets longer to stop, whatever a command says: a stop that takes its whole grace holds up the next command.
 pub(crate) const GRACE_MAX: Duration = Duration::from_secs(15 * 60);
 
@@ -45,10 +51,10 @@ pub(crate) enum EngineError {
     #[error("the engine at {address} did not answer within {} s", within.as_secs())]
     Slow { address: Arc<str>, within: Duration },
     /// It refused, and said why.
-    #[error("the engine answered {status}: {message}")]
+    #[error("the engine answered {status}: {}", with_next_step(message))]
     Said { status: u16, message: String },
     /// It began, and then said why it could not go on.
-    #[error("{0}")]
+    #[error("{}", with_next_step(_0))]
     GaveUp(String),
     /// It said something this client cannot read.
     #[error("cannot understand the engine: {0}")]
@@ -84,10 +90,21 @@ pub(crate) struct Platform {
     pub(crate) architecture: String,
 }
 
+/// How long is waited for a pull.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    whole: Duration,
+    /// For the next step of it.
+    between: Duration,
+}
+
 /// How much of an image came.
+#[derive(Debug, PartialEq, Eq)]
 enum Pulled {
     Whole,
     InPart,
+    /// Nothing of it has come for [`PULL_SILENT`].
+    Silent,
 }
 
 /// A connection that is made when first needed, and made anew, with its API version negotiated again, after it broke: the
@@ -209,24 +226,22 @@ impl Engine {
             ..CreateImageOptions::default()
         };
         let pulled = self.call(PULL_WITHIN + READ_WITHIN, |docker| async move {
-            let mut progress = Box::pin(docker.create_image(Some(options), None, credentials));
-            let pulled = async {
-                while let Some(step) = progress.next().await {
-                    step?;
-                }
-                Ok(())
+            let progress = docker.create_image(Some(options), None, credentials);
+            let patience = Patience {
+                whole: PULL_WITHIN,
+                between: PULL_SILENT,
             };
-            // A slow registry is no fault of the engine's.
-            match tokio::time::timeout(PULL_WITHIN, pulled).await {
-                Ok(pulled) => pulled.map(|()| Pulled::Whole),
-                Err(_) => Ok(Pulled::InPart),
-            }
+            pulled(Box::pin(progress), patience).await
         });
         match pulled.await? {
             Pulled::Whole => Ok(()),
             Pulled::InPart => Err(EngineError::GaveUp(format!(
                 "it took longer than {} s; what has come is kept, and the next try goes on there",
                 PULL_WITHIN.as_secs()
+            ))),
+            Pulled::Silent => Err(EngineError::GaveUp(format!(
+                "nothing of it has come for {} s: the registry went silent, or what is on the way to it; check that it runs, and that this node reaches it",
+                PULL_SILENT.as_secs()
             ))),
         }
     }
@@ -416,6 +431,26 @@ impl Engine {
     }
 }
 
+/// Waits for the end of a pull. A slow registry, and one that goes silent, is no fault of the engine's.
+async fn pulled<T>(
+    mut progress: impl Stream<Item = Result<T, ClientError>> + Unpin,
+    patience: Patience,
+) -> Result<Pulled, ClientError> {
+    let ends_at = Instant::now() + patience.whole;
+    loop {
+        let silent_at = Instant::now() + patience.between;
+        match tokio::time::timeout_at(silent_at.min(ends_at), progress.next()).await {
+            Ok(Some(step)) => drop(step?),
+            Ok(None) => return Ok(Pulled::Whole),
+            Err(_) if silent_at < ends_at => return Ok(Pulled::Silent),
+            Err(_) => return Ok(Pulled::InPart),
+        }
+        if Instant::now() >= ends_at {
+            return Ok(Pulled::InPart);
+        }
+    }
+}
+
 /// The engine counts in whole seconds; a part of one is rounded up so that nobody is killed early.
 fn whole_seconds(grace: Duration) -> i32 {
     let seconds = grace
@@ -443,6 +478,33 @@ mod tests {
         assert_eq!(whole_seconds(Duration::from_secs(10)), 10);
         assert_eq!(whole_seconds(Duration::ZERO), 0);
         assert_eq!(whole_seconds(Duration::MAX), i32::MAX);
+    }
+
+    #[tokio::test]
+    async fn a_pull_ends_soon_after_nothing_comes_any_more() {
+        let (short, long) = (Duration::from_millis(10), Duration::from_secs(600));
+        let steps = |count: usize| futures::stream::iter(0..count).map(Ok);
+        let at_all = Patience {
+            whole: long,
+            between: long,
+        };
+        let whole = pulled(steps(3), at_all).await.unwrap();
+        assert_eq!(whole, Pulled::Whole);
+        let silent = steps(3).chain(futures::stream::pending());
+        let between = Patience {
+            between: short,
+            ..at_all
+        };
+        assert_eq!(pulled(silent, between).await.unwrap(), Pulled::Silent);
+        let slow = Box::pin(steps(usize::MAX).then(|step| async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            step
+        }));
+        let whole = Patience {
+            whole: short,
+            ..at_all
+        };
+        assert_eq!(pulled(slow, whole).await.unwrap(), Pulled::InPart);
     }
 
     #[tokio::test]

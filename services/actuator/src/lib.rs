@@ -16,6 +16,7 @@
 //! for the controller to judge from samples.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod advice;
 mod anew;
 mod balancer;
 mod config;

@@ -111,11 +111,7 @@ async fn look(
             let gone = matches!(presence(engine, container).await?, Presence::Gone);
             Ok(gone.then(succeeded))
         }
-        Action::PullImage { reference, .. } if pull::is_pinned(reference) => {
-            pull::at_hand(engine, reference).await
-        }
-        // What a tag means here may be what it meant before, and nothing stands in the way of pulling it again.
-        Action::PullImage { .. } => Ok(None),
+        Action::PullImage { reference, .. } => pulled(engine, reference).await.map(Some),
         Action::Stop { container, .. } => stopped(engine, container).await,
         // What was told went with the answer, and may be asked for again: there is nothing to look for.
         Action::Export { .. } => Ok(Some(OutcomeResult::Interrupted)),
@@ -126,6 +122,16 @@ async fn look(
             ..
         } => isolate::is_back(engine, container, networks).await,
     }
+}
+
+/// A pull ends with the connection it was asked for on, so that there is nothing to wait for; and it may be asked for again.
+async fn pulled(engine: &Engine, reference: &str) -> Result<OutcomeResult, EngineError> {
+    // What a tag means here may be what it meant before.
+    let found = match pull::is_pinned(reference) {
+        true => pull::at_hand(engine, reference).await?,
+        false => None,
+    };
+    Ok(found.unwrap_or(OutcomeResult::Interrupted))
 }
 
 async fn stopped(
@@ -212,7 +218,7 @@ async fn give_up(
     Ok(match made_one {
         true => OutcomeResult::Failed {
             error: format!(
-                "interrupted before {} was started; it was removed again",
+                "interrupted before {} was started, as the engine or this actuator ended in the middle; it was removed again",
                 command.action.name()
             ),
         },

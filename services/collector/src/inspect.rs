@@ -510,7 +510,7 @@ mod tests {
                 "it writes to a volume at /data",
                 "it writes to a volume at /shared",
                 "it has the host device /dev/kvm",
-                "it publishes 80/tcp on the fixed host port 8080, which only one container can have",
+                "it publishes 80/tcp on the fixed host port 8080, which only one container can have: publish a range of ports, or let the engine choose",
             ]
         );
         assert_eq!(details.network, Network::Shared);

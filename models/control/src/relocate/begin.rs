@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use units::{ContainerId, NodeId, PlanEntry, Relocation, ServiceId, Timestamp};
 
-use crate::came::{Came, came};
+use crate::came::{Came, came, void};
 use crate::draft::Draft;
 use crate::escalate::is_begun;
 use crate::fleet::Replica;
@@ -97,7 +97,7 @@ pub(crate) fn last(state: &State, service: &ServiceId, now: Timestamp) -> Option
     }
     let came_to = match (came(first), course.fault(), course.is_proven()) {
         (Came::Bad(why), _, _) => why,
-        (Came::Void, _, _) => "it came to nothing".to_owned(),
+        (Came::Void, _, _) => void(first).unwrap_or_else(|| "it came to nothing".to_owned()),
         (Came::Open | Came::Good, Some((_, why)), _) => format!("taken back: {why}"),
         (Came::Open | Came::Good, None, true) => format!("the new one serves on {}", relocation.to),
         (Came::Open | Came::Good, None, false) if is_running(state, service, now) => {

@@ -7,7 +7,7 @@ use units::{
     PlanEntry, Relocation, ServiceId, Timestamp,
 };
 
-use crate::came::{Came, came, settles_at};
+use crate::came::{Came, came, settles_at, void};
 use crate::escalate::is_begun;
 use crate::failover;
 use crate::fleet::Replica;
@@ -115,8 +115,7 @@ impl<'a> Course<'a> {
         let mut faults = changes.filter_map(|entry| match (came(entry), entry.plan.kind) {
             (Came::Bad(why), _) => Some((entry, why)),
             (Came::Void, ActionKind::CreateReplica) => {
-                let told = entry.verdict.as_ref().map(|it| it.reason.clone());
-                let why = told.unwrap_or_else(|| "nobody answered for it".to_owned());
+                let why = void(entry).unwrap_or_else(|| "nobody answered for it".to_owned());
                 Some((entry, why))
             }
             (Came::Void | Came::Open | Came::Good, _) => None,

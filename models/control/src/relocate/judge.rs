@@ -7,7 +7,7 @@ use units::{
     Timestamp, VerdictKind,
 };
 
-use crate::fleet::Replica;
+use crate::fleet::{Replica, in_state};
 use crate::heal::is_ours;
 use crate::judge::{Finding, created, due};
 use crate::state::State;
@@ -129,7 +129,7 @@ fn broken(record: &ContainerRecord) -> Option<String> {
         ContainerState::Created | ContainerState::Paused => false,
     };
     is_broken.then(|| match record.restarts {
-        0 => record.state.to_string(),
-        restarts => format!("{} and was restarted {restarts} times", record.state),
+        0 => in_state(record),
+        restarts => format!("{} and was restarted {restarts} times", in_state(record)),
     })
 }

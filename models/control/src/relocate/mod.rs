@@ -77,7 +77,9 @@ pub(crate) fn standing(
     let why = course
         .fault()
         .map_or_else(String::new, |(_, why)| format!(": {why}"));
-    let text = format!("the {relocation} went wrong{why}; until then it stays where it is");
+    let text = format!(
+        "the {relocation} went wrong{why}; until then it stays where it is, and after that it may be tried again"
+    );
     (until > now).then_some((text, until))
 }
 

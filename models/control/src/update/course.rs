@@ -8,7 +8,7 @@ use units::{
     Timestamp, Update,
 };
 
-use crate::came::{Came, came, settles_at};
+use crate::came::{Came, came, settles_at, void};
 use crate::fleet::Replica;
 use crate::images::image_of;
 use crate::ledger::doubled;
@@ -190,7 +190,9 @@ impl<'a> Course<'a> {
                     voids += 1;
                     if voids > VOIDS_MAX {
                         let kind = entry.plan.kind;
-                        let why = format!("{kind} came to nothing {voids} times in a row");
+                        let told = void(entry).map(|it| format!("; the last time {it}"));
+                        let told = told.unwrap_or_default();
+                        let why = format!("{kind} came to nothing {voids} times in a row{told}");
                         return Some(Fault { plan, why });
                     }
                 }

@@ -64,7 +64,12 @@ fn changed(state: &State, entry: &PlanEntry, now: Timestamp) -> Finding {
     if let (false, Some(replica)) = (is_back, &replica)
         && let Some(state) = broken(replica.record)
     {
-        let text = format!("{name} is {state} {after_s} s after it was made from {image}");
+        let (from, node) = (change_of(entry).map(|it| &it.to.reference), replica.node);
+        // It is gone by the time that people look.
+        let step = from.map_or_else(String::new, |reference| {
+            format!("; `docker run --rm {reference}` on node {node} shows what it says")
+        });
+        let text = format!("{name} is {state}, {after_s} s after it was made from {image}{step}");
         return Some((VerdictKind::Worse, text));
     }
     if now < due(entry) {
@@ -102,7 +107,7 @@ fn broken(record: &ContainerRecord) -> Option<String> {
     };
     is_broken.then(|| match (record.state, record.restarts) {
         (ContainerState::Running, restarts) if restarts > 0 => {
-            format!("{} and was restarted {restarts} times", standing(record))
+            format!("ending again and again, and was restarted {restarts} times")
         }
         _ => standing(record),
     })

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use units::{ContainerState, Image, ImageChange, Mode, NodeId, PlanEntry, Timestamp, Update};
 
+use crate::came::void;
 use crate::config;
 use crate::depends;
 use crate::draft::Draft;
@@ -196,10 +197,10 @@ fn may_go_on(look: &Look<'_>) -> Result<(), Held> {
     }
     let retry = course.retry_at(|_| true, state.config.update.retry);
     if let Some(until) = retry.filter(|it| *it > now) {
-        return Err(Held::Wait(
-            "the last step came to nothing".to_owned(),
-            Some(until),
-        ));
+        let told = course.own.last().and_then(|entry| void(entry));
+        let told = told.map_or_else(String::new, |it| format!(": {it}"));
+        let why = format!("the last step came to nothing{told}");
+        return Err(Held::Wait(why, Some(until)));
     }
     is_seen(look)
 }

@@ -8,6 +8,7 @@ use units::{
 };
 
 use crate::draft::Draft;
+use crate::fleet::in_state;
 use crate::grow::free_name;
 
 use super::course::Fault;
@@ -22,7 +23,7 @@ pub(crate) enum Turn {
     Next,
 }
 
-/// What a container is, in a word.
+/// What a container is, in a few words.
 pub(crate) fn standing(record: &ContainerRecord) -> String {
     match record.state {
         ContainerState::Running => record.health.as_str().to_owned(),
@@ -30,7 +31,7 @@ pub(crate) fn standing(record: &ContainerRecord) -> String {
         | ContainerState::Paused
         | ContainerState::Restarting
         | ContainerState::Exited
-        | ContainerState::Dead => record.state.to_string(),
+        | ContainerState::Dead => in_state(record),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::engine::{Engine, Platform};
 use crate::guard::{Refused, name_of};
 use crate::prepare::{Here, Unprepared, named};
 use crate::seal::{Exported, ExportedImage};
-use crate::{pull, replica};
+use crate::{advice, pull, replica};
 
 /// Whether the image of a container from another node must be pulled before it can be made.
 ///
@@ -60,9 +60,16 @@ pub(crate) async fn fetch(
             }
         }
     }
+    let refusals = refusals.join("; ");
+    let step = match advice::next_step(&refusals) {
+        // Said by what was said itself.
+        Some(_) => String::new(),
+        None => format!(
+            "; let {node} have credentials for it (actuator.registry_auth_file), or push it to a registry that {node} can pull from"
+        ),
+    };
     Err(Unprepared::Failed(format!(
-        "cannot pull the image {reference} as it runs on {from}: {}; let {node} have credentials for it (actuator.registry_auth_file), or push it to a registry that {node} can pull from",
-        refusals.join("; ")
+        "cannot pull the image {reference} as it runs on {from}: {refusals}{step}"
     )))
 }
 

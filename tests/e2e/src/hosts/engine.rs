@@ -6,10 +6,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+use units::Bytes;
+
 use super::leftovers;
 use crate::wait::until;
 
 const READY: Duration = Duration::from_secs(90);
+/// An engine that is asked to end stops its containers first, each within its grace.
+const ENDS: Duration = Duration::from_secs(60);
+/// A layer that does not come is asked for so often: the engine's own five tries, with longer and longer waits, take a minute.
+const DOWNLOAD_TRIES: &str = "2";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Where the set-up leaves another variant of iptables, when the default one does not work on this kernel.
 const SETUP: &str = "/run/homeostat-setup";
@@ -34,6 +41,17 @@ pub(super) struct Place {
     pub(super) name: String,
     /// The network whose registries need no TLS.
     pub(super) registries: String,
+    /// The size of a disk of its own for what the engine keeps; else it is this machine's. It does not outlive a power cut.
+    pub(super) disk: Option<Bytes>,
+}
+
+/// How an engine ends before it starts again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ends {
+    /// As its service manager has it end: it stops its containers.
+    Asked,
+    /// By a crash: its containers run on until it is back.
+    Killed,
 }
 
 impl Place {
@@ -65,8 +83,12 @@ impl Engine {
             dockerd_log: place.log("dockerd"),
         };
         // The sockets of shims are below /run/containerd whatever containerd is told; a killed one leaves them there.
+        let data = place.at("docker");
+        let disk = place.disk.map_or_else(String::new, |Bytes(size)| {
+            format!("mkdir -p {data} && mount -t tmpfs -o size={size} tmpfs {data} && ")
+        });
         let script = format!(
-            "mkdir -p /run/containerd && mount -t tmpfs tmpfs /run/containerd && exec containerd --config /dev/null \
+            "mkdir -p /run/containerd && mount -t tmpfs tmpfs /run/containerd && {disk}exec containerd --config /dev/null \
              --root {} --state {} --address {}",
             place.at("containerd"),
             place.at("containerd-state"),
@@ -79,9 +101,14 @@ impl Engine {
             .args(["sh", "-c", &script]);
         engine.spawn(place, "containerd", &mut containerd);
         engine.appears(place, "containerd", "containerd.sock").await;
-        let mut dockerd = engine.dockerd(place);
-        engine.spawn(place, "dockerd", &mut dockerd);
-        engine.appears(place, "dockerd", "docker.sock").await;
+        engine.start_dockerd(place).await;
+        engine
+    }
+
+    async fn start_dockerd(&mut self, place: &Place) {
+        let mut dockerd = self.dockerd(place);
+        self.spawn(place, "dockerd", &mut dockerd);
+        self.appears(place, "dockerd", "docker.sock").await;
         until("the engine answers", READY, || async {
             let version = Command::new("docker")
                 .args(["--host", &place.address(), "version"])
@@ -89,7 +116,32 @@ impl Engine {
             version.unwrap().status.success().then_some(())
         })
         .await;
-        engine
+    }
+
+    /// Ends dockerd and starts it again; containerd runs on, as it does beside an engine that is upgraded.
+    pub(super) async fn restart(&mut self, place: &Place, ends: Ends) {
+        let dockerd = self.processes.pop().expect("dockerd was started last");
+        let pid = Pid::from_child(&dockerd);
+        let signal = match ends {
+            Ends::Asked => Signal::TERM,
+            Ends::Killed => Signal::KILL,
+        };
+        kill_process(pid, signal).unwrap();
+        let dockerd = std::cell::RefCell::new(dockerd);
+        until("dockerd ends", ENDS, || async {
+            dockerd.borrow_mut().try_wait().unwrap()
+        })
+        .await;
+        // A killed one leaves it there.
+        let _ = std::fs::remove_file(place.dir.join("docker.sock"));
+        self.start_dockerd(place).await;
+    }
+
+    /// What the engine keeps, seen from this machine: it may be on a disk that is mounted for the engine alone.
+    pub(super) fn data(&self, place: &Place) -> PathBuf {
+        let data = place.dir.join("docker");
+        let data = data.strip_prefix("/").expect("an absolute path");
+        Path::new(&format!("/proc/{}/root", self.processes[0].id())).join(data)
     }
 
     /// Ends it, its containers and all else on the host at once, and what the host keeps in memory goes: as a power cut does it.
@@ -127,6 +179,7 @@ impl Engine {
             .args(["--containerd-namespace", "e2e"])
             .args(["--containerd-plugins-namespace", "e2e-plugins"])
             .args(["--exec-opt", "native.cgroupdriver=cgroupfs"])
+            .args(["--max-download-attempts", DOWNLOAD_TRIES])
             // From the root: without the slash, below the group that this test runs in.
             .args(["--cgroup-parent", &format!("/{}", place.namespace)])
             .args(["--label", &format!("host={}", place.name)])

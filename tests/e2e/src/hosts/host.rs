@@ -1,10 +1,15 @@
 //! One of the hosts: an engine, a collector and an actuator in a network namespace.
 
-use std::net::Ipv4Addr;
-use std::path::Path;
+use std::io::{ErrorKind, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::engine::{Engine, Place};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use units::Bytes;
+
+use super::engine::{Ends, Engine, Place};
 use super::wires::Wires;
 use crate::containers::complete;
 use crate::homeostat::{Homeostat, Launch, root};
@@ -13,6 +18,9 @@ use crate::homeostat::{Homeostat, Launch, root};
 pub const DEMO: &str = "homeostat-demo:latest";
 /// What pages of its web service begin with.
 pub const PAGE: &str = "homeostat demo page";
+
+/// What fills a disk, in the engine's own directory.
+const BALLAST: &str = "ballast";
 
 /// What a host is called, and what its collector tells of it.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +52,7 @@ impl Host {
         fleet: &str,
         wires: &mut Wires,
         facts: HostFacts<'_>,
+        disk: Option<Bytes>,
         settings: &[(&str, &str)],
     ) -> Host {
         let namespace = format!("{fleet}-{}", facts.name);
@@ -54,6 +63,7 @@ impl Host {
             number,
             name: facts.name.to_owned(),
             registries: wires.net(),
+            disk,
         };
         std::fs::create_dir_all(&place.dir).unwrap();
         let engine = Engine::start(&place).await;
@@ -139,6 +149,64 @@ impl Host {
         self.collector.restart();
         self.actuator.restart();
         self.ready().await;
+    }
+
+    /// Restarts the engine alone, and waits until it answers.
+    pub async fn restart_engine(&mut self, ends: Ends) {
+        self.engine.restart(&self.place, ends).await;
+    }
+
+    /// Leaves no room on the engine's disk, which is one of its own.
+    pub fn fill_disk(&self) {
+        const AT_ONCE: usize = 64 * 1024;
+        assert!(self.place.disk.is_some(), "a disk of its own");
+        let mut file = std::fs::File::create(self.ballast()).unwrap();
+        // The last bytes of a disk go one at a time.
+        for bytes in [AT_ONCE, 1] {
+            let full = loop {
+                if let Err(error) = file.write_all(&vec![0; bytes]) {
+                    break error;
+                }
+            };
+            assert_eq!(full.kind(), ErrorKind::StorageFull, "{full}");
+        }
+    }
+
+    /// Gives that room back.
+    pub fn clear_disk(&self) {
+        std::fs::remove_file(self.ballast()).unwrap();
+    }
+
+    /// Packets to an address in the hosts' network that nobody has are lost on the way, without an answer.
+    pub fn lose_packets_to(&self, address: Ipv4Addr) {
+        let nobody = "02:00:00:00:00:01";
+        let link = ["lladdr", nobody, "dev", "eth0", "nud", "permanent"];
+        let address = address.to_string();
+        let words = [
+            "-n",
+            &self.place.namespace,
+            "neighbour",
+            "replace",
+            &address,
+        ];
+        complete(Command::new("ip").args(words).args(link));
+    }
+
+    /// Takes a port of it, as any program there may.
+    pub fn listen(&self, port: u16) -> TcpListener {
+        let namespace = format!("/run/netns/{}", self.place.namespace);
+        let namespace = std::fs::File::open(namespace).unwrap();
+        // A thread of its own goes there, and the others stay here.
+        let there = std::thread::spawn(move || {
+            let kind = Some(LinkNameSpaceType::Network);
+            move_into_link_name_space(namespace.as_fd(), kind).unwrap();
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap()
+        });
+        there.join().unwrap()
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.engine.data(&self.place).join(BALLAST)
     }
 
     pub(super) fn number(&self) -> u8 {

@@ -9,9 +9,11 @@ mod gate;
 mod haproxy;
 mod healthy;
 mod host;
+mod images;
 mod leftovers;
 mod movable;
 mod registry;
+mod registry_gate;
 mod wires;
 
 use std::io::{Read, Write};
@@ -21,16 +23,20 @@ use std::process::Output;
 
 use bus::testing::{KafkaBroker, free_port};
 use tokio::sync::{Mutex, MutexGuard};
+use units::Bytes;
 
 use crate::homeostat::{Homeostat, output};
 use wires::Wires;
 
+pub use engine::Ends;
 pub use gate::{Gate, Held};
 pub use haproxy::{BACKEND, Haproxy};
 pub use healthy::Watch;
 pub use host::{DEMO, Host, HostFacts, PAGE};
+pub use images::another_machine;
 pub use movable::{Placed, running, told};
 pub use registry::Registry;
+pub use registry_gate::{RegistryGate, Trouble};
 
 /// What the names of namespaces, interfaces, control groups and directories begin with; the id of the test's process follows.
 const NAME: &str = "he2e";
@@ -52,9 +58,21 @@ const COMMON: [(&str, &str); 7] = [
 ];
 
 /// What stands before the hosts.
+#[derive(Default)]
 enum Balancer {
+    #[default]
     None,
     Haproxy,
+}
+
+/// What a fleet has beside ordinary hosts.
+#[derive(Default)]
+struct Beside<'a> {
+    balancer: Balancer,
+    /// Topics for which a gate stands between the controller and Kafka.
+    gated: Option<&'a [&'static str]>,
+    /// Hosts whose engines keep all on a disk of their own, of this size.
+    disks: &'a [(&'a str, Bytes)],
 }
 
 /// A controller that can be cut off by itself.
@@ -97,7 +115,7 @@ pub struct Fleet {
 impl Fleet {
     /// Starts these hosts and the central roles, all with these settings, and waits until they are ready.
     pub async fn start(hosts: &[HostFacts<'_>], settings: &[(&str, &str)]) -> Fleet {
-        Fleet::start_behind(Balancer::None, None, hosts, settings)
+        Fleet::start_with(Beside::default(), hosts, settings)
             .await
             .0
     }
@@ -108,24 +126,46 @@ impl Fleet {
         hosts: &[HostFacts<'_>],
         settings: &[(&str, &str)],
     ) -> (Fleet, Gate) {
-        let (fleet, gate) =
-            Fleet::start_behind(Balancer::None, Some(topics), hosts, settings).await;
+        let beside = Beside {
+            gated: Some(topics),
+            ..Beside::default()
+        };
+        let (fleet, gate) = Fleet::start_with(beside, hosts, settings).await;
         (fleet, gate.expect("one was asked for"))
+    }
+
+    /// The same, with what the engines of some hosts keep on disks of their own, of these sizes.
+    pub async fn start_on_disks(
+        hosts: &[HostFacts<'_>],
+        disks: &[(&str, Bytes)],
+        settings: &[(&str, &str)],
+    ) -> Fleet {
+        let beside = Beside {
+            disks,
+            ..Beside::default()
+        };
+        Fleet::start_with(beside, hosts, settings).await.0
     }
 
     /// The same, with a load balancer that the actuators of the hosts keep in step, and their collectors read.
     pub async fn start_balanced(hosts: &[HostFacts<'_>], settings: &[(&str, &str)]) -> Fleet {
-        Fleet::start_behind(Balancer::Haproxy, None, hosts, settings)
-            .await
-            .0
+        let beside = Beside {
+            balancer: Balancer::Haproxy,
+            ..Beside::default()
+        };
+        Fleet::start_with(beside, hosts, settings).await.0
     }
 
-    async fn start_behind(
-        balancer: Balancer,
-        gated: Option<&[&'static str]>,
+    async fn start_with(
+        beside: Beside<'_>,
         hosts: &[HostFacts<'_>],
         settings: &[(&str, &str)],
     ) -> (Fleet, Option<Gate>) {
+        let Beside {
+            balancer,
+            gated,
+            disks,
+        } = beside;
         let turn = TURN.lock().await;
         leftovers::remove_of_the_dead();
         let name = format!("{NAME}{}", std::process::id());
@@ -170,7 +210,9 @@ impl Fleet {
         let (analytics, console) = (role("analytics", &here), role("console", &here));
         let mut started = Vec::new();
         for facts in hosts {
-            started.push(Host::start(&dir, &name, &mut wires, *facts, &there).await);
+            let own = disks.iter().find(|(host, _)| *host == facts.name);
+            let disk = own.map(|(_, size)| *size);
+            started.push(Host::start(&dir, &name, &mut wires, *facts, disk, &there).await);
         }
         for role in [&analytics, &controller, &console] {
             role.ready().await;
@@ -254,6 +296,16 @@ impl Fleet {
     /// Starts a registry that the hosts' engines push to and pull from.
     pub async fn registry(&self) -> Registry {
         Registry::start(self.wires.fleet_dir().as_path(), self.machine()).await
+    }
+
+    /// Stands before a registry, under another address, to trouble those who ask it.
+    pub async fn gate(&self, registry: &Registry) -> RegistryGate {
+        RegistryGate::start(self.machine(), registry).await
+    }
+
+    /// An address of the hosts' network that nobody has.
+    pub fn nobody(&self) -> std::net::Ipv4Addr {
+        self.wires.nobody()
     }
 
     /// This machine's address in the network of the hosts.

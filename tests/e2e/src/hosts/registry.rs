@@ -50,6 +50,11 @@ impl Registry {
         registry
     }
 
+    /// Where it listens: address and port.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// How an image of this name is called so that engines find it here, such as `shop:1`.
     pub fn reference(&self, image: &str) -> String {
         format!("{}/{image}", self.address)

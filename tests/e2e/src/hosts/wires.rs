@@ -87,6 +87,11 @@ impl Wires {
         Ipv4Addr::new(NETS.0, NETS.1, self.net, HOSTS_AFTER + number)
     }
 
+    /// An address that no host and no machine has.
+    pub(super) fn nobody(&self) -> Ipv4Addr {
+        Ipv4Addr::new(NETS.0, NETS.1, self.net, HOSTS_AFTER + HOSTS_MAX + 1)
+    }
+
     /// The whole network, as `10.213.N.0/24`.
     pub(super) fn net(&self) -> String {
         format!("{}/24", Ipv4Addr::new(NETS.0, NETS.1, self.net, 0))
