@@ -496,3 +496,22 @@ proptest! {
         prop_assert_eq!(text(&again), text(&report));
     }
 }
+
+#[test]
+fn what_could_not_be_made_elsewhere_for_want_of_its_image_is_told_beforehand() {
+    let (mut world, before) = seen(fleet(&[("a", "web", 500), ("b", "job", 500)]).beats());
+    let says = |report: &FleetCapacity| {
+        let mut remarks = report.remarks.iter();
+        remarks.find(|it| it.contains("in no registry")).cloned()
+    };
+    assert_eq!(says(&before), None);
+    let mut exports: Vec<StandingExport> = world.exports.values().cloned().collect();
+    exports.sort_by(|a, b| b.name.cmp(&a.name));
+    for (told, expected) in exports.into_iter().zip(["web:", "web and 1 more:"]) {
+        let image = ImageSource::Node;
+        world.tell(Event::Export(Box::new(StandingExport { image, ..told })));
+        let report = world.core.capacity(world.now);
+        let said = says(&report).unwrap();
+        assert!(said.starts_with(expected), "{said}");
+    }
+}

@@ -77,4 +77,25 @@ pub struct StandingExport {
     pub at: Timestamp,
     /// How it is made, sealed by its actuator for those of other nodes.
     pub sealed: String,
+    /// Where others get its image.
+    #[serde(default, skip_serializing_if = "ImageSource::is_registry")]
+    pub image: ImageSource,
+}
+
+/// Where other nodes get the image of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageSource {
+    /// From a registry.
+    #[default]
+    Registry,
+    /// From its own node alone, since it was built or loaded there: nowhere, once that is lost.
+    Node,
+}
+
+impl ImageSource {
+    /// It is in a registry.
+    pub const fn is_registry(&self) -> bool {
+        matches!(self, ImageSource::Registry)
+    }
 }

@@ -45,7 +45,7 @@ pub use feedback::{Feedback, Opinion};
 pub use forecast::{
     Forecast, ForecastPoint, LoadMetric, LoadUnit, MetricLoad, Need, Sizing, Usage,
 };
-pub use heartbeat::{Fenced, Heartbeat, StandingExport, StandingPolicy};
+pub use heartbeat::{Fenced, Heartbeat, ImageSource, StandingExport, StandingPolicy};
 pub use id::{
     CommandId, ContainerId, ContainerName, Fingerprint, Generation, NodeId, PlanId, ServiceId,
     SignalId, UpdateId,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use units::{Mode, NodeId};
 
 use crate::balancer::Haproxy;
+use crate::images::Images;
 use crate::seal::MoveKey;
 
 /// Where the engine listens unless told otherwise.
@@ -52,6 +53,8 @@ pub struct Config {
     pub lease: HumanDuration,
     /// The load balancers before this node's containers.
     pub haproxy: Haproxy,
+    /// Images of containers that move, for the nodes they move to.
+    pub images: Images,
 }
 
 impl Default for Config {
@@ -66,6 +69,7 @@ impl Default for Config {
             move_key_file: None,
             lease: LEASE_DEFAULT,
             haproxy: Haproxy::default(),
+            images: Images::default(),
         }
     }
 }
@@ -96,6 +100,18 @@ impl Config {
     /// Concurrency within its bounds, also for a configuration nobody validated.
     pub(crate) fn parallel(&self) -> usize {
         self.parallel.clamp(1, PARALLEL_MAX)
+    }
+
+    /// Images that nobody could ask for.
+    fn given_to_nobody(&self) -> Option<Invalid> {
+        let is_it = self.images.listen.is_some() && self.move_key_file.is_none();
+        is_it.then(|| {
+            Invalid::new(
+                "images.listen",
+                "images are given to who has the key for moves, and there is none",
+            )
+            .suggest("set actuator.move_key_file, to the same key on every node")
+        })
     }
 }
 
@@ -164,6 +180,8 @@ impl Validate for Config {
             );
         }
         problems.extend(under("haproxy", &self.haproxy));
+        problems.extend(under("images", &self.images));
+        problems.extend(self.given_to_nobody());
         problems
     }
 }
@@ -189,6 +207,10 @@ mod tests {
             registry_auth_file: Some("config.json".into()),
             move_key_file: Some("/nowhere/move.key".into()),
             lease: HumanDuration::from_millis(2_999),
+            images: Images {
+                listen: None,
+                address: Some("0.0.0.0".to_owned()),
+            },
             ..Config::default()
         };
         let keys: Vec<_> = config.problems().into_iter().map(|it| it.key).collect();
@@ -200,9 +222,14 @@ mod tests {
                 "registry_auth_file",
                 "move_key_file",
                 "parallel",
-                "lease"
+                "lease",
+                "images.address"
             ]
         );
+        let mut config = Config::default();
+        config.images.listen = Some(([0, 0, 0, 0], 8475).into());
+        let problem = config.problems().pop().unwrap();
+        assert_eq!(problem.key, "images.listen");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The Docker Engine as the actuator uses it: every call bounded in time, every failure told apart by what it means for a
 //! command.
 
+mod images;
 mod networks;
 
 use std::collections::HashMap;
@@ -25,6 +26,7 @@ use units::{Bytes, CommandId, ContainerId, ContainerName, LABEL_COMMAND};
 
 use crate::advice::with_next_step;
 
+pub(crate) use images::Loaded;
 pub(crate) use networks::sharing;
 
 /// A question is answered within this, or the engine counts as away.

@@ -28,6 +28,7 @@ use crate::events::{
 use crate::execute::{self, Done, Work};
 use crate::failover::Failover;
 use crate::guard::Refused;
+use crate::images::Offers;
 use crate::ledger::{Admission, Before, Entry, Ledger, LedgerError, Stage};
 use crate::locks::Locks;
 use crate::prepare::{Here, Unprepared, prepare};
@@ -68,6 +69,8 @@ pub(crate) struct Handler {
     pub(crate) auth_file: Option<PathBuf>,
     /// What seals and opens what moves between nodes.
     pub(crate) key: Option<MoveKey>,
+    /// What gives this node's images to others, where it does.
+    pub(crate) offers: Option<Offers>,
     /// What stands before the containers of this node.
     pub(crate) balancers: Balancers,
     /// This node's part in failover, where it takes one.
@@ -358,6 +361,7 @@ impl Handler {
             ceiling: self.ceiling,
             auth_file: self.auth_file.as_deref(),
             key: self.key.as_ref(),
+            offers: self.offers.as_ref(),
             failover: self.failover.as_ref(),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! It restarts and stops containers, puts new ones in their place, changes their limits in place, makes replicas of a template, removes
 //! those again, and pulls the image of an update that a person ordered. For a move it tells how a container is made, sealed, and makes
-//! one as another node told. It takes a container out of its networks, and puts it back. Where containers stand behind a load
+//! one as another node told; the image goes from engine to engine where no registry has it (`images`). It takes a container out of its networks, and puts it back. Where containers stand behind a load
 //! balancer, it keeps that in step with them, and drains one before it takes it away (`balancer`). Where containers may run on other
 //! nodes, it says that it is there, tells beforehand how they are made, and stops what must not run twice once the log hears nothing of
 //! it any more (`failover`), and restarts what is unhealthy while its node is alone. Every command runs at most once, never after its deadline, and never when a newer leader has spoken: a
@@ -27,6 +27,7 @@ mod failover;
 mod given;
 mod guard;
 mod handler;
+mod images;
 mod isolate;
 mod ledger;
 mod limits;
@@ -50,6 +51,7 @@ use tokio::sync::Semaphore;
 
 pub use balancer::Haproxy;
 pub use config::Config;
+pub use images::{Images, OfferError};
 pub use ledger::LedgerError;
 pub use seal::KeyError;
 
@@ -70,6 +72,9 @@ pub enum Error {
         "the actuator does not run with a key that cannot be used; leave out actuator.move_key_file to run without"
     )]
     Key(#[from] KeyError),
+    /// Images cannot be offered to other nodes.
+    #[error("the actuator does not run without offering images as it is told to")]
+    Images(#[from] OfferError),
     /// The handling of a command panicked.
     #[error(
         "handling a command panicked, this is a defect: please report it with the log lines before"
@@ -89,6 +94,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     let ledger = ledger::Ledger::open(config.state_dir.as_deref())?;
     ledger_health.up();
     let failover = failover::Failover::open(&config, key.as_ref(), &ledger, &context).await?;
+    let (offers, listener) = images::Offers::open(&config, &node, key.as_ref()).await?;
     let docker_health = context.health.dependency("docker");
     let handler = Arc::new(handler::Handler {
         node,
@@ -104,14 +110,16 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
         pulls: Semaphore::new(PULLS_AT_ONCE),
         auth_file: config.registry_auth_file,
         key,
+        offers,
         balancers: balancer::Balancers::new(&config.haproxy, &context.health),
         failover,
         shutdown: context.shutdown.clone(),
     });
-    let beside = futures::future::join3(
+    let beside = futures::future::join4(
         run::ping(Arc::clone(&handler)),
         balancer::keep(Arc::clone(&handler)),
         failover::keep(Arc::clone(&handler)),
+        images::serve(Arc::clone(&handler), listener),
     );
     let commands = run::Loop::new(Arc::clone(&handler)).run();
     tokio::pin!(beside, commands);

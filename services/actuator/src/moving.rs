@@ -56,7 +56,11 @@ pub(crate) async fn export(
     obstacles.extend(shared(&here.engine.sharers(container, &name).await?));
     stays(&name, &obstacles)?;
     let key = key(here)?;
-    let exported = exported(here, found, node).await?;
+    let mut exported = exported(here, found, node).await?;
+    if let Some(offers) = here.offers {
+        let offer = offers.of(key, &exported.image.id);
+        exported.offer = Some(offer.map_err(|error| Unprepared::Failed(error.to_string()))?);
+    }
     match key.seal(&exported, relocation) {
         Ok(sealed) => Ok(sealed),
         Err(error @ SealError::TooLong { .. }) => {
@@ -111,6 +115,7 @@ async fn exported(
         node: node.clone(),
         inspect: by_names(found.clone()),
         image: told_of(found, image),
+        offer: None,
     })
 }
 

@@ -18,6 +18,7 @@ use crate::execute::Work;
 use crate::failover::Failover;
 use crate::given::Source;
 use crate::guard::{self, Consent, Purpose, Refused};
+use crate::images::Offers;
 use crate::pull::Pull;
 use crate::recreate::Recreation;
 use crate::replica::Replica;
@@ -32,6 +33,8 @@ pub(crate) struct Here<'a> {
     pub(crate) auth_file: Option<&'a Path>,
     /// What opens what other nodes tell.
     pub(crate) key: Option<&'a MoveKey>,
+    /// What gives its images to other nodes, where it does.
+    pub(crate) offers: Option<&'a Offers>,
     /// Its part in failover, where it takes one.
     pub(crate) failover: Option<&'a Failover>,
 }

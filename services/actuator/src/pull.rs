@@ -10,6 +10,9 @@ use crate::events::PullRefused;
 use crate::execute::{Done, failed};
 use crate::registry;
 
+/// The tag that people mean where they write none.
+const LATEST: &str = "latest";
+
 /// What is pulled, and with what.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Pull {
@@ -152,12 +155,24 @@ fn is_id(reference: &str) -> bool {
     reference.starts_with("sha256:")
 }
 
+/// The parts of a name that people gave an image; none of an id or a digest, which are not given.
+pub(crate) fn name_and_tag(reference: &str) -> Option<(&str, &str)> {
+    if reference.is_empty() || is_pinned(reference) {
+        return None;
+    }
+    let last = reference.rfind('/').map_or(0, |it| it + 1);
+    match reference[last..].rfind(':') {
+        Some(at) => Some((&reference[..last + at], &reference[last + at + 1..])),
+        None => Some((reference, LATEST)),
+    }
+}
+
 /// The engine pulls every tag of a reference without one, where people mean the latest.
 fn tagged(reference: &str) -> String {
     let last = reference.rsplit('/').next().unwrap_or(reference);
     match last.contains([':', '@']) {
         true => reference.to_owned(),
-        false => format!("{reference}:latest"),
+        false => format!("{reference}:{LATEST}"),
     }
 }
 
@@ -171,6 +186,19 @@ mod tests {
         assert_eq!(tagged("localhost:5000/web:4"), "localhost:5000/web:4");
         assert_eq!(tagged("web@sha256:ab"), "web@sha256:ab");
         assert_eq!(tagged("web"), "web:latest");
+    }
+
+    #[test]
+    fn a_name_has_a_tag_and_what_is_no_name_has_none() {
+        let of = name_and_tag;
+        assert_eq!(of("web"), Some(("web", "latest")));
+        assert_eq!(of("shop/web:4"), Some(("shop/web", "4")));
+        let port = "localhost:5000/web";
+        assert_eq!(of(port), Some((port, "latest")));
+        assert_eq!(of("localhost:5000/web:4"), Some((port, "4")));
+        for none in ["", "sha256:ab", "shop/web@sha256:ab", "web:4@sha256:ab"] {
+            assert_eq!(of(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -17,12 +17,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use units::{NodeId, Relocation, Timestamp};
 
+use crate::images::Offer;
+
 /// The most characters of a sealed text. A plan holds it once and a record of the log takes a megabyte; what the engine says of a
 /// container is some ten thousand bytes, so one with more is refused rather than cut.
 pub(crate) const SEALED_MAX: usize = 256 * 1024;
 /// Of the layout and of what is inside.
 const VERSION: u8 = 1;
-const NONCE_BYTES: usize = 24;
+pub(crate) const NONCE_BYTES: usize = 24;
 const KEY_BYTES: usize = 32;
 /// A file of a key is smaller; a larger one is refused unread.
 const FILE_BYTES_MAX: u64 = 1024;
@@ -91,6 +93,9 @@ pub(crate) struct Exported {
     /// The engine's own words.
     pub(crate) inspect: ContainerInspectResponse,
     pub(crate) image: ExportedImage,
+    /// Where that is given, for as long as its node is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) offer: Option<Offer>,
 }
 
 /// The image it runs.
@@ -183,18 +188,8 @@ impl MoveKey {
     ) -> Result<String, SealError> {
         let plain = serde_json::to_vec(exported)
             .expect("what came as JSON has text keys and no failing serialiser, so JSON takes it");
-        let nonce =
-            XNonce::try_generate().map_err(|error| SealError::NoRandom(error.to_string()))?;
-        let aad = bound_to(relocation);
-        let payload = Payload {
-            msg: &plain,
-            aad: &aad,
-        };
-        let sealed = self.cipher.encrypt(&nonce, payload);
-        let sealed = sealed.expect("the cipher takes 256 GiB, which is more than memory holds");
         let mut whole = vec![VERSION];
-        whole.extend_from_slice(&nonce);
-        whole.extend_from_slice(&sealed);
+        whole.extend(self.seal_bytes(&plain, &bound_to(relocation))?);
         let text = STANDARD.encode(whole);
         match text.len() {
             length if length > SEALED_MAX => Err(SealError::TooLong { length }),
@@ -215,18 +210,52 @@ impl MoveKey {
         if version != VERSION {
             return Err(SealError::OtherVersion { found: version });
         }
-        let (nonce, sealed) = rest
-            .split_first_chunk::<NONCE_BYTES>()
-            .ok_or(SealError::Closed)?;
-        let aad = bound_to(relocation);
+        let plain = self.open_bytes(rest, &bound_to(relocation));
+        // What the parser would say quotes what it read.
+        serde_json::from_slice(&plain.ok_or(SealError::Closed)?).map_err(|_| SealError::Closed)
+    }
+
+    /// Seals some bytes for a purpose, with a nonce of their own before them.
+    ///
+    /// # Errors
+    /// When there are no random bytes to be had.
+    pub(crate) fn seal_bytes(&self, plain: &[u8], purpose: &[u8]) -> Result<Vec<u8>, SealError> {
+        let nonce = MoveKey::nonce()?;
+        let payload = Payload {
+            msg: plain,
+            aad: purpose,
+        };
+        let sealed = self.cipher.encrypt(&nonce, payload);
+        let sealed = sealed.expect("the cipher takes 256 GiB, which is more than memory holds");
+        Ok([nonce.as_slice(), &sealed].concat())
+    }
+
+    /// Opens what was sealed so, for the same purpose; None for everything else.
+    pub(crate) fn open_bytes(&self, sealed: &[u8], purpose: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>()?;
         let payload = Payload {
             msg: sealed,
-            aad: &aad,
+            aad: purpose,
         };
-        let plain = self.cipher.decrypt(&XNonce::from(*nonce), payload);
-        // What the parser would say quotes what it read.
-        serde_json::from_slice(&plain.map_err(|_| SealError::Closed)?)
-            .map_err(|_| SealError::Closed)
+        self.cipher.decrypt(&XNonce::from(*nonce), payload).ok()
+    }
+
+    /// One that nothing else was sealed with.
+    ///
+    /// # Errors
+    /// When there are no random bytes to be had.
+    pub(crate) fn nonce() -> Result<XNonce, SealError> {
+        XNonce::try_generate().map_err(|error| SealError::NoRandom(error.to_string()))
+    }
+
+    /// What seals, for what has nonces of its own.
+    pub(crate) fn cipher(&self) -> &XChaCha20Poly1305 {
+        &self.cipher
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(bytes: [u8; KEY_BYTES]) -> Self {
+        MoveKey::new(Key::from(bytes))
     }
 }
 
@@ -303,6 +332,7 @@ mod tests {
                 layers: Vec::new(),
                 config: ImageConfig::default(),
             },
+            offer: None,
         }
     }
 
@@ -318,7 +348,7 @@ mod tests {
     }
 
     fn key_of(byte: u8) -> MoveKey {
-        MoveKey::new(Key::from([byte; KEY_BYTES]))
+        MoveKey::of([byte; KEY_BYTES])
     }
 
     fn error(opened: Result<Exported, SealError>) -> SealError {

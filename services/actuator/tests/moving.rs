@@ -498,7 +498,10 @@ async fn what_the_other_node_lacks_is_named() {
         .await;
     start(&world, &own).await;
     let web = web(&world).await;
-    let (a, b) = (world.start(here(&world)), world.start(there(&world)));
+    let a = world.start(here(&world));
+    // The other one would tell of it as its own: they share an engine.
+    let beforehand = standing(&world, &own).await;
+    let b = world.start(there(&world));
     let mut commands = Vec::new();
     for container in [&own, &web] {
         let relocation = relocation(container);
@@ -515,7 +518,26 @@ async fn what_the_other_node_lacks_is_named() {
     world.docker.remove_network(&world.name).await.unwrap();
 
     let told = error(world.answer(&commands[0]).await);
-    for word in [image.as_str(), "built on node-a", "in no registry", OTHER] {
+    for word in [
+        image.as_str(),
+        "built on node-a",
+        "in no registry",
+        "set actuator.images.listen there",
+        OTHER,
+    ] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    let lost = Relocation {
+        lost: true,
+        ..relocation(&own)
+    };
+    let of_lost = create(&world, &lost, &beforehand.sealed);
+    let told = error(world.answer(&of_lost).await);
+    for word in [
+        "in no registry",
+        "node-a is lost and cannot give it",
+        "docker load",
+    ] {
         assert!(told.contains(word), "{word}: {told}");
     }
     let told = error(world.answer(&commands[1]).await);

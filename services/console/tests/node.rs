@@ -106,6 +106,7 @@ async fn a_node_that_is_there_no_more_is_taken_out_and_one_that_speaks_is_not() 
         node: NodeId::from("node-a"),
         at: kit::now(),
         sealed: "sealed".to_owned(),
+        image: ImageSource::Registry,
     }])
     .await;
     rig.until("nodes", |fleet: &FleetCapacity| {

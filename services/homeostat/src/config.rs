@@ -136,6 +136,11 @@ impl Config {
         }
         self.collector.node = self.collector.node.or_else(|| self.node.clone());
         self.actuator.node = self.actuator.node.or_else(|| self.node.clone());
+        let images = &mut self.actuator.images;
+        images.address = images
+            .address
+            .take()
+            .or_else(|| self.collector.address.clone());
         self.collector
             .state_dir
             .get_or_insert_with(|| self.state_dir.join("collector"));

@@ -289,12 +289,36 @@ async fn looked_anew(bus: &Bus) {
     }
 }
 
+/// A container before it moves.
+struct Original {
+    name: &'static str,
+    id: String,
+    as_made: String,
+}
+
+/// Starts a container that may be moved, with a secret in its environment.
+fn start(host: &Host, name: &str, image: &str) -> String {
+    let secret = format!("PASSWORD={SECRET}");
+    let run = [
+        "run", "--detach", "--name", name, "--env", &secret, "--cpus", "0.5", "--memory", "64m",
+    ];
+    let service = format!("io.homeostat.service={name}");
+    let labels = [
+        service.as_str(),
+        "io.homeostat.mode=act",
+        "io.homeostat.move=true",
+    ];
+    let labels: Vec<&str> = labels.iter().flat_map(|it| ["--label", it]).collect();
+    host.docker(&[&run[..], &labels, &[image, "idle"]].concat())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_drained_node_gives_its_container_to_another_and_nothing_fails_meanwhile() {
+async fn a_drained_node_gives_its_containers_to_another_and_nothing_fails_meanwhile() {
     let settings = [
         ("controller.people.hold", "5s"),
         ("controller.scale.startup", "5s"),
         ("controller.relocate.soak", "5s"),
+        ("actuator.images.listen", "0.0.0.0:8475"),
     ];
     let fleet = Fleet::start(
         &[facts("a", "east", 1.0), facts("b", "west", 1.0)],
@@ -308,36 +332,41 @@ async fn a_drained_node_gives_its_container_to_another_and_nothing_fails_meanwhi
     let image = registry.reference("shop:1");
     a.docker(&["tag", &built, &image]);
     a.docker(&["push", "--quiet", &image]);
-    let secret = format!("PASSWORD={SECRET}");
-    let run = [
-        "run", "--detach", "--name", "shop", "--env", &secret, "--cpus", "0.5", "--memory", "64m",
-    ];
-    let labels = [
-        "io.homeostat.service=shop",
-        "io.homeostat.mode=act",
-        "io.homeostat.move=true",
-    ];
-    let labels: Vec<&str> = labels.iter().flat_map(|it| ["--label", it]).collect();
-    let original = a.docker(&[&run[..], &labels, &[&image, "idle"]].concat());
-    until("it is healthy, and may be moved", SEEN, || async {
-        let movable = rooms(&fleet).await?.get("a")?.movable == 1;
-        (movable && healthy(&a.engine(), "name=^shop$") == 1).then_some(())
+    // Built there, and in no registry.
+    let own = images.version("2", &[HEALTH, "ENV VERSION=2"]);
+    let originals = [("shop", image.as_str()), ("till", &own)].map(|(name, image)| {
+        let id = start(a, name, image);
+        Original {
+            name,
+            as_made: made(a, &id),
+            id,
+        }
+    });
+    until("they are healthy, and may be moved", SEEN, || async {
+        let movable = rooms(&fleet).await?.get("a")?.movable == 2;
+        let healthy = |it: &Original| healthy(&a.engine(), &format!("name=^{}$", it.name)) == 1;
+        (movable && originals.iter().all(healthy)).then_some(())
     })
     .await;
-    let as_made = made(a, &original);
-    assert!(as_made.contains(SECRET), "{as_made}");
-    let watch = Watch::start(vec![a.engine(), b.engine()], "shop");
+    let watches = ["shop", "till"].map(|it| Watch::start(vec![a.engine(), b.engine()], it));
 
     said(&fleet, &["node", "drain", "a", "--by", "ada"]).await;
-    let successor = until("it runs on b alone", MOVED, || async {
-        let there = running(b, "shop").pop()?;
-        (state(a, &original) == "exited").then_some(there)
-    })
-    .await;
-    assert_eq!(made(b, &successor), as_made);
+    let mut successors = Vec::new();
+    for Original { name, id, as_made } in &originals {
+        assert!(as_made.contains(SECRET), "{as_made}");
+        let successor = until(&format!("{name} runs on b alone"), MOVED, || async {
+            let there = running(b, name).pop()?;
+            (state(a, id) == "exited").then_some(there)
+        })
+        .await;
+        assert_eq!(made(b, &successor), *as_made);
+        successors.push(successor);
+    }
+    let called = b.docker(&["inspect", "--format", "{{.Config.Image}}", &successors[1]]);
+    assert_eq!(called, own);
     let moved = until("every step is judged", MOVED, || async {
         let actions = actions(&fleet).await;
-        let is_over = actions.len() >= 3 && actions.iter().all(|it| it.phase.is_final());
+        let is_over = actions.len() >= 6 && actions.iter().all(|it| it.phase.is_final());
         is_over.then_some(actions)
     })
     .await;
@@ -352,7 +381,8 @@ async fn a_drained_node_gives_its_container_to_another_and_nothing_fails_meanwhi
         ActionKind::Stop,
     ];
     assert_eq!(kinds, expected.iter().map(|it| it.as_str()).collect());
-    assert_eq!(watch.end(), 1, "so many were healthy at the least");
+    let fewest = watches.map(Watch::end);
+    assert_eq!(fewest, [1, 1], "so many were healthy at the least");
     let told = said(&fleet, &["nodes"]).await;
     assert!(told.contains("a, to be drained"), "{told}");
     let bus = Bus::kafka(&fleet.kafka().config()).unwrap();
@@ -369,6 +399,8 @@ async fn a_drained_node_gives_its_container_to_another_and_nothing_fails_meanwhi
         moved.len(),
         "nothing moves back"
     );
-    assert_eq!(running(b, "shop"), vec![successor]);
-    assert_eq!(state(a, &original), "exited");
+    for (Original { name, id, .. }, successor) in originals.iter().zip(successors) {
+        assert_eq!(running(b, name), vec![successor]);
+        assert_eq!(state(a, id), "exited");
+    }
 }

@@ -210,13 +210,34 @@ pub(crate) fn of(state: &State, now: Timestamp) -> FleetCapacity {
     let nodes = nodes.map(|(host, loss)| room(&picture, host, loss));
     let nodes = nodes.collect();
     let kept = kept(&picture);
+    let without_image = without_image(state, &picture);
     let found = advice::find(picture, state, now);
+    let mut remarks = found.remarks;
+    remarks.extend(without_image);
     FleetCapacity {
         nodes,
         advice: found.advice,
-        remarks: found.remarks,
+        remarks,
         kept,
     }
+}
+
+/// What would be made elsewhere if its node were lost, and can be only where its image happens to be.
+fn without_image(state: &State, picture: &Picture<'_>) -> Option<String> {
+    let replicas = picture.held.iter().map(|it| it.replica);
+    let without = replicas.filter(|it| {
+        let export = state.beats.export(it.node, &it.record.id);
+        export.is_some_and(|it| !it.image.is_registry())
+    });
+    let names: Vec<&str> = without.map(|it| it.record.name.as_str()).collect();
+    let first = names.first()?;
+    let more = match names.len() - 1 {
+        0 => String::new(),
+        others => format!(" and {others} more"),
+    };
+    Some(format!(
+        "{first}{more}: should the node be lost, made only where the image is already, since it is in no registry"
+    ))
 }
 
 /// Moves off nodes, and whose replica is to go for one that has no room to move to.

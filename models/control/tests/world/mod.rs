@@ -9,11 +9,11 @@ use control::{Config, Core, Effect, Event};
 use units::{
     Action, ActionKind, Approval, Attachment, Command, CommandId, Confidence, ContainerEvent,
     ContainerId, ContainerName, ContainerRecord, ContainerState, EngineInfo, EventKind, Fenced,
-    Forecast, ForecastPoint, Generation, HealthState, Heartbeat, Image, ImageChange, JournalEntry,
-    Limits, LoadMetric, LoadUnit, MetricLoad, Millicores, Mode, NetworkSpec, NodeCapacity,
-    NodeFacts, NodeId, NodeInventory, Outcome, OutcomeResult, Phase, PlanEntry, PlanId, Policy,
-    Ratio, Refusal, ScalePolicy, ScaleTarget, SeriesSelector, ServiceId, Severity, Signal,
-    SignalId, SignalKind, SignalPhase, Sizing, StandingExport, Subject, Timestamp, Update,
+    Forecast, ForecastPoint, Generation, HealthState, Heartbeat, Image, ImageChange, ImageSource,
+    JournalEntry, Limits, LoadMetric, LoadUnit, MetricLoad, Millicores, Mode, NetworkSpec,
+    NodeCapacity, NodeFacts, NodeId, NodeInventory, Outcome, OutcomeResult, Phase, PlanEntry,
+    PlanId, Policy, Ratio, Refusal, ScalePolicy, ScaleTarget, SeriesSelector, ServiceId, Severity,
+    Signal, SignalId, SignalKind, SignalPhase, Sizing, StandingExport, Subject, Timestamp, Update,
     UpdateId,
 };
 
@@ -310,6 +310,7 @@ impl World {
                     node: node.clone(),
                     at: self.now,
                     sealed: sealed.clone(),
+                    image: ImageSource::Registry,
                 };
                 self.exported.insert(sealed, record.clone());
                 self.exports.insert(record.id, export.clone());

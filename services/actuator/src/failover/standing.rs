@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use tokio::time::MissedTickBehavior;
-use units::{ContainerId, Mode, Policy, Relocation, ServiceId, StandingExport, Timestamp};
+use units::{
+    ContainerId, ImageSource, Mode, Policy, Relocation, ServiceId, StandingExport, Timestamp,
+};
 
 use super::events::{ExportLost, Told, Untold, What};
 use crate::engine::EngineError;
@@ -267,6 +269,10 @@ fn sealed(
     };
     Ok(StandingExport {
         sealed: key.seal(&exported, &relocation)?,
+        image: match exported.image.repo_digests.is_empty() {
+            true => ImageSource::Node,
+            false => ImageSource::Registry,
+        },
         container: container.clone(),
         service: ServiceId::from_labels(&labels_of(&exported.inspect), &name),
         name,

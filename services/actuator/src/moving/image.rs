@@ -1,4 +1,4 @@
-//! The image of a container that comes from another node: told of with it, and had here.
+//! The image of a container that comes from another node: told of with it, and had here, from a registry or from that node.
 
 use bollard::models::{ContainerInspectResponse, ImageConfig, ImageInspect};
 use units::{Command, Origin, Refusal};
@@ -6,6 +6,7 @@ use units::{Command, Origin, Refusal};
 use super::opened;
 use crate::engine::{Engine, Platform};
 use crate::guard::{Refused, name_of};
+use crate::images::{self, NotFetched};
 use crate::prepare::{Here, Unprepared, named};
 use crate::seal::{Exported, ExportedImage};
 use crate::{advice, pull, replica};
@@ -26,7 +27,7 @@ pub(crate) async fn lacks_image(
     ))
 }
 
-/// Pulls that image from the first registry that gives it, unless it has come meanwhile.
+/// Gets that image, unless it has come meanwhile: from the first registry that gives it, else from the node it runs on.
 ///
 /// # Errors
 /// Where none gives it: what each of them said.
@@ -39,37 +40,116 @@ pub(crate) async fn fetch(
     if let Image::Here(_) = image(here.engine, &exported).await? {
         return Ok(());
     }
-    let ExportedImage {
-        reference,
-        repo_digests,
-        ..
-    } = &exported.image;
-    let (from, node) = (&exported.node, &command.node);
-    if repo_digests.is_empty() {
-        return Err(Unprepared::Failed(format!(
-            "the image {reference} was built on {from} and is in no registry: push it to one that {node} can pull from"
-        )));
+    let Some(unpulled) = pull_any(here, &exported.image).await? else {
+        return Ok(());
+    };
+    let (reference, from, node) = (&exported.image.reference, &exported.node, &command.node);
+    let why = match &unpulled {
+        Unpulled::Nowhere => {
+            format!("the image {reference} was built on {from} and is in no registry")
+        }
+        Unpulled::Refused(reasons) => {
+            let reasons = reasons.join("; ");
+            format!("cannot pull the image {reference} as it runs on {from}: {reasons}")
+        }
+    };
+    let elsewhere = match &unpulled {
+        Unpulled::Nowhere => format!("push it to a registry that {node} can pull from"),
+        // The next step is said with what was said.
+        Unpulled::Refused(reasons) if advice::next_step(&reasons.join("; ")).is_some() => {
+            format!("push it to a registry that {node} can pull from")
+        }
+        Unpulled::Refused(_) => format!(
+            "let {node} have credentials for it (actuator.registry_auth_file), or push it to a registry that {node} can pull from"
+        ),
+    };
+    let is_lost = command.relocation.as_ref().is_some_and(|it| it.lost);
+    let told = match (&exported.offer, here.key) {
+        (Some(offer), Some(key)) => match images::fetch(here.engine, key, from, offer).await {
+            Ok(loaded) => return arrived(here.engine, &exported, &loaded).await,
+            Err(NotFetched::Engine(error)) => return Err(error.into()),
+            Err(error) => {
+                format!("{why}; and it did not come from {from}: {error}; or {elsewhere}")
+            }
+        },
+        (None, _) | (_, None) if is_lost => {
+            format!(
+                "{why}; and {from} is lost and cannot give it: load it on {node} (docker load), or {elsewhere}"
+            )
+        }
+        (None, _) | (_, None) => {
+            format!(
+                "{why}; and {from} offers no images: set actuator.images.listen there, or {elsewhere}"
+            )
+        }
+    };
+    Err(Unprepared::Failed(told))
+}
+
+/// Why no registry gave an image.
+enum Unpulled {
+    /// None is known to have it.
+    Nowhere,
+    /// What each of them said.
+    Refused(Vec<String>),
+}
+
+/// Pulls an image from the first registry that gives it. None when it came.
+async fn pull_any(here: &Here<'_>, told: &ExportedImage) -> Result<Option<Unpulled>, Unprepared> {
+    if told.repo_digests.is_empty() {
+        return Ok(Some(Unpulled::Nowhere));
     }
     let mut refusals = Vec::new();
-    for digest in repo_digests {
+    for digest in &told.repo_digests {
         match pull::obtain(here.engine, digest, here.auth_file).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(None),
             Err(pull::NotPulled::Doubtful(error)) => return Err(error.into()),
             Err(pull::NotPulled::GaveUp(reason) | pull::NotPulled::Refused(reason)) => {
                 refusals.push(format!("{digest}: {reason}"));
             }
         }
     }
-    let refusals = refusals.join("; ");
-    let step = match advice::next_step(&refusals) {
-        // Said by what was said itself.
-        Some(_) => String::new(),
-        None => format!(
-            "; let {node} have credentials for it (actuator.registry_auth_file), or push it to a registry that {node} can pull from"
-        ),
-    };
+    Ok(Some(Unpulled::Refused(refusals)))
+}
+
+/// Holds what came from another node against what it told of the image, and calls it as it is called there, where nothing else is called
+/// so here. What is something else is left as it is: the engine may have had it before.
+async fn arrived(
+    engine: &Engine,
+    exported: &Exported,
+    loaded: &[String],
+) -> Result<(), Unprepared> {
+    let told = &exported.image;
+    let from = &exported.node;
+    let node = engine.platform().await?;
+    let mut wrong = format!("it sent no image {}", told.id);
+    for id in std::iter::once(&told.id).chain(loaded) {
+        let image = match engine.image(id).await {
+            Ok(image) => image,
+            Err(error) if error.is_missing() => continue,
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(obstacle) = differs(told, &image, &node) {
+            wrong = obstacle;
+            continue;
+        }
+        if let Some((name, tag)) = pull::name_and_tag(&told.reference) {
+            match engine.image(&told.reference).await {
+                Err(error) if error.is_missing() => engine.tag(id, name, tag).await?,
+                _known => {}
+            }
+        }
+        return match self::image(engine, exported).await? {
+            Image::Here(_) => Ok(()),
+            Image::Elsewhere => Err(Unprepared::Failed(format!(
+                "the image {} came from {from} and is {id} here, and {} is another image: give one of the two another name",
+                told.id, told.reference
+            ))),
+        };
+    }
     Err(Unprepared::Failed(format!(
-        "cannot pull the image {reference} as it runs on {from}: {refusals}{step}"
+        "what came from {from} is not the image {} that it promised: {wrong}",
+        told.reference
     )))
 }
 
@@ -101,7 +181,9 @@ pub(super) enum Image {
 pub(super) async fn image(engine: &Engine, exported: &Exported) -> Result<Image, Unprepared> {
     let told = &exported.image;
     let by_id = std::iter::once(&told.id);
-    for reference in by_id.chain(&told.repo_digests) {
+    // An engine that stores images in another way knows one that was loaded by its name alone.
+    let by_name = pull::name_and_tag(&told.reference).map(|_| &told.reference);
+    for reference in by_id.chain(&told.repo_digests).chain(by_name) {
         let image = match engine.image(reference).await {
             Ok(image) => image,
             Err(error) if error.is_missing() => continue,
@@ -109,6 +191,10 @@ pub(super) async fn image(engine: &Engine, exported: &Exported) -> Result<Image,
         };
         let name = name_of(&exported.inspect);
         if let Some(obstacle) = differs(told, &image, &engine.platform().await?) {
+            // What is called so here is anything.
+            if *reference == told.reference {
+                continue;
+            }
             let reason = format!("{name} cannot be made here: {obstacle}");
             return Err(Refused::new(Refusal::Unsafe, reason).into());
         }

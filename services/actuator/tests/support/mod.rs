@@ -1,7 +1,9 @@
 //! A world for one test: containers on the real engine under a label of the test's own, a log in memory, and an actuator.
 #![allow(dead_code)] // Each test binary uses its part.
 
+pub(crate) mod engine;
 pub(crate) mod haproxy;
+pub(crate) mod line;
 pub(crate) mod registry;
 
 use std::collections::HashMap;

@@ -9,6 +9,7 @@
 mod de;
 mod duration;
 mod fault;
+mod host;
 mod load;
 mod problem;
 mod secret;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 use crate::boot;
 
 pub use duration::HumanDuration;
+pub use host::is_host;
 pub use load::load;
 pub use problem::{Invalid, Origin, Problem, Problems};
 pub use secret::Secret;

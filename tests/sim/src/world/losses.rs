@@ -10,7 +10,8 @@ use std::time::Duration;
 use bus::NewRecord;
 use control::Event;
 use units::{
-    ContainerId, ContainerState, Fenced, Heartbeat, Limits, Mode, StandingExport, Timestamp,
+    ContainerId, ContainerState, Fenced, Heartbeat, ImageSource, Limits, Mode, StandingExport,
+    Timestamp,
 };
 
 use super::World;
@@ -276,6 +277,7 @@ impl World {
             node: node.id.clone(),
             at: node.clock(self.now),
             sealed: sealed.clone(),
+            image: ImageSource::Registry,
         };
         self.exported.insert(sealed, container.clone());
         self.send(Topic::Exports, &export, Some(at), Author::Role);
