@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bus::Bus;
 use e2e::homeostat::Homeostat;
-use e2e::hosts::{Fleet, HostFacts, told};
+use e2e::hosts::{Fleet, HostFacts, running, told};
 use e2e::wait::until;
 
 use crate::median;
@@ -59,6 +59,13 @@ async fn hosts_lost(fleet: &mut Fleet) -> (Vec<f64>, Vec<f64>) {
             of_once.push(began.elapsed().as_secs_f64());
         }
         fleet.host_mut(&hosts.0).start_again().await;
+        // What its engine started again gives way, and is not found healthy the next time.
+        let engine = fleet.host(&hosts.0).engine();
+        until("what ran there before is stopped", DEADLINE, || async {
+            let left = ["web", "once"].map(|it| running(&engine, it));
+            (left == [0, 0]).then_some(())
+        })
+        .await;
     }
     (of_web, of_once)
 }
