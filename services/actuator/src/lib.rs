@@ -5,8 +5,9 @@
 //! one as another node told; the image goes from engine to engine where no registry has it (`images`). It takes a container out of its networks, and puts it back. Where containers stand behind a load
 //! balancer, it keeps that in step with them, and drains one before it takes it away (`balancer`). Where containers may run on other
 //! nodes, it says that it is there, tells beforehand how they are made, and stops what must not run twice once the log hears nothing of
-//! it any more (`failover`), and restarts what is unhealthy while its node is alone. Every command runs at most once, never after its deadline, and never when a newer leader has spoken: a
-//! ledger on disk knows what was begun, and what was begun when the process ended is looked into, not repeated.
+//! it any more (`failover`), and restarts what is unhealthy while its node is alone. Every command runs at most once, never after its
+//! deadline, and never when a newer leader has spoken: a ledger on disk knows what was begun, and what was begun when the process ended
+//! is looked into, not repeated.
 //!
 //! But for those two it decides nothing. What it does do is refuse: it reads the container's labels itself at the time, and leaves
 //! alone what is not opted in, what a person paused, what it did not make (when asked to remove it), and templates whose copy would be
