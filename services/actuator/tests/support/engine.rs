@@ -34,7 +34,9 @@ impl SecondEngine {
         let at = |name: &str| dir.join(name).display().to_string();
         std::fs::write(at("daemon.json"), "{}").unwrap();
         let log = File::create(at("dockerd.txt")).unwrap();
-        let daemon = Command::new("dockerd")
+        // In a network namespace of its own: an engine without a bridge takes away that of the machine's engine.
+        let daemon = Command::new("unshare")
+            .args(["--net", "--", "dockerd"])
             .args([
                 "--host",
                 &address(&dir),
