@@ -61,7 +61,7 @@ impl Tally {
         self.good + self.failed
     }
 
-    /// So long the given share of the clients waited at most for a good answer, to the millisecond and at most [`TOLD_APART_MAX_MS`].
+    /// So long the given share of the clients waited at most for a good answer, to the millisecond and at most two seconds.
     pub fn within(&self, share: f64) -> Duration {
         let wanted = (self.good as f64 * share).ceil() as u64;
         let mut seen = 0;
