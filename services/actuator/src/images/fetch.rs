@@ -1,5 +1,6 @@
 //! The end that gets an image.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -21,6 +22,8 @@ use crate::seal::MoveKey;
 const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
 /// The other node says something within this, if only that nothing comes for now.
 const HEARD_WITHIN: Duration = Duration::from_secs(30);
+/// The engine lets go of an image that was cut within this, or is left to it.
+const LET_GO_WITHIN: Duration = Duration::from_secs(10);
 /// Parts that the line may be ahead of the engine.
 const AHEAD: usize = 4;
 
@@ -81,15 +84,33 @@ pub(crate) async fn fetch(
     let body = futures::stream::unfold(from, |mut from| async {
         from.recv().await.map(|part| (part, from))
     });
-    let loading = engine.load(body, SENT_WITHIN);
-    let (loaded, passed) = tokio::join!(loading, line.pass(first, to));
-    let loaded = match (loaded, passed) {
-        (_, Err(error)) => return Err(error),
-        (Err(error), Ok(())) => return Err(error.into()),
-        (Ok(Loaded::Late), Ok(())) => return Err(NotFetched::Late),
+    let mut loading = pin!(engine.load(body, SENT_WITHIN));
+    let mut loaded = None;
+    let passed = {
+        let mut passing = pin!(line.pass(first, to));
+        loop {
+            tokio::select! {
+                passed = &mut passing => break passed,
+                done = &mut loading, if loaded.is_none() => loaded = Some(done),
+            }
+        }
+    };
+    if let Err(error) = passed {
+        if loaded.is_none() {
+            // Whatever it says: it was not the image.
+            let _ = timeout(LET_GO_WITHIN, loading).await;
+        }
+        return Err(error);
+    }
+    let loaded = match loaded {
+        Some(loaded) => loaded,
+        None => loading.await,
+    };
+    let loaded = match loaded? {
+        Loaded::Late => return Err(NotFetched::Late),
         // It was not: the line would have said so.
-        (Ok(Loaded::Cut), Ok(())) => Vec::new(),
-        (Ok(Loaded::Whole(ids)), Ok(())) => ids,
+        Loaded::Cut => Vec::new(),
+        Loaded::Whole(ids) => ids,
     };
     Fetched {
         node,
