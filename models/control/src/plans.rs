@@ -38,14 +38,6 @@ pub(crate) struct Plans {
     retold: BTreeMap<PlanId, Timestamp>,
 }
 
-fn rank(phase: Phase) -> u8 {
-    match phase {
-        Phase::Suggested | Phase::Decided => 0,
-        Phase::Executed => 1,
-        Phase::Failed | Phase::Judged => 2,
-    }
-}
-
 fn remembered(entry: &PlanEntry) -> Duration {
     match entry.phase {
         Phase::Suggested | Phase::Failed | Phase::Judged if entry.plan.update.is_some() => {
@@ -96,7 +88,7 @@ impl Plans {
             merge(&mut entry.outcomes, outcome);
         }
         match self.entries.get_mut(&id) {
-            Some(known) if rank(known.phase) >= rank(entry.phase) => {
+            Some(known) if known.phase.rank() >= entry.phase.rank() => {
                 for outcome in entry.outcomes {
                     merge(&mut known.outcomes, outcome);
                 }

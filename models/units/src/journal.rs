@@ -43,6 +43,15 @@ impl Phase {
         }
     }
 
+    /// How far it is on its way: a state never gives way to one that is less far, which a leader that was cut off may write late.
+    pub const fn rank(self) -> u8 {
+        match self {
+            Phase::Suggested | Phase::Decided => 0,
+            Phase::Executed => 1,
+            Phase::Failed | Phase::Judged => 2,
+        }
+    }
+
     /// Nothing more follows.
     pub const fn is_final(self) -> bool {
         match self {

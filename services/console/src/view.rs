@@ -94,6 +94,10 @@ impl View {
 
     fn plan(&mut self, entry: PlanEntry) {
         let id = entry.plan.id.clone();
+        let known = self.plans.get(&id);
+        if known.is_some_and(|it| it.phase.rank() > entry.phase.rank()) {
+            return;
+        }
         if !self.plans.contains_key(&id) {
             self.plan_order.push_back(id.clone());
         }

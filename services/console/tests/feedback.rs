@@ -407,3 +407,18 @@ async fn what_cannot_be_approved_is_refused_with_why() {
     }
     assert_eq!(approvals(&rig).await, Vec::new());
 }
+
+#[test]
+fn a_plan_that_is_over_stays_so_when_an_older_state_of_it_comes_late() {
+    let of = |phase| PlanEntry {
+        phase,
+        ..suggested("web-restart-1")
+    };
+    let mut view = View::default();
+    for phase in [Phase::Decided, Phase::Judged, Phase::Executed] {
+        view.journal(JournalEntry::Plan(Box::new(of(phase))));
+    }
+    let actions = view.actions();
+    assert_eq!(actions.len(), 1);
+    assert_eq!(actions[0].phase, Phase::Judged);
+}

@@ -174,10 +174,7 @@ impl Fleet {
         std::fs::create_dir_all(&dir).unwrap();
         let (kafka, ways) = kafka(&wires);
         let key = move_key(&dir);
-        let haproxy = match balancer {
-            Balancer::None => None,
-            Balancer::Haproxy => Some(Haproxy::start(&dir, wires.machine()).await),
-        };
+        let haproxy = balancer.start(&dir, wires.machine()).await;
         let socket = haproxy.as_ref().map(Haproxy::socket);
         let balanced = socket.as_deref().map(|it| {
             [
@@ -195,10 +192,7 @@ impl Fleet {
         .concat();
         let at = |brokers| [&common[..], &[("bus.kafka.brokers", brokers)]].concat();
         let (here, there) = (at(kafka.brokers()), at(&ways.from_hosts));
-        let gate = match gated {
-            None => None,
-            Some(topics) => Some(Gate::start(&ways.gate, &ways.behind_gate, topics).await),
-        };
+        let gate = ways.gated(gated).await;
         let decides = match gate {
             None => here.clone(),
             Some(_) => at(&ways.gate),
@@ -210,8 +204,7 @@ impl Fleet {
         let (analytics, console) = (role("analytics", &here), role("console", &here));
         let mut started = Vec::new();
         for facts in hosts {
-            let own = disks.iter().find(|(host, _)| *host == facts.name);
-            let disk = own.map(|(_, size)| *size);
+            let disk = disk_of(disks, facts);
             started.push(Host::start(&dir, &name, &mut wires, *facts, disk, &there).await);
         }
         for role in [&analytics, &controller, &console] {
@@ -337,6 +330,31 @@ impl Fleet {
             output(&words)
         });
         ran.await.unwrap()
+    }
+}
+
+/// How large a disk of its own the engine of a host has.
+fn disk_of(disks: &[(&str, Bytes)], facts: &HostFacts<'_>) -> Option<Bytes> {
+    let own = disks.iter().find(|(host, _)| *host == facts.name);
+    own.map(|(_, size)| *size)
+}
+
+impl Balancer {
+    async fn start(self, dir: &Path, machine: std::net::Ipv4Addr) -> Option<Haproxy> {
+        match self {
+            Balancer::None => None,
+            Balancer::Haproxy => Some(Haproxy::start(dir, machine).await),
+        }
+    }
+}
+
+impl Ways {
+    /// A gate for these topics, where one is asked for.
+    async fn gated(&self, topics: Option<&[&'static str]>) -> Option<Gate> {
+        match topics {
+            None => None,
+            Some(topics) => Some(Gate::start(&self.gate, &self.behind_gate, topics).await),
+        }
     }
 }
 
