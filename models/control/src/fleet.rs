@@ -475,6 +475,7 @@ pub(crate) fn in_state(record: &ContainerRecord) -> String {
         None => state.to_string(),
     }
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,8 +2,8 @@
 //!
 //! It restarts and stops containers, puts new ones in their place, changes their limits in place, makes replicas of a template, removes
 //! those again, and pulls the image of an update that a person ordered. For a move it tells how a container is made, sealed, and makes
-//! one as another node told; the image goes from engine to engine where no registry has it (`images`). It takes a container out of its networks, and puts it back. Where containers stand behind a load
-//! balancer, it keeps that in step with them, and drains one before it takes it away (`balancer`). Where containers may run on other
+//! one as another node told; the image goes from engine to engine where no registry has it (`images`). It takes a container out of its
+//! networks, and puts it back. Where containers stand behind a load balancer, it keeps that in step with them, and drains one before it takes it away (`balancer`). Where containers may run on other
 //! nodes, it says that it is there, tells beforehand how they are made, and stops what must not run twice once the log hears nothing of
 //! it any more (`failover`), and restarts what is unhealthy while its node is alone. Every command runs at most once, never after its
 //! deadline, and never when a newer leader has spoken: a ledger on disk knows what was begun, and what was begun when the process ended

@@ -120,7 +120,7 @@ impl Container {
     }
 
     /// Where it is told of what came without a sample.
-    fn scene<'a>(
+    pub(crate) fn scene<'a>(
         &self,
         service: &ServiceId,
         id: &ContainerId,

@@ -1,11 +1,11 @@
 //! Compares what callers get from the replicas of a service.
 
-use units::{ContainerId, ContainerState, Point, ServiceId, Signal, SignalKind, Subject};
+use units::{ContainerId, ContainerState, Point, ServiceId, Signal, SignalKind};
 
 use super::{Service, elapsed};
 use crate::clock::Moment;
 use crate::container::Surroundings;
-use crate::gate::{Reading, Scene};
+use crate::gate::Reading;
 use crate::rules::answers::{CONFIRM, Served};
 
 const KIND: SignalKind = SignalKind::RequestAnomaly;
@@ -24,17 +24,7 @@ impl Service {
         let fellows = self.fellows(id, now);
         let container = self.containers.get_mut(id)?;
         container.beside.answers.advance(points, now.run);
-        let scene = Scene {
-            now,
-            subject: Subject::container(
-                service.clone(),
-                container.node.clone(),
-                id.clone(),
-                container.name.clone(),
-            ),
-            traceparent: around.traceparent,
-            update_every: around.settings.update_every,
-        };
+        let scene = container.scene(service, id, now, around);
         let is_young = container.is_young(now.run, around.settings.grace);
         if is_young || container.state != ContainerState::Running {
             return None;

@@ -1,11 +1,11 @@
 //! Compares the replicas of a service with each other.
 
-use units::{ContainerId, ContainerState, NodeId, ServiceId, Signal, SignalKind, Steady, Subject};
+use units::{ContainerId, ContainerState, NodeId, ServiceId, Signal, SignalKind, Steady};
 
 use super::{FRESH, Service, elapsed};
 use crate::clock::Moment;
 use crate::container::Surroundings;
-use crate::gate::{Finding, Reading, Scene};
+use crate::gate::{Finding, Reading};
 use crate::rules::peers::{CONFIRM, REPLICAS_MIN, Replica, SIBLINGS_MAX, Trait, compare, share};
 
 const KIND: SignalKind = SignalKind::OddReplica;
@@ -39,17 +39,7 @@ impl Service {
                 continue;
             };
             let now = container.last;
-            let scene = Scene {
-                now,
-                subject: Subject::container(
-                    service.clone(),
-                    container.node.clone(),
-                    id.clone(),
-                    container.name.clone(),
-                ),
-                traceparent: around.traceparent,
-                update_every: around.settings.update_every,
-            };
+            let scene = container.scene(service, &id, now, around);
             let reading = match verdict {
                 Verdict::Odd(by, finding) => {
                     let since = container.odd_since(now.run, Some(()));

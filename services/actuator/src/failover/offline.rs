@@ -13,8 +13,9 @@ use bus::{From, Tailed};
 use kit::backoff::{Backoff, seed_of};
 use tokio::time::MissedTickBehavior;
 use units::{
-    Action, ActionKind, Cause, Check, ContainerId, ContainerName, Expectation, Mode, OutcomeResult,
-    Phase, Plan, PlanEntry, PlanId, Policy, ServiceId, StandingPolicy, Steady, Step, Timestamp,
+    Action, ActionKind, Cause, Check, ContainerId, ContainerName, Expectation, Mode, NodeId,
+    OutcomeResult, Phase, Plan, PlanEntry, PlanId, Policy, ServiceId, StandingPolicy, Steady, Step,
+    Timestamp,
 };
 
 use super::events::{HealedAlone, NotHealed, PolicyTaken};
@@ -32,7 +33,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const DOUBLINGS_MAX: u32 = 10;
 /// What was done is told with each heartbeat until this node has been heard for so long: whoever leads by then has read it.
 const TOLD_FOR: Duration = Duration::from_secs(300);
-/// Of more than this the newest are told.
+/// Of more than this the newest are remembered, and told.
 const TOLD_MAX: usize = 32;
 /// First and longest wait before the policy is asked for again.
 const RETRY_BASE: Duration = Duration::from_millis(500);
@@ -59,10 +60,18 @@ impl Offline {
     /// What was done, as heartbeats carry it.
     pub(super) fn told(&self) -> Vec<PlanEntry> {
         self.with(|known| {
-            let ended = known.healed.iter().rev().filter(|it| !is_open(it));
-            let mut newest: Vec<PlanEntry> = ended.take(TOLD_MAX).cloned().collect();
-            newest.reverse();
-            newest
+            let ended = known.healed.iter().filter(|it| !is_open(it));
+            ended.cloned().collect()
+        })
+    }
+
+    /// Takes what was begun, and gives what is to be forgotten for it: a node may be alone for weeks.
+    fn begun(&self, entry: PlanEntry) -> Vec<PlanId> {
+        self.with(|known| {
+            known.healed.push(entry);
+            let too_many = known.healed.len().saturating_sub(TOLD_MAX);
+            let oldest = known.healed.drain(..too_many);
+            oldest.map(|it| it.plan.id).collect()
         })
     }
 
@@ -301,7 +310,8 @@ async fn restart(
     sick: &Sick,
     (now, away): (Steady, Duration),
 ) {
-    let plan = plan(handler, policy, sick, (now.since(sick.since), away));
+    let durations = (now.since(sick.since), away);
+    let plan = plan(&handler.node, policy, sick, durations, kit::now());
     let Some(command) = plan.commands().next() else {
         return;
     };
@@ -316,38 +326,41 @@ async fn restart(
     if written(handler, handler.ledger.put_healed(&begun).await).is_none() {
         return;
     }
-    failover
-        .offline
-        .with(|known| known.healed.push(begun.clone()));
+    for plan in failover.offline.begun(begun.clone()) {
+        written(handler, handler.ledger.forget_healed(plan).await);
+    }
     let Some(outcome) = handler.outcome_of(&command).await else {
         return;
     };
     let entry = ended(begun.plan, outcome);
-    let reason = match entry.outcomes.first().map(|it| &it.result) {
-        Some(OutcomeResult::Refused { reason, .. }) => Some(reason),
-        Some(OutcomeResult::Failed { error }) => Some(error),
-        Some(
-            OutcomeResult::Succeeded { .. } | OutcomeResult::Vanished | OutcomeResult::Interrupted,
-        )
-        | None => None,
-    };
     let name = &sick.name;
-    match reason {
-        Some(reason) => NotHealed { name, reason }.emit(),
-        None => HealedAlone { plan: &entry.plan }.emit(&failover.meters),
+    match entry.outcomes.first().map(|it| &it.result) {
+        Some(OutcomeResult::Succeeded { .. }) => {
+            HealedAlone { plan: &entry.plan }.emit(&failover.meters);
+        }
+        Some(OutcomeResult::Refused { reason, .. } | OutcomeResult::Failed { error: reason }) => {
+            NotHealed { name, reason }.emit();
+        }
+        Some(OutcomeResult::Vanished) => {
+            let reason = "it was gone by then";
+            NotHealed { name, reason }.emit();
+        }
+        Some(OutcomeResult::Interrupted) | None => {
+            let reason = "nobody knows whether it was restarted: the engine or this actuator ended in the middle";
+            NotHealed { name, reason }.emit();
+        }
     }
     written(handler, handler.ledger.put_healed(&entry).await);
     failover.offline.ended(entry);
 }
 
 fn plan(
-    handler: &Handler,
+    node: &NodeId,
     policy: &StandingPolicy,
     sick: &Sick,
     (sick_for, away): (Duration, Duration),
+    created_at: Timestamp,
 ) -> Plan {
-    let created_at = kit::now();
-    let node = &handler.node;
     let Sick {
         container,
         name,
@@ -524,5 +537,27 @@ mod tests {
         let mut paused = summary(sick, &[act, heal]);
         paused.state = Some(ContainerSummaryStateEnum::PAUSED);
         assert!(unhealthy(&paused).is_none());
+    }
+
+    #[test]
+    fn a_node_that_is_alone_for_weeks_remembers_the_newest() {
+        let offline = Offline::new(None, Vec::new());
+        let mut forgotten = Vec::new();
+        for number in 0..40 {
+            let at = Timestamp::from_millis(number);
+            let of = (Duration::ZERO, Duration::ZERO);
+            let plan = plan(&NodeId::from("a"), &POLICY, &sick("a"), of, at);
+            forgotten.extend(offline.begun(PlanEntry {
+                at,
+                plan,
+                phase: Phase::Decided,
+                outcomes: Vec::new(),
+                verdict: None,
+            }));
+        }
+        assert_eq!(forgotten.len(), 40 - TOLD_MAX);
+        assert!(forgotten[0].as_str().ends_with("-0"), "{forgotten:?}");
+        assert_eq!(offline.told(), [], "nobody knows yet what became of them");
+        assert!(offline.has_open());
     }
 }

@@ -3,8 +3,8 @@
 use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use serde::de::DeserializeOwned;
 use units::{
-    Action, CommandId, ContainerId, Outcome, OutcomeResult, Phase, Plan, PlanEntry, ServiceId,
-    StandingPolicy, Timestamp,
+    Action, CommandId, ContainerId, Outcome, OutcomeResult, Phase, Plan, PlanEntry, PlanId,
+    ServiceId, StandingPolicy, Timestamp,
 };
 
 use super::{Entry, Ledger, LedgerError, Stage, Store};
@@ -83,6 +83,17 @@ impl Ledger {
             store.write(|write| {
                 let mut table = write.open_table(HEALED)?;
                 table.insert(plan.as_str(), json.as_str())?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Forgets one that newer ones took the place of.
+    pub(crate) async fn forget_healed(&self, plan: PlanId) -> Result<(), LedgerError> {
+        self.with(move |store| {
+            store.write(|write| {
+                write.open_table(HEALED)?.remove(plan.as_str())?;
                 Ok(())
             })
         })
