@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod action;
+mod alias;
 mod balance;
 mod copying;
 mod even;
@@ -37,6 +38,7 @@ mod time;
 mod traffic;
 
 pub use action::{Action, ActionKind, Attachment, Image, ImageChange, Origin, Relocation};
+pub use alias::NetworkAlias;
 pub use balance::HaproxyBackend;
 pub use copying::{CopyTemplate, is_fixed_port};
 pub use even::EvenClock;
@@ -66,8 +68,8 @@ pub use outlook::{Coming, Expected, Outlook};
 pub use plan::{Cause, Check, Command, Expectation, Plan, Step};
 pub use point::{NodeMetric, Point, SeriesKind};
 pub use policy::{
-    LABEL_COMMAND, LABEL_HAPROXY, LABEL_PLAN, LABEL_PREFIX, LABEL_REPLICA_OF, LabelProblem, Mode,
-    Policy, ScalePolicy,
+    LABEL_COMMAND, LABEL_DNS, LABEL_HAPROXY, LABEL_PLAN, LABEL_PREFIX, LABEL_REPLICA_OF,
+    LabelProblem, Mode, Policy, ScalePolicy,
 };
 pub use preemption::Preemption;
 pub use quantity::{Bytes, Millicores, QuantityError, Ratio};

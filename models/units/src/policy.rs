@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::target::parse_target;
 use crate::{
-    ContainerName, HaproxyBackend, LimitsPolicy, Ratio, ScaleTarget, ServiceId, balance, ranges,
+    ContainerName, HaproxyBackend, LimitsPolicy, NetworkAlias, Ratio, ScaleTarget, ServiceId,
+    balance, ranges,
 };
 
 /// Every label of ours starts with this.
@@ -21,6 +22,8 @@ pub const LABEL_COMMAND: &str = "io.homeostat.command";
 pub const LABEL_PLAN: &str = "io.homeostat.plan";
 /// The backend of HAProxy that a container serves.
 pub const LABEL_HAPROXY: &str = "io.homeostat.haproxy";
+/// The name in its networks that a container has while it serves.
+pub const LABEL_DNS: &str = "io.homeostat.dns";
 
 const PRIORITY_DEFAULT: u32 = 100;
 const REPLICAS_MAX: u32 = 1_000;
@@ -124,6 +127,9 @@ pub struct Policy {
     /// Which backend of the load balancer it serves. Absent in older records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub haproxy: Option<HaproxyBackend>,
+    /// The name it has in its networks while it serves. Absent in older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<NetworkAlias>,
 }
 
 impl Default for Policy {
@@ -140,6 +146,7 @@ impl Default for Policy {
             priority: PRIORITY_DEFAULT,
             port: None,
             haproxy: None,
+            dns: None,
         }
     }
 }
@@ -183,6 +190,7 @@ impl Policy {
                 number.map_err(|_| "write the port it listens on, from 1 to 65535, such as 8080")
             }),
             haproxy: reader.read_opt("haproxy", balance::parse),
+            dns: reader.read_opt("dns", NetworkAlias::parse),
         };
         reader.unknown();
         (policy, reader.problems)
@@ -262,7 +270,7 @@ fn parse_range(word: &str) -> Result<(u32, u32), &'static str> {
 
 /// Keys of ours that say something; anything else under the prefix is a slip of the pen.
 /// Labels that somebody reads, here or in the collector.
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 18] = [
     "service",
     "port",
     "mode",
@@ -280,6 +288,7 @@ const KNOWN: [&str; 17] = [
     "demo",
     "update",
     "haproxy",
+    "dns",
 ];
 
 struct LabelReader<'a> {

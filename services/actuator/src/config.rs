@@ -9,6 +9,7 @@ use units::{Mode, NodeId};
 
 use crate::balancer::Haproxy;
 use crate::images::Images;
+use crate::names::Dns;
 use crate::seal::MoveKey;
 
 /// Where the engine listens unless told otherwise.
@@ -53,6 +54,8 @@ pub struct Config {
     pub lease: HumanDuration,
     /// The load balancers before this node's containers.
     pub haproxy: Haproxy,
+    /// The names of containers in their networks.
+    pub dns: Dns,
     /// Images of containers that move, for the nodes they move to.
     pub images: Images,
 }
@@ -69,6 +72,7 @@ impl Default for Config {
             move_key_file: None,
             lease: LEASE_DEFAULT,
             haproxy: Haproxy::default(),
+            dns: Dns::default(),
             images: Images::default(),
         }
     }
@@ -180,6 +184,7 @@ impl Validate for Config {
             );
         }
         problems.extend(under("haproxy", &self.haproxy));
+        problems.extend(under("dns", &self.dns));
         problems.extend(under("images", &self.images));
         problems.extend(self.given_to_nobody());
         problems

@@ -31,6 +31,7 @@ use crate::guard::Refused;
 use crate::images::Offers;
 use crate::ledger::{Admission, Before, Entry, Ledger, LedgerError, Stage};
 use crate::locks::Locks;
+use crate::names::Names;
 use crate::prepare::{Here, Unprepared, prepare};
 use crate::seal::MoveKey;
 use crate::settle;
@@ -73,6 +74,8 @@ pub(crate) struct Handler {
     pub(crate) offers: Option<Offers>,
     /// What stands before the containers of this node.
     pub(crate) balancers: Balancers,
+    /// The names of the containers of this node.
+    pub(crate) names: Names,
     /// This node's part in failover, where it takes one.
     pub(crate) failover: Option<Failover>,
     pub(crate) shutdown: CancellationToken,
@@ -235,7 +238,7 @@ impl Handler {
             }
         };
         let _lock = self.before_deadline(command, WAITED, lock).await?;
-        let out = self.out_of_balance(command).await?;
+        let away = self.out_of_the_way(command).await?;
         let turn = match is_pull {
             true => self.pulls.acquire(),
             false => self.slots.acquire(),
@@ -265,7 +268,7 @@ impl Handler {
         CommandBegun { command }.emit();
         let result = self.carried_out(command, &work, began_at).await?;
         let mut outcome = self.outcome(command, began_at, result);
-        outcome.note = out.and_then(|it| it.note);
+        outcome.note = away.note();
         Ok(outcome)
     }
 
@@ -362,6 +365,7 @@ impl Handler {
             auth_file: self.auth_file.as_deref(),
             key: self.key.as_ref(),
             offers: self.offers.as_ref(),
+            names: &self.names,
             failover: self.failover.as_ref(),
         }
     }

@@ -5,6 +5,7 @@
 //! published. What is found begun at a start is looked into and never run again; what is done is answered from here.
 
 mod failover;
+mod names;
 mod offline;
 
 use std::path::{Path, PathBuf};
@@ -318,6 +319,7 @@ fn open(path: Option<&Path>) -> Result<Database, LedgerError> {
         write.open_table(GENERATION)?;
         write.open_table(SERVERS)?;
         failover::make(write)?;
+        names::make(write)?;
         offline::make(write)
     })?;
     Ok(database)

@@ -3,7 +3,7 @@
 //! It restarts and stops containers, puts new ones in their place, changes their limits in place, makes replicas of a template, removes
 //! those again, and pulls the image of an update that a person ordered. For a move it tells how a container is made, sealed, and makes
 //! one as another node told; the image goes from engine to engine where no registry has it (`images`). It takes a container out of its
-//! networks, and puts it back. Where containers stand behind a load balancer, it keeps that in step with them, and drains one before it takes it away (`balancer`). Where containers may run on other
+//! networks, and puts it back. Where containers stand behind a load balancer, it keeps that in step with them, and drains one before it takes it away (`balancer`); of names in networks it does the same (`names`). Where containers may run on other
 //! nodes, it says that it is there, tells beforehand how they are made, and stops what must not run twice once the log hears nothing of
 //! it any more (`failover`), and restarts what is unhealthy while its node is alone. Every command runs at most once, never after its
 //! deadline, and never when a newer leader has spoken: a ledger on disk knows what was begun, and what was begun when the process ended
@@ -34,6 +34,7 @@ mod ledger;
 mod limits;
 mod locks;
 mod moving;
+mod names;
 mod prepare;
 mod pull;
 mod recreate;
@@ -54,6 +55,7 @@ pub use balancer::Haproxy;
 pub use config::Config;
 pub use images::{Images, OfferError};
 pub use ledger::LedgerError;
+pub use names::Dns;
 pub use seal::KeyError;
 
 /// Two would only share the line; further ones wait for their turn, until their deadline.
@@ -95,6 +97,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     let ledger = ledger::Ledger::open(config.state_dir.as_deref())?;
     ledger_health.up();
     let failover = failover::Failover::open(&config, key.as_ref(), &ledger, &context).await?;
+    let names = names::Names::open(&config.dns, &ledger).await?;
     let (offers, listener) = images::Offers::open(&config, &node, key.as_ref()).await?;
     let docker_health = context.health.dependency("docker");
     let handler = Arc::new(handler::Handler {
@@ -113,12 +116,14 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
         key,
         offers,
         balancers: balancer::Balancers::new(&config.haproxy, &context.health),
+        names,
         failover,
         shutdown: context.shutdown.clone(),
     });
-    let beside = futures::future::join4(
+    let beside = futures::future::join5(
         run::ping(Arc::clone(&handler)),
         balancer::keep(Arc::clone(&handler)),
+        names::keep(Arc::clone(&handler)),
         failover::keep(Arc::clone(&handler)),
         images::serve(Arc::clone(&handler), listener),
     );

@@ -20,6 +20,14 @@ impl Locks {
         };
         lock.lock_owned().await
     }
+
+    /// The same, unless another command works on it or waits to.
+    pub(crate) fn acquire_at_once(&self, container: &ContainerId) -> Option<OwnedMutexGuard<()>> {
+        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.retain(|_, lock| Arc::strong_count(lock) > 1);
+        let lock = Arc::clone(locks.entry(container.clone()).or_default());
+        lock.try_lock_owned().ok()
+    }
 }
 
 #[cfg(test)]
@@ -36,10 +44,11 @@ mod tests {
             let waiting = locks.acquire(&a);
             tokio::pin!(waiting);
             assert!(futures::poll!(waiting.as_mut()).is_pending());
+            assert!(locks.acquire_at_once(&a).is_none());
             drop(held);
             waiting.await;
         }
-        let _third = locks.acquire(&ContainerId::from("c")).await;
+        let _third = locks.acquire_at_once(&ContainerId::from("c")).unwrap();
         assert_eq!(locks.0.lock().unwrap().len(), 2, "a is free and forgotten");
     }
 }

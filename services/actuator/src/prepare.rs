@@ -19,6 +19,7 @@ use crate::failover::Failover;
 use crate::given::Source;
 use crate::guard::{self, Consent, Purpose, Refused};
 use crate::images::Offers;
+use crate::names::Names;
 use crate::pull::Pull;
 use crate::recreate::Recreation;
 use crate::replica::Replica;
@@ -35,6 +36,8 @@ pub(crate) struct Here<'a> {
     pub(crate) key: Option<&'a MoveKey>,
     /// What gives its images to other nodes, where it does.
     pub(crate) offers: Option<&'a Offers>,
+    /// The names of its containers.
+    pub(crate) names: &'a Names,
     /// Its part in failover, where it takes one.
     pub(crate) failover: Option<&'a Failover>,
 }
@@ -108,6 +111,7 @@ pub(crate) async fn prepare(here: &Here<'_>, command: &Command) -> Result<Work, 
     }
     let engine = here.engine;
     let found = engine.inspect(command.action.target()).await?;
+    let found = here.names.as_it_was(found);
     let purpose = here.purpose(command, &found);
     let consent = Consent::of(command);
     guard::check(&command.action, &found, here.ceiling, consent, purpose)?;

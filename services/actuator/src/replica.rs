@@ -13,6 +13,7 @@ use units::{
 
 use crate::given::{Source, leave_out};
 use crate::guard::{Refused, labels_of, name_of};
+use crate::names::name_to_come;
 use crate::safety;
 
 /// Compose numbers its containers and, scaling down, removes the highest first: ours come after all of its own.
@@ -218,13 +219,15 @@ fn networks(
     let networks = settings.and_then(|settings| settings.networks.clone());
     let networks: BTreeMap<_, _> = networks.unwrap_or_default().into_iter().collect();
     let main = host.network_mode.as_deref().unwrap_or("default");
+    let to_come = name_to_come(template);
+    let is_to_come = |alias: &str| to_come.as_ref().is_some_and(|it| it.as_str() == alias);
     let mut first = None;
     let mut further = Vec::new();
     for (network, endpoint) in networks {
         let is_main = network == main || endpoint.network_id.as_deref() == Some(main);
         let aliases = endpoint.aliases.unwrap_or_default().into_iter();
         let shared = aliases
-            .filter(|alias| !is_own_name(template, alias))
+            .filter(|alias| !is_own_name(template, alias) && !is_to_come(alias))
             .collect();
         let asked = EndpointSettings {
             aliases: Some(shared),

@@ -33,6 +33,8 @@ const REFRESH_ROUND: Duration = Duration::from_secs(900);
 const REFRESH_STEP: Duration = Duration::from_secs(5);
 /// The log takes records of up to a megabyte.
 const INVENTORY_BYTES_MAX: usize = 900_000;
+/// Who takes a container out of its network to put it back under another name has done so after this.
+const NETWORKS_SETTLE: Duration = Duration::from_secs(1);
 
 /// What the node's keeper works with.
 pub(crate) struct Keeper {
@@ -172,8 +174,10 @@ impl Node {
                 errands.push(errands::run(client, errand));
             }
             while let Some(id) = self.inspects.start(PARALLEL_INSPECTS) {
+                let known = self.containers.get(&id);
+                let was_in = known.is_some_and(|it| !it.record.is_isolated());
                 answers.push(async move {
-                    let answer = client.inspect(&id).await;
+                    let answer = inspected(client, &id, was_in).await;
                     (id, answer)
                 });
             }
@@ -403,4 +407,20 @@ impl Node {
         let parcel = Parcel::event(record, at_ns);
         self.keeper.outbox.send(parcel).await;
     }
+}
+
+/// What the engine says of a container. One that is in none of its networks all of a sudden is asked about once more before it is
+/// believed: told of as isolated it would count as lost.
+async fn inspected(
+    client: &Client,
+    id: &ContainerId,
+    was_in: bool,
+) -> Result<Option<Details>, DockerError> {
+    let answer = client.inspect(id).await?;
+    let is_out = answer.as_ref().is_some_and(|it| it.record.is_isolated());
+    if !(was_in && is_out) {
+        return Ok(answer);
+    }
+    tokio::time::sleep(NETWORKS_SETTLE).await;
+    client.inspect(id).await
 }

@@ -1,15 +1,67 @@
-//! Taking the container of a command out of its load balancers first.
+//! Taking the container of a command out of the way of requests first: out of its load balancers, and from under its name.
 
+use tokio::time::Instant;
 use units::{Command, OutcomeResult};
 
 use super::{Halt, Handler};
 use crate::balancer::{self, Out, Unreleased};
+use crate::names::{self, Parted, Parting};
+
+/// A container that gets no requests while this is held.
+#[derive(Default)]
+pub(super) struct Away<'a> {
+    out: Option<Out<'a>>,
+    parted: Parted,
+}
+
+impl Away<'_> {
+    /// What did not go as it should, and was passed over.
+    pub(super) fn note(self) -> Option<String> {
+        let mut notes = self.parted.notes;
+        notes.extend(self.out.and_then(|it| it.note));
+        (!notes.is_empty()).then(|| notes.join("; "))
+    }
+}
 
 impl Handler {
     /// Has the container drained that the command takes away. It takes up to the time requests may take, so it is done before the
-    /// command has its turn and is written down: cut off, it is done again when the command is read anew, and where that is too late the
-    /// server is put back by whoever keeps the balancers.
-    pub(super) async fn out_of_balance(&self, command: &Command) -> Result<Option<Out<'_>>, Halt> {
+    /// command has its turn and is written down: cut off, it is done again when the command is read anew, and where that is too late
+    /// requests are let to it again by whoever keeps balancers and names.
+    pub(super) async fn out_of_the_way(&self, command: &Command) -> Result<Away<'_>, Halt> {
+        let parting = || async { names::parting(&self.here(), command).await };
+        let Some(parting) = self.answered(command, parting).await? else {
+            let out = self.out_of_balance(command).await?;
+            let parted = Parted::default();
+            return Ok(Away { out, parted });
+        };
+        match self.parted(command, &parting).await {
+            Err(Halt::Shutdown) => {
+                self.names.take_back(&self.engine, &parting).await;
+                Err(Halt::Shutdown)
+            }
+            other => other,
+        }
+    }
+
+    /// Under its name nobody finds it any more; who found it before is served for a while.
+    async fn parted(&self, command: &Command, parting: &Parting) -> Result<Away<'_>, Halt> {
+        let parted = self.names.give_up(&self.engine, parting).await;
+        let parted = parted.map_err(|error| {
+            Halt::outcome(OutcomeResult::Failed {
+                error: format!("cannot take its name from it: {error}"),
+            })
+        })?;
+        let out = self.out_of_balance(command).await?;
+        if let Some(until) = parted.serves_until.filter(|it| *it > Instant::now()) {
+            let wait = self
+                .shutdown
+                .run_until_cancelled(tokio::time::sleep_until(until));
+            wait.await.ok_or(Halt::Shutdown)?;
+        }
+        Ok(Away { out, parted })
+    }
+
+    async fn out_of_balance(&self, command: &Command) -> Result<Option<Out<'_>>, Halt> {
         if self.balancers.is_empty() {
             return Ok(None);
         }

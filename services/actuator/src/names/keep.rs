@@ -1,0 +1,185 @@
+//! Giving containers of this node their name as they come to serve, and putting right what was left half done.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::models::{ContainerInspectResponse, ContainerSummary};
+use tokio::time::MissedTickBehavior;
+use units::{ContainerId, LABEL_DNS, Mode};
+
+use super::events::{NotChanged, NotManaged};
+use super::place::{Managed, Owed, Stand, Step, steps};
+use super::{NameError, Names};
+use crate::engine::Engine;
+use crate::handler::Handler;
+
+/// How often the containers are looked at: one that serves has its name after this.
+const EVERY: Duration = Duration::from_secs(1);
+/// Containers that are put back into a network in one round; the rest comes in the next.
+const CHANGES_MAX: usize = 16;
+
+/// Keeps names in step until the shutdown, where this node may act.
+pub(crate) async fn keep(handler: Arc<Handler>) {
+    if handler.ceiling < Mode::Act {
+        return;
+    }
+    let shutdown = handler.shutdown.clone();
+    let mut keeper = Keeper {
+        handler,
+        right: HashMap::new(),
+        told: HashMap::new(),
+    };
+    let rounds = async {
+        let mut every = tokio::time::interval(EVERY);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            keeper.round().await;
+        }
+    };
+    shutdown.run_until_cancelled(rounds).await;
+}
+
+struct Keeper {
+    handler: Arc<Handler>,
+    /// The places of each container that serves, by the engine's ids for them, at which nothing is to be done.
+    right: HashMap<ContainerId, BTreeSet<String>>,
+    /// What kept a container from having its name, as it was told last.
+    told: HashMap<ContainerId, String>,
+}
+
+impl Keeper {
+    /// The engine and the ledger tell their health what is wrong with them.
+    async fn round(&mut self) {
+        let handler = Arc::clone(&self.handler);
+        let Ok(listed) = handler.engine.labelled(LABEL_DNS).await else {
+            return;
+        };
+        let listed: BTreeMap<ContainerId, &ContainerSummary> = listed
+            .iter()
+            .filter_map(|it| Some((ContainerId::from(it.id.as_deref()?), it)))
+            .collect();
+        self.right.retain(|id, _| listed.contains_key(id));
+        self.told.retain(|id, _| listed.contains_key(id));
+        let mut changes = 0;
+        for container in handler.names.debtors() {
+            if !listed.contains_key(&container) {
+                self.forget(&container).await;
+            }
+        }
+        for (container, summary) in &listed {
+            if changes == CHANGES_MAX {
+                return;
+            }
+            let owed = handler.names.owed_to(container);
+            let places = ids_of_places(summary);
+            if owed.is_empty() && self.right.get(container) == Some(&places) {
+                continue;
+            }
+            match self.look(container, &owed).await {
+                Looked::Right => {
+                    self.told.remove(container);
+                    self.right.insert(container.clone(), places);
+                }
+                Looked::Changed => changes += 1,
+                Looked::Later => {}
+            }
+        }
+    }
+
+    /// What was removed is owed nothing.
+    async fn forget(&self, container: &ContainerId) {
+        let names = &self.handler.names;
+        for network in names.owed_to(container).keys() {
+            if let Err(error) = names.settle(container, network).await {
+                self.handler.ledger_health.down(error);
+            }
+        }
+    }
+
+    async fn look(&mut self, container: &ContainerId, owed: &BTreeMap<String, Owed>) -> Looked {
+        let handler = Arc::clone(&self.handler);
+        // A command works on it, or waits to: the next round is early enough.
+        let Some(_lock) = handler.locks.acquire_at_once(container) else {
+            return Looked::Later;
+        };
+        let Ok(found) = handler.engine.inspect(container).await else {
+            return Looked::Later;
+        };
+        let alias = match Managed::of(&found) {
+            Managed::As(alias) => alias,
+            Managed::Cannot(reason) => {
+                NotManaged { container, reason }.emit();
+                return Looked::Right;
+            }
+            Managed::No => return Looked::Right,
+        };
+        let steps = steps(&found, &alias, owed);
+        if steps.is_empty() {
+            return match Stand::of(&found) {
+                Stand::Serves => Looked::Right,
+                Stand::Starts | Stand::Sick | Stand::Waits | Stand::Stopped => Looked::Later,
+            };
+        }
+        for (network, step) in &steps {
+            if let Err(error) = done(&handler.names, &handler.engine, &found, network, step).await {
+                self.tell(container, network, &error);
+            }
+        }
+        Looked::Changed
+    }
+
+    /// Says once what keeps a container from having its name.
+    fn tell(&mut self, container: &ContainerId, network: &str, error: &NameError) {
+        if let NameError::Ledger(error) = error {
+            self.handler.ledger_health.down(error);
+        }
+        let error = error.to_string();
+        if self.told.get(container) != Some(&error) {
+            let error = error.as_str();
+            NotChanged {
+                container,
+                network,
+                error,
+            }
+            .emit();
+        }
+        self.told.insert(container.clone(), error);
+    }
+}
+
+/// What came of looking at one container.
+enum Looked {
+    Right,
+    Changed,
+    Later,
+}
+
+/// Does one step. A network that is gone has no place to be put back into.
+async fn done(
+    names: &Names,
+    engine: &Engine,
+    found: &ContainerInspectResponse,
+    network: &str,
+    step: &Step,
+) -> Result<(), NameError> {
+    let container = ContainerId::from(found.id.as_deref().unwrap_or_default());
+    match names.take(engine, &container, network, step).await {
+        Err(NameError::Engine(error))
+            if error.is_missing() && !engine.has_network(network).await? =>
+        {
+            Ok(names.settle(&container, network).await?)
+        }
+        other => other,
+    }
+}
+
+fn ids_of_places(summary: &ContainerSummary) -> BTreeSet<String> {
+    let settings = summary.network_settings.as_ref();
+    let networks = settings.and_then(|it| it.networks.as_ref());
+    let places = networks.into_iter().flatten();
+    places
+        .filter_map(|(_, endpoint)| endpoint.endpoint_id.clone())
+        .collect()
+}
