@@ -310,7 +310,9 @@ impl Core {
             .plans
             .active()
             .filter(|entry| {
-                self.dirty.contains(&entry.plan.service) || timer(entry).is_some_and(|at| at <= now)
+                self.dirty.contains(&entry.plan.service)
+                    || timer(entry).is_some_and(|at| at <= now)
+                    || relocate::cut_short(&self.state, entry, now).is_some()
             })
             .map(|entry| entry.plan.id.clone())
             .collect();

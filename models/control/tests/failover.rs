@@ -488,6 +488,44 @@ fn the_old_one_goes_also_where_the_new_one_has_moved_on() {
     assert_eq!(made[3..], ["stop web on a"], "{made:?}");
 }
 
+/// Lives until so many commands were sent; the last is not carried out yet.
+fn live_until_sent(world: &mut World, count: usize) {
+    for _ in 0..120 {
+        world.pass(secs(1));
+        if sent(world).len() == count {
+            return;
+        }
+        world.actuate();
+    }
+    panic!("{:?}: {}", sent(world), why_not(world));
+}
+
+/// Nothing more will be told of what took a place on a node that is lost: that is not waited for.
+#[test]
+fn a_node_lost_while_the_old_one_goes_is_not_waited_for() {
+    let mut world = fleet(movable());
+    lose(&mut world, "a");
+    live(&mut world, 20);
+    comes_back(&mut world, "a");
+    live_until_sent(&mut world, 2);
+    live(&mut world, 20);
+    let mut world = world.beats();
+    lose(&mut world, "b");
+    live(&mut world, 20);
+    comes_back(&mut world, "b");
+    live_until_sent(&mut world, 4);
+    let on_a = sent(&world);
+    assert!(on_a[2].ends_with("on a"), "{on_a:?}");
+    assert_eq!(on_a[3], "remove replica web on b");
+    // Its last words are of before that, and it has not spoken for long enough to be believed in all.
+    let mut world = world.beats();
+    lose(&mut world, "a");
+    live(&mut world, 10);
+    let made = sent(&world);
+    assert_eq!(made.len(), 5, "{made:?}: {}", why_not(&world));
+    assert!(made[4].starts_with("add replica web"), "{made:?}");
+}
+
 #[test]
 fn what_people_paused_is_made_nowhere() {
     let mut world = fleet(movable());

@@ -47,6 +47,11 @@ fn loss(state: &State, node: &NodeId, now: Timestamp) -> Option<Loss> {
     })
 }
 
+/// Whether a node is lost, as far as can be told of it alone.
+pub(crate) fn is_lost(state: &State, node: &NodeId, now: Timestamp) -> bool {
+    loss(state, node, now).is_some()
+}
+
 /// How long the lease of a node's actuator lasts: as it told, and no less than is configured here.
 pub(super) fn lease(state: &State, node: &NodeId) -> Duration {
     let least = state.config.failover.lease;
