@@ -35,7 +35,7 @@ pub(crate) async fn run() {
     row("leader killed to the other one leading", &led, 10.0);
 }
 
-/// A host is killed again and again, and started again.
+/// The host of a service, and then that of one that may run once, is killed again and again, and started again.
 async fn hosts_lost(fleet: &mut Fleet) -> (Vec<f64>, Vec<f64>) {
     let (_images, image) = fleet.checked_image();
     let bus = Bus::kafka(&fleet.kafka().config()).unwrap();
@@ -46,28 +46,44 @@ async fn hosts_lost(fleet: &mut Fleet) -> (Vec<f64>, Vec<f64>) {
     let mut once = ("a".to_owned(), id);
     let (mut of_web, mut of_once) = (Vec::new(), Vec::new());
     for _ in 0..TIMES {
-        fleet.alone("web", &web).await;
-        fleet.alone("once", &once).await;
-        told(&bus, &[&web.1, &once.1]).await;
-        let hosts = (web.0.clone(), once.0.clone());
-        fleet.host_mut(&hosts.0).cut_power();
-        let began = Instant::now();
-        web = fleet.elsewhere("web", &hosts.0).await;
-        of_web.push(began.elapsed().as_secs_f64());
-        if hosts.0 == hosts.1 {
-            once = fleet.elsewhere("once", &hosts.0).await;
-            of_once.push(began.elapsed().as_secs_f64());
+        for is_web in [true, false] {
+            fleet.alone("web", &web).await;
+            fleet.alone("once", &once).await;
+            told(&bus, &[&web.1, &once.1]).await;
+            let lost = if is_web {
+                web.0.clone()
+            } else {
+                once.0.clone()
+            };
+            fleet.host_mut(&lost).cut_power();
+            let began = Instant::now();
+            if web.0 == lost {
+                web = fleet.elsewhere("web", &lost).await;
+                if is_web {
+                    of_web.push(began.elapsed().as_secs_f64());
+                }
+            }
+            if once.0 == lost {
+                once = fleet.elsewhere("once", &lost).await;
+                if !is_web {
+                    of_once.push(began.elapsed().as_secs_f64());
+                }
+            }
+            back(fleet, &lost).await;
         }
-        fleet.host_mut(&hosts.0).start_again().await;
-        // What its engine started again gives way, and is not found healthy the next time.
-        let engine = fleet.host(&hosts.0).engine();
-        until("what ran there before is stopped", DEADLINE, || async {
-            let left = ["web", "once"].map(|it| running(&engine, it));
-            (left == [0, 0]).then_some(())
-        })
-        .await;
     }
     (of_web, of_once)
+}
+
+/// The host is started again. What its engine started again gives way, and is not found healthy the next time.
+async fn back(fleet: &mut Fleet, lost: &str) {
+    fleet.host_mut(lost).start_again().await;
+    let engine = fleet.host(lost).engine();
+    until("what ran there before is stopped", DEADLINE, || async {
+        let left = ["web", "once"].map(|it| running(&engine, it));
+        (left == [0, 0]).then_some(())
+    })
+    .await;
 }
 
 /// The leader of two controllers is killed again and again.
