@@ -312,7 +312,7 @@ impl Core {
             .filter(|entry| {
                 self.dirty.contains(&entry.plan.service)
                     || timer(entry).is_some_and(|at| at <= now)
-                    || relocate::cut_short(&self.state, entry, now).is_some()
+                    || judge::is_cut_short(&self.state, entry, now)
             })
             .map(|entry| entry.plan.id.clone())
             .collect();

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use units::{
-    ActionKind, ContainerId, ContainerState, OutcomeResult, PlanEntry, Ratio, ServiceId, SignalId,
-    SignalKind, Timestamp, Verdict, VerdictKind,
+    ActionKind, ContainerId, ContainerState, NodeId, OutcomeResult, Phase, PlanEntry, Ratio,
+    ServiceId, SignalId, SignalKind, Timestamp, Verdict, VerdictKind,
 };
 
+use crate::failover;
 use crate::fleet::Replica;
 use crate::idle;
 use crate::isolate;
 use crate::loads::Load;
 use crate::recreated;
+use crate::relocate;
 use crate::resize;
 use crate::scale::{Group, wants_more};
 use crate::signals::Standing;
@@ -31,6 +33,10 @@ pub(crate) const AGREEING: u32 = 2;
 
 /// The judgement on an executed plan, once it can be made: some are clear early, the rest when their time is up.
 pub(crate) fn judge(state: &State, entry: &PlanEntry, now: Timestamp) -> Option<Verdict> {
+    if let Some(node) = cut_short_on(state, entry, now) {
+        let text = format!("node {node} was lost while it was watched there what came of it");
+        return Some(verdict((VerdictKind::Unknown, text), now));
+    }
     if entry.plan.kind == ActionKind::UpdateLimits {
         return resize::judged(state, entry, now).map(|found| verdict(found, now));
     }
@@ -54,9 +60,28 @@ pub(crate) fn judge(state: &State, entry: &PlanEntry, now: Timestamp) -> Option<
         }
         units::Check::NoOverload | units::Check::LimitsHold => removed(state, entry, now),
         units::Check::ServesAsWell => update::judged(state, entry, now),
-        units::Check::SuccessorServes => crate::relocate::judged(state, entry, now),
+        units::Check::SuccessorServes => relocate::judged(state, entry, now),
     };
     found.map(|found| verdict(found, now))
+}
+
+/// Whether nothing more will be found of a plan that was carried out.
+pub(crate) fn is_cut_short(state: &State, entry: &PlanEntry, now: Timestamp) -> bool {
+    cut_short_on(state, entry, now).is_some()
+}
+
+/// The lost node where it is watched what comes of a plan. That goes no further, and what ran there is to be made elsewhere meanwhile.
+fn cut_short_on<'a>(state: &'a State, entry: &'a PlanEntry, now: Timestamp) -> Option<&'a NodeId> {
+    let plan = &entry.plan;
+    if entry.phase != Phase::Executed || plan.update.is_some() {
+        return None;
+    }
+    let heals = matches!(plan.kind, ActionKind::Restart | ActionKind::Recreate);
+    let node = match (heals, plan.relocation.is_some()) {
+        (true, false) => plan.steps.first().map(|step| &step.node),
+        (true | false, _) => relocate::watched_on(state, entry),
+    };
+    node.filter(|node| failover::is_lost(state, node, now))
 }
 
 fn verdict((kind, reason): (VerdictKind, String), now: Timestamp) -> Verdict {

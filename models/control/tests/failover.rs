@@ -527,6 +527,25 @@ fn a_node_lost_while_the_old_one_goes_is_not_waited_for() {
 }
 
 #[test]
+fn a_node_lost_just_after_a_restart_there_is_not_waited_for() {
+    let healed = Policy {
+        heal: true,
+        ..movable()
+    };
+    let mut world = fleet(healed);
+    world.open(SignalKind::Unhealthy, "web", Severity::Critical);
+    live_until_sent(&mut world, 1);
+    live(&mut world, 2);
+    assert_eq!(sent(&world), ["restart web on a"]);
+    lose(&mut world, "a");
+    live(&mut world, 10);
+    assert_eq!(sent(&world)[1..], [MADE], "{}", why_not(&world));
+    let mut judged = world.entries().filter_map(|it| it.verdict.as_ref());
+    let verdict = judged.next().unwrap();
+    assert_eq!(verdict.kind, VerdictKind::Unknown, "{}", verdict.reason);
+}
+
+#[test]
 fn what_people_paused_is_made_nowhere() {
     let mut world = fleet(movable());
     world.container("web").state = ContainerState::Paused;

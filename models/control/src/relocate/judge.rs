@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use units::{
-    ActionKind, ContainerRecord, ContainerState, HealthState, Phase, PlanEntry, Severity,
+    ActionKind, ContainerRecord, ContainerState, HealthState, NodeId, PlanEntry, Severity,
     SignalKind, Timestamp, VerdictKind,
 };
 
-use crate::failover;
 use crate::fleet::{Replica, in_state};
 use crate::heal::is_ours;
 use crate::judge::{Finding, created, due};
@@ -31,9 +30,6 @@ pub(crate) fn judged(state: &State, entry: &PlanEntry, now: Timestamp) -> Findin
             stands(state, entry, state.fleet.find(&plan.service, made), now)
         }
         ActionKind::Stop | ActionKind::RemoveReplica if plan.undo_of.is_none() => {
-            if let Some(why) = cut_short(state, entry, now) {
-                return Some((VerdictKind::Unknown, why));
-            }
             let course = Course::of(state, &plan.service)?;
             stands(state, entry, course.stand_in(state), now)
         }
@@ -48,19 +44,14 @@ pub(crate) fn judged(state: &State, entry: &PlanEntry, now: Timestamp) -> Findin
     }
 }
 
-/// Why nothing more will be found of a step that took the old one away: the node of the new one is lost, and it is to be made elsewhere in
-/// turn.
-pub(crate) fn cut_short(state: &State, entry: &PlanEntry, now: Timestamp) -> Option<String> {
+/// The node where is watched whether the new one serves, of a step that took the old one away.
+pub(crate) fn watched_on<'a>(state: &'a State, entry: &PlanEntry) -> Option<&'a NodeId> {
     let plan = &entry.plan;
     let takes_away = matches!(plan.kind, ActionKind::Stop | ActionKind::RemoveReplica);
-    let is_watched = entry.phase == Phase::Executed && plan.undo_of.is_none();
-    if !takes_away || !is_watched || plan.relocation.is_none() {
+    if !takes_away || plan.undo_of.is_some() || plan.relocation.is_none() {
         return None;
     }
-    let successor = Course::of(state, &plan.service)?.stand_in(state)?;
-    let (name, node) = (&successor.record.name, successor.node);
-    let is_lost = failover::is_lost(state, node, now);
-    is_lost.then(|| format!("node {node} was lost while {name} was watched there"))
+    Some(Course::of(state, &plan.service)?.stand_in(state)?.node)
 }
 
 /// The new one serves, and nothing is told of it that would have it healed, nor of the service that it lacks capacity.
