@@ -83,6 +83,7 @@ pub(crate) async fn standing(
     all: &[ContainerSummary],
 ) -> Result<Option<Exported>, Unprepared> {
     let found = here.engine.inspect(container).await?;
+    let found = here.names.as_it_was(found);
     if !runs(&found) {
         return Ok(None);
     }
