@@ -45,7 +45,7 @@ usage: demo-app COMMAND [OPTIONS]
   caller   --target HOST:PORT=RPS           asks a store at a fixed rate
   job      [--seconds N] [--burn-millicores N] [--write-mb-per-s N]
                                             works for some seconds and ends well
-  traffic  --target HOST:PORT=RPS ... [--control ADDR]
+  traffic  --target HOST:PORT=RPS ... [--control ADDR] [--timeout-ms MS]
                                             sends requests at fixed rates; POST /rate?target=HOST&rps=N, GET /stats
   health   [--listen ADDR]                  exits 0 when GET /health answers on this container, else 1
 
@@ -109,7 +109,10 @@ fn run(command: &str, words: &[String]) -> Result<ExitCode, Failure> {
             words,
             &["seconds", "burn-millicores", "write-mb-per-s"],
         )?)?,
-        "traffic" => traffic::run(&Options::parse(words, &["target", "control"])?)?,
+        "traffic" => traffic::run(&Options::parse(
+            words,
+            &["target", "control", "timeout-ms"],
+        )?)?,
         "health" => return client::health(&Options::parse(words, &["listen"])?),
         "help" | "--help" | "-h" => println!("{USAGE}"),
         other => return Err(UsageError::unknown_command(other).into()),

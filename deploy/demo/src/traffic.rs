@@ -20,8 +20,8 @@ use crate::stats::Stats;
 const MAX_TARGETS: usize = 16;
 /// Requests to one target at once; one due beyond it is dropped, and counted.
 const MAX_IN_FLIGHT: usize = 64;
-/// Patience of one request, from the name's look-up to the last byte.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// Patience of one request, from the name's look-up to the last byte, where none is given.
+const TIMEOUT_MS: u64 = 2_000;
 /// A sender further behind than this drops what it missed, instead of sending it in a burst.
 const MAX_LAG: Duration = Duration::from_secs(1);
 /// Longest sleep of a sender, so that a new rate counts soon.
@@ -32,9 +32,10 @@ const STACK_BYTES: usize = 128 * 1024;
 /// Sends until TERM; its control port answers meanwhile.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let listener = server::listen(options.address("control", 9000)?)?;
+    let timeout = Duration::from_millis(options.number("timeout-ms", TIMEOUT_MS)?);
     let targets = options
         .all("target")
-        .map(|text| Target::parse(text).map(Arc::new))
+        .map(|text| Target::parse(text, timeout).map(Arc::new))
         .collect::<Result<Vec<_>, _>>()?;
     if targets.is_empty() || targets.len() > MAX_TARGETS {
         return Err(UsageError::new(format!(
@@ -93,13 +94,14 @@ struct Target {
     host: String,
     port: u16,
     rate: Mutex<Rate>,
+    timeout: Duration,
     stats: Stats,
     in_flight: AtomicUsize,
 }
 
 impl Target {
     /// Reads `host:port=rps`.
-    fn parse(text: &str) -> Result<Self, UsageError> {
+    fn parse(text: &str, timeout: Duration) -> Result<Self, UsageError> {
         let wrong = || UsageError::new(format!("target '{text}': give it as web:8080=20"));
         let (address, rate) = text.split_once('=').ok_or_else(wrong)?;
         let (host, port) = address.split_once(':').ok_or_else(wrong)?;
@@ -112,6 +114,7 @@ impl Target {
             host: host.to_owned(),
             port: port.parse().map_err(|_| wrong())?,
             rate: Mutex::new(rate.parse()?),
+            timeout,
             stats: Stats::default(),
             in_flight: AtomicUsize::new(0),
         })
@@ -127,7 +130,7 @@ impl Target {
 
     /// One request: to the replicas in turn, and to the next one where a connection is refused, as any client does.
     fn request(&self, number: u16) -> io::Result<()> {
-        let deadline = Deadline::after(REQUEST_TIMEOUT);
+        let deadline = Deadline::after(self.timeout);
         let addresses = dns::resolve(&self.host, number)?;
         let mut last = Err(io::Error::new(
             io::ErrorKind::NotFound,
@@ -287,7 +290,7 @@ mod tests {
 
     #[test]
     fn targets_are_read_and_wrong_ones_refused() {
-        let target = Target::parse("web:8080=20.5").unwrap();
+        let target = Target::parse("web:8080=20.5", Duration::ZERO).unwrap();
         assert_eq!(
             (target.host.as_str(), target.port, target.rate()),
             ("web", 8080, Rate(20.5))
@@ -303,7 +306,7 @@ mod tests {
             "web:80=nan",
             "web:80=inf",
         ] {
-            assert!(Target::parse(wrong).is_err(), "{wrong}");
+            assert!(Target::parse(wrong, Duration::ZERO).is_err(), "{wrong}");
         }
     }
 
@@ -344,7 +347,7 @@ mod tests {
     #[test]
     fn control_takes_rates_and_tells_counts() {
         let control = Control {
-            targets: vec![Arc::new(Target::parse("web:1=2").unwrap())],
+            targets: vec![Arc::new(Target::parse("web:1=2", Duration::ZERO).unwrap())],
         };
         control.targets[0].set_rate(Rate(7.5));
         let Reply::Json(json) = control.stats() else {

@@ -134,7 +134,14 @@ impl Load {
     async fn start(world: &World) -> Load {
         let client = world
             .create(&[], |body, host| {
-                let words = ["traffic", "--target", "web:8080=40"];
+                // On a busy machine the engine takes its time to put a container back, and a connection then as well.
+                let words = [
+                    "traffic",
+                    "--target",
+                    "web:8080=40",
+                    "--timeout-ms",
+                    "30000",
+                ];
                 body.cmd = Some(words.map(ToOwned::to_owned).to_vec());
                 host.network_mode = Some(world.name.clone());
             })
