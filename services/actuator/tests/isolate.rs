@@ -7,9 +7,8 @@ mod support;
 use std::collections::HashMap;
 
 use bollard::models::{EndpointSettings, NetworkConnectRequest, NetworkingConfig};
+use support::load::answered;
 use support::{Lost, PATIENCE, World, command};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use units::{Action, Attachment, Command, ContainerId, OutcomeResult, Refusal};
 
 const RECREATE: [(&str, &str); 2] = [
@@ -94,21 +93,6 @@ async fn networks(world: &World, container: &ContainerId) -> Vec<Attachment> {
         .collect();
     networks.sort_by(|a, b| a.network.cmp(&b.network));
     networks
-}
-
-/// How many requests a source of traffic had answered, and how many not.
-async fn answered(at: &str) -> (u64, u64) {
-    let mut stream = TcpStream::connect((at, 9000)).await.unwrap();
-    let request = "GET /stats HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
-    let number = |key: &str| {
-        let (_, rest) = text.split_once(&format!("\"{key}\":")).expect(&text);
-        let end = rest.find(|it: char| !it.is_ascii_digit()).unwrap();
-        rest[..end].parse().unwrap()
-    };
-    (number("ok"), number("failed"))
 }
 
 /// Waits until the counts are so.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use actuator::{Config, Dns};
 use bollard::models::{EndpointSettings, Ipam, IpamConfig, NetworkCreateRequest, NetworkingConfig};
 use kit::config::HumanDuration;
+use support::load::answered;
 use support::{PATIENCE, World};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
@@ -154,20 +154,6 @@ impl Load {
         load
     }
 
-    async fn counts(&self) -> (u64, u64) {
-        let mut stream = TcpStream::connect((self.0.as_str(), 9000)).await.unwrap();
-        let request = "GET /stats HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await.unwrap();
-        let number = |key: &str| {
-            let (_, rest) = text.split_once(&format!("\"{key}\":")).expect(&text);
-            let end = rest.find(|it: char| !it.is_ascii_digit()).unwrap();
-            rest[..end].parse().unwrap()
-        };
-        (number("ok"), number("failed"))
-    }
-
     /// Waits until a hundred more were answered, and gives how many were not, ever.
     async fn more(&self) -> u64 {
         let wait = async {
@@ -178,15 +164,15 @@ impl Load {
                 }
                 sleep(LOOK).await;
             }
-            let before = self.counts().await.0;
-            while self.counts().await.0 < before + 100 {
+            let before = answered(&self.0).await.0;
+            while answered(&self.0).await.0 < before + 100 {
                 sleep(LOOK).await;
             }
         };
         timeout(PATIENCE, wait)
             .await
             .expect("no requests were answered");
-        self.counts().await.1
+        answered(&self.0).await.1
     }
 }
 

@@ -4,6 +4,7 @@
 pub(crate) mod engine;
 pub(crate) mod haproxy;
 pub(crate) mod line;
+pub(crate) mod load;
 pub(crate) mod registry;
 
 use std::collections::HashMap;
