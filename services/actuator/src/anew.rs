@@ -13,7 +13,6 @@ use units::{Command, ContainerName, LABEL_COMMAND, Refusal};
 
 use crate::given::{Source, leave_out};
 use crate::guard::{Refused, labels_of, name_of};
-use crate::names::name_to_come;
 use crate::replica::{NETWORKS_WITHOUT_ALIASES, Replica, as_asked_for, is_own_id};
 
 pub(crate) const LABEL_SWARM_TASK: &str = "com.docker.swarm.task.id";
@@ -182,15 +181,12 @@ fn networks(before: &ContainerInspectResponse, mode: &str) -> (Option<Endpoint>,
     let settings = before.network_settings.as_ref();
     let networks = settings.and_then(|settings| settings.networks.clone());
     let networks: BTreeMap<_, _> = networks.unwrap_or_default().into_iter().collect();
-    let to_come = name_to_come(before);
-    let is_to_come = |alias: &str| to_come.as_ref().is_some_and(|it| it.as_str() == alias);
-    let is_kept = |alias: &str| !is_own_id(before, alias) && !is_to_come(alias);
     for (network, endpoint) in networks {
         let is_main = network == mode || endpoint.network_id.as_deref() == Some(mode);
         let plain = NETWORKS_WITHOUT_ALIASES.contains(&network.as_str());
         let aliases = endpoint.aliases.unwrap_or_default().into_iter();
         let asked = EndpointSettings {
-            aliases: (!plain).then(|| aliases.filter(|it| is_kept(it)).collect()),
+            aliases: (!plain).then(|| aliases.filter(|it| !is_own_id(before, it)).collect()),
             ipam_config: endpoint.ipam_config,
             links: endpoint.links,
             driver_opts: endpoint.driver_opts,

@@ -19,9 +19,9 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Containers that are put back into a network in one round; the rest comes in the next.
 const CHANGES_MAX: usize = 16;
 
-/// Keeps names in step until the shutdown, where this node may act.
+/// Keeps names in step until the shutdown, where this node may act, or may once a person approves it.
 pub(crate) async fn keep(handler: Arc<Handler>) {
-    if handler.ceiling < Mode::Act {
+    if handler.ceiling < Mode::Suggest && handler.names.debtors().is_empty() {
         return;
     }
     let shutdown = handler.shutdown.clone();
@@ -30,15 +30,12 @@ pub(crate) async fn keep(handler: Arc<Handler>) {
         right: HashMap::new(),
         told: HashMap::new(),
     };
-    let rounds = async {
-        let mut every = tokio::time::interval(EVERY);
-        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            every.tick().await;
-            keeper.round().await;
-        }
-    };
-    shutdown.run_until_cancelled(rounds).await;
+    let mut every = tokio::time::interval(EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // A round is never left in the middle: a container would be out of its network.
+    while shutdown.run_until_cancelled(every.tick()).await.is_some() {
+        keeper.round().await;
+    }
 }
 
 struct Keeper {
@@ -69,7 +66,7 @@ impl Keeper {
             }
         }
         for (container, summary) in &listed {
-            if changes == CHANGES_MAX {
+            if changes == CHANGES_MAX || handler.shutdown.is_cancelled() {
                 return;
             }
             let owed = handler.names.owed_to(container);

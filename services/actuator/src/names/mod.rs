@@ -5,7 +5,7 @@
 //! is in its DNS. What is given up with care keeps its address across that: the kernel holds on to connections whose address comes back,
 //! and sends again what was lost in between, so nobody notices but by a fifth of a second. The engine gives a certain address only in networks whose
 //! range somebody chose; in others the name is kept to the end. An address that was asked for would be asked for again with each start, when another may
-//! have it, so a container has it only until it has its name again, or rests.
+//! have it, so a container has it only until it has its name again, rests, starts or is sick.
 //!
 //! What is to be put back stands in the ledger before anything is taken out.
 

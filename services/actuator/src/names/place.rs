@@ -8,7 +8,7 @@ use bollard::models::{
 use serde::{Deserialize, Serialize};
 use units::{Mode, NetworkAlias, Policy};
 
-use crate::guard::labels_of;
+use crate::guard::{labels_of, name_of};
 use crate::replica::{NETWORKS_WITHOUT_ALIASES, is_own_id};
 
 /// What a container was asked for in a network, without the name, for as long as it is not so there.
@@ -45,6 +45,12 @@ impl Managed {
         let Some(alias) = policy.dns.filter(|_| policy.mode == Mode::Act) else {
             return Managed::No;
         };
+        let hostname = found.config.as_ref().and_then(|it| it.hostname.as_deref());
+        if name_of(found).as_str() == alias.as_str() || hostname == Some(alias.as_str()) {
+            return Managed::Cannot(
+                "the engine answers a container's own name and host name always: give it others, or leave out the label io.homeostat.dns",
+            );
+        }
         let host = found.host_config.as_ref();
         let bindings = host.and_then(|it| it.port_bindings.as_ref());
         let publishes = bindings.is_some_and(|it| !it.is_empty())
@@ -203,14 +209,23 @@ pub(crate) fn steps(
     let places = places(found);
     let mut steps = Vec::new();
     for (network, owed) in owed {
-        let step = match (places.get(network.as_str()), owed.stage) {
+        // Of a running one a connect that was refused leaves an entry without an endpoint: it is out.
+        let is_in = |it: &&&EndpointSettings| {
+            let runs = !matches!(stand, Stand::Stopped | Stand::Waits);
+            !runs || it.endpoint_id.as_deref().is_some_and(|id| !id.is_empty())
+        };
+        let place = places.get(network.as_str()).filter(is_in);
+        let step = match (place, owed.stage) {
             (None, Stage::Between) => Some(Step::Connect(Box::new(owed.asked.clone()))),
             // Somebody took it out since.
             (None, Stage::Nameless) => Some(Step::Settle),
             (Some(_), Stage::Between | Stage::Nameless) => match stand {
                 Stand::Serves => Some(swap(named(&owed.asked, alias), &owed.asked)),
-                Stand::Stopped => Some(swap(owed.asked.clone(), &owed.asked)),
-                Stand::Starts | Stand::Sick | Stand::Waits => None,
+                // It must not ask for that address with its next start, when another may have it.
+                Stand::Stopped | Stand::Starts | Stand::Sick => {
+                    Some(swap(owed.asked.clone(), &owed.asked))
+                }
+                Stand::Waits => None,
             },
         };
         steps.extend(step.map(|step| (network.clone(), step)));
@@ -246,6 +261,7 @@ mod tests {
         let aliases = aliases.iter().map(|it| (*it).to_owned());
         let endpoint = EndpointSettings {
             aliases: Some(aliases.collect()),
+            endpoint_id: Some("e1".to_owned()),
             ip_address: Some("10.9.0.2".to_owned()),
             mac_address: Some("02:42:0a:09:00:02".to_owned()),
             ..EndpointSettings::default()
@@ -332,10 +348,16 @@ mod tests {
         let rests = of(&stopped, Stage::Nameless);
         assert_eq!(aliases(&rests[0].1), ["shop"]);
         let sick = web(&["shop"], HealthStatusEnum::UNHEALTHY);
-        assert_eq!(of(&sick, Stage::Nameless), []);
+        assert_eq!(aliases(&of(&sick, Stage::Nameless)[0].1), ["shop"]);
         let mut out = healthy();
         out.network_settings = None;
         let back = of(&out, Stage::Between);
+        assert!(matches!(back[0].1, Step::Connect(_)), "{back:?}");
+        let mut refused = healthy();
+        let settings = refused.network_settings.as_mut().unwrap();
+        let endpoint = settings.networks.as_mut().unwrap().get_mut(NET).unwrap();
+        endpoint.endpoint_id = Some(String::new());
+        let back = of(&refused, Stage::Between);
         assert!(matches!(back[0].1, Step::Connect(_)), "{back:?}");
         let theirs = of(&out, Stage::Nameless);
         assert_eq!(theirs[0].1, Step::Settle, "people took it out since");
