@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bollard::models::{ContainerInspectResponse, ContainerSummary};
 use tokio::time::MissedTickBehavior;
-use units::{ContainerId, LABEL_DNS, Mode};
+use units::{ContainerId, LABEL_DNS, LABEL_REPLICA_OF, Mode};
 
 use super::events::{NotChanged, NotManaged};
 use super::place::{Managed, Owed, Stand, Step, steps};
@@ -19,7 +19,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Containers that are put back into a network in one round; the rest comes in the next.
 const CHANGES_MAX: usize = 16;
 
-/// Keeps names in step until the shutdown, where this node may act, or may once a person approves it.
+/// Keeps names in step until the shutdown, as far as this node may act; what is owed is put back whatever it may.
 pub(crate) async fn keep(handler: Arc<Handler>) {
     if handler.ceiling < Mode::Suggest && handler.names.debtors().is_empty() {
         return;
@@ -70,11 +70,15 @@ impl Keeper {
                 return;
             }
             let owed = handler.names.owed_to(container);
+            let may_name = may_name(handler.ceiling, summary);
+            if owed.is_empty() && !may_name {
+                continue;
+            }
             let places = ids_of_places(summary);
             if owed.is_empty() && self.right.get(container) == Some(&places) {
                 continue;
             }
-            match self.look(container, &owed).await {
+            match self.look(container, &owed, may_name).await {
                 Looked::Right => {
                     self.told.remove(container);
                     self.right.insert(container.clone(), places);
@@ -95,7 +99,12 @@ impl Keeper {
         }
     }
 
-    async fn look(&mut self, container: &ContainerId, owed: &BTreeMap<String, Owed>) -> Looked {
+    async fn look(
+        &mut self,
+        container: &ContainerId,
+        owed: &BTreeMap<String, Owed>,
+        may_name: bool,
+    ) -> Looked {
         let handler = Arc::clone(&self.handler);
         // A command works on it, or waits to: the next round is early enough.
         let Some(_lock) = handler.locks.acquire_at_once(container) else {
@@ -112,7 +121,8 @@ impl Keeper {
             }
             Managed::No => return Looked::Right,
         };
-        let steps = steps(&found, &alias, owed);
+        let mut steps = steps(&found, &alias, owed);
+        steps.retain(|(network, _)| may_name || owed.contains_key(network));
         if steps.is_empty() {
             return match Stand::of(&found) {
                 Stand::Serves => Looked::Right,
@@ -172,6 +182,17 @@ async fn done(
     }
 }
 
+/// Whether a container may be given its name without being asked about: where only what a person approved is done, one that was made
+/// under such an approval, which is not complete without it.
+fn may_name(ceiling: Mode, summary: &ContainerSummary) -> bool {
+    let labels = summary.labels.as_ref();
+    match ceiling {
+        Mode::Act => true,
+        Mode::Suggest => labels.is_some_and(|it| it.contains_key(LABEL_REPLICA_OF)),
+        Mode::Observe => false,
+    }
+}
+
 fn ids_of_places(summary: &ContainerSummary) -> BTreeSet<String> {
     let settings = summary.network_settings.as_ref();
     let networks = settings.and_then(|it| it.networks.as_ref());
@@ -179,4 +200,25 @@ fn ids_of_places(summary: &ContainerSummary) -> BTreeSet<String> {
     places
         .filter_map(|(_, endpoint)| endpoint.endpoint_id.clone())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn below_act_only_what_was_made_under_an_approval_is_given_its_name() {
+        let theirs = ContainerSummary::default();
+        let made = ContainerSummary {
+            labels: Some(HashMap::from([(
+                LABEL_REPLICA_OF.to_owned(),
+                "0123".to_owned(),
+            )])),
+            ..ContainerSummary::default()
+        };
+        let may = |ceiling| (may_name(ceiling, &theirs), may_name(ceiling, &made));
+        assert_eq!(may(Mode::Act), (true, true));
+        assert_eq!(may(Mode::Suggest), (false, true));
+        assert_eq!(may(Mode::Observe), (false, false));
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bollard::models::{ContainerInspectResponse, EndpointSettings};
 use tokio::time::Instant;
-use units::{Action, Command, ContainerId, LABEL_DNS, NetworkAlias, Timestamp};
+use units::{Action, Command, ContainerId, LABEL_DNS, Mode, NetworkAlias, Timestamp};
 
 use super::events::{Change, NameChanged};
 use super::place::{Managed, Owed, Stage, Stand, asked, at_its_address, has_name, places, steps};
@@ -43,7 +43,8 @@ pub(crate) async fn parting(
     here: &Here<'_>,
     command: &Command,
 ) -> Result<Option<Parting>, Unprepared> {
-    if !takes_away(&command.action) {
+    // Below that nobody would give the name back: what was approved is the action alone.
+    if !takes_away(&command.action) || here.ceiling < Mode::Act {
         return Ok(None);
     }
     let container = command.action.target();
