@@ -3,7 +3,6 @@
 
 mod support;
 
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use actuator::Config;
@@ -18,7 +17,6 @@ use units::{
 };
 use wire::{Meta, topic};
 
-const KEY: &str = "0707070707070707070707070707070707070707070707070707070707070707";
 /// The shortest there is: a node is on its own nine of it after the last heartbeat that was acknowledged.
 const LEASE: Duration = Duration::from_secs(3);
 const HOURLY: u32 = 2;
@@ -27,11 +25,8 @@ const HEALED: Duration = Duration::from_secs(180);
 const SECOND_NS: i64 = 1_000_000_000;
 
 fn config(world: &World) -> Config {
-    let key = world.dir.path().join("move.key");
-    std::fs::write(&key, KEY).unwrap();
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     Config {
-        move_key_file: Some(key),
+        move_key_file: Some(world.key.clone()),
         lease: HumanDuration::from(LEASE),
         ..world.config()
     }

@@ -5,7 +5,6 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use bollard::query_parameters::{RemoveContainerOptions, StopContainerOptions};
@@ -150,11 +149,8 @@ async fn a_singleton_of_a_node_that_is_cut_off_leaves_its_balancer_before_it_is_
         .await;
     let started = world.docker.start_container(one.as_str(), None).await;
     started.unwrap();
-    let key = world.dir.path().join("move.key");
-    std::fs::write(&key, "07".repeat(32)).unwrap();
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     let actuator = world.start(actuator::Config {
-        move_key_file: Some(key),
+        move_key_file: Some(world.key.clone()),
         ..config(&world, &[haproxy.socket()])
     });
     haproxy.until_up(&one).await;

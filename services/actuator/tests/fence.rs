@@ -5,7 +5,6 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use actuator::Config;
@@ -21,7 +20,6 @@ use units::{
 };
 use wire::topic;
 
-const KEY: &str = "0707070707070707070707070707070707070707070707070707070707070707";
 const SECRET: &str = "PASSWORD=correct horse battery staple";
 /// So long that a busy machine does not let it end while heartbeats are answered.
 const LEASE: Duration = Duration::from_secs(10);
@@ -34,11 +32,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 static SINGLETONS: Mutex<()> = Mutex::const_new(());
 
 fn config(world: &World, lease: Duration) -> Config {
-    let key = world.dir.path().join("move.key");
-    std::fs::write(&key, KEY).unwrap();
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     Config {
-        move_key_file: Some(key),
+        move_key_file: Some(world.key.clone()),
         lease: HumanDuration::from(lease),
         ..world.config()
     }

@@ -5,7 +5,6 @@
 mod support;
 
 use std::net::Ipv4Addr;
-use std::os::unix::fs::PermissionsExt;
 
 use actuator::{Config, Images};
 use bollard::Docker;
@@ -25,15 +24,11 @@ use units::{Action, Command, ContainerId, NodeId, Origin, OutcomeResult, Relocat
 
 const OTHER: &str = "node-b";
 const MOVABLE: [(&str, &str); 2] = [("io.homeostat.mode", "act"), ("io.homeostat.move", "true")];
-const KEY: &str = "0707070707070707070707070707070707070707070707070707070707070707";
 const REPOSITORY: &str = "homeostat-demo";
 
 fn here(world: &World, images: Images) -> Config {
-    let key = world.dir.path().join("move.key");
-    std::fs::write(&key, KEY).unwrap();
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     Config {
-        move_key_file: Some(key),
+        move_key_file: Some(world.key.clone()),
         images,
         ..world.config()
     }

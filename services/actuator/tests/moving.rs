@@ -5,8 +5,6 @@
 mod support;
 
 use std::collections::HashMap;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use actuator::Config;
@@ -37,8 +35,6 @@ const MOVABLE: [(&str, &str); 3] = [
     ("io.homeostat.move", "true"),
     ("colour", "blue"),
 ];
-const KEY: &str = "0707070707070707070707070707070707070707070707070707070707070707";
-const OTHER_KEY: &str = "0808080808080808080808080808080808080808080808080808080808080808";
 const SUCCEEDED: OutcomeResult = OutcomeResult::Succeeded {
     created: None,
     previous: None,
@@ -47,16 +43,9 @@ const SUCCEEDED: OutcomeResult = OutcomeResult::Succeeded {
     networks: Vec::new(),
 };
 
-fn key_file(world: &World, name: &str, key: &str) -> PathBuf {
-    let path = world.dir.path().join(name);
-    std::fs::write(&path, key).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    path
-}
-
 fn here(world: &World) -> Config {
     Config {
-        move_key_file: Some(key_file(world, "move.key", KEY)),
+        move_key_file: Some(world.key.clone()),
         ..world.config()
     }
 }
@@ -447,7 +436,7 @@ async fn nothing_is_made_of_what_was_sealed_otherwise_or_for_elsewhere() {
     for (config, expected) in [
         (
             Config {
-                move_key_file: Some(key_file(&world, "other.key", OTHER_KEY)),
+                move_key_file: Some(support::key::write(&world.dir.path().join("other.key"), 8)),
                 ..there(&world)
             },
             Refusal::NoKey,

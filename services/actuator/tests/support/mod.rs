@@ -3,6 +3,7 @@
 
 pub(crate) mod engine;
 pub(crate) mod haproxy;
+pub(crate) mod key;
 pub(crate) mod line;
 pub(crate) mod load;
 pub(crate) mod registry;
@@ -20,7 +21,7 @@ use bollard::query_parameters::{
     CreateContainerOptions, EventsOptions, ListContainersOptions, RemoveContainerOptions,
 };
 use bus::{Bus, From, Tail, Tailed};
-use futures::StreamExt;
+use futures::{StreamExt, TryFutureExt};
 use kit::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -51,6 +52,8 @@ pub(crate) struct World {
     pub(crate) docker: Docker,
     pub(crate) bus: Bus,
     pub(crate) dir: tempfile::TempDir,
+    /// The key for moves of all its nodes.
+    pub(crate) key: PathBuf,
     outcomes: Tail,
 }
 
@@ -93,11 +96,13 @@ impl World {
         let bus = Bus::memory();
         bus.ensure_topics(&topic::all(1)).await.unwrap();
         let outcomes = bus.tail(topic::OUTCOMES, From::Beginning).await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
         let world = World {
             name: format!("homeostat-actuator-{test}-{}", std::process::id()),
             docker,
             bus,
-            dir: tempfile::tempdir().unwrap(),
+            key: key::write(&dir.path().join("move.key"), 7),
+            dir,
             outcomes,
         };
         remove_all(&world.docker, &world.name).await;
@@ -130,9 +135,12 @@ impl World {
         self.docker.create_network(request).await.unwrap();
     }
 
+    /// One that cannot start, or ends of itself, says why where the test prints.
     pub(crate) fn start(&self, config: Config) -> Actuator {
         let context = Context::new(self.bus.clone(), "actuator", NODE);
-        let task = tokio::spawn(actuator::run(config, context.clone()));
+        let running = actuator::run(config, context.clone());
+        let told = running.inspect_err(|error| eprintln!("an actuator ended: {error}"));
+        let task = tokio::spawn(told);
         Actuator { context, task }
     }
 
