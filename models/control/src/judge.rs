@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use units::{
-    ActionKind, ContainerId, ContainerState, NodeId, OutcomeResult, Phase, PlanEntry, Ratio,
-    ServiceId, SignalId, SignalKind, Timestamp, Verdict, VerdictKind,
+    ActionKind, ContainerId, ContainerState, OutcomeResult, Phase, PlanEntry, Ratio, ServiceId,
+    SignalId, SignalKind, Timestamp, Verdict, VerdictKind,
 };
 
 use crate::failover;
@@ -33,8 +33,7 @@ pub(crate) const AGREEING: u32 = 2;
 
 /// The judgement on an executed plan, once it can be made: some are clear early, the rest when their time is up.
 pub(crate) fn judge(state: &State, entry: &PlanEntry, now: Timestamp) -> Option<Verdict> {
-    if let Some(node) = cut_short_on(state, entry, now) {
-        let text = format!("node {node} was lost while it was watched there what came of it");
+    if let Some(text) = cut_short(state, entry, now) {
         return Some(verdict((VerdictKind::Unknown, text), now));
     }
     if entry.plan.kind == ActionKind::UpdateLimits {
@@ -67,21 +66,39 @@ pub(crate) fn judge(state: &State, entry: &PlanEntry, now: Timestamp) -> Option<
 
 /// Whether nothing more will be found of a plan that was carried out.
 pub(crate) fn is_cut_short(state: &State, entry: &PlanEntry, now: Timestamp) -> bool {
-    cut_short_on(state, entry, now).is_some()
+    cut_short(state, entry, now).is_some()
 }
 
-/// The lost node where it is watched what comes of a plan. That goes no further, and what ran there is to be made elsewhere meanwhile.
-fn cut_short_on<'a>(state: &'a State, entry: &'a PlanEntry, now: Timestamp) -> Option<&'a NodeId> {
+/// Why a plan that was carried out is watched no longer. It keeps everything else of its service waiting meanwhile, and what ran on a lost
+/// node is to be made elsewhere.
+fn cut_short(state: &State, entry: &PlanEntry, now: Timestamp) -> Option<String> {
     let plan = &entry.plan;
     if entry.phase != Phase::Executed || plan.update.is_some() {
         return None;
     }
     let heals = matches!(plan.kind, ActionKind::Restart | ActionKind::Recreate);
-    let node = match (heals, plan.relocation.is_some()) {
-        (true, false) => plan.steps.first().map(|step| &step.node),
-        (true | false, _) => relocate::watched_on(state, entry),
+    let node = match &plan.relocation {
+        None if heals => plan.steps.first().map(|step| &step.node),
+        None => None,
+        Some(_) => relocate::watched_on(state, entry),
     };
-    node.filter(|node| failover::is_lost(state, node, now))
+    if let Some(node) = node.filter(|node| failover::is_lost(state, node, now)) {
+        return Some(format!(
+            "node {node} was lost while it was watched there what came of it"
+        ));
+    }
+    let changes_load = matches!(
+        plan.kind,
+        ActionKind::UpdateLimits | ActionKind::CreateReplica | ActionKind::RemoveReplica
+    );
+    if plan.relocation.is_some() || !(heals || changes_load) {
+        return None;
+    }
+    let node = failover::awaited_on(state, &plan.service, now)?;
+    Some(format!(
+        "node {node} was lost meanwhile, and what ran there of {} is made elsewhere first",
+        plan.service
+    ))
 }
 
 fn verdict((kind, reason): (VerdictKind, String), now: Timestamp) -> Verdict {

@@ -545,6 +545,43 @@ fn a_node_lost_just_after_a_restart_there_is_not_waited_for() {
     assert_eq!(verdict.kind, VerdictKind::Unknown, "{}", verdict.reason);
 }
 
+/// What comes of another plan of the service, elsewhere, can be watched for minutes: its verdict would be of other circumstances anyhow.
+#[test]
+fn what_is_watched_of_the_service_elsewhere_is_not_waited_for() {
+    let mut world = fleet(Policy {
+        movable: true,
+        heal: false,
+        ..policy(Some((1, 3)))
+    });
+    for _ in 0..5 {
+        live(&mut world, 1);
+        world.load("web", 950.0, 0.0);
+    }
+    live(&mut world, 3);
+    let added = sent(&world);
+    assert_eq!(added.len(), 1, "{added:?}");
+    assert!(added[0].starts_with("add replica"), "{added:?}");
+    assert_eq!(world.last().phase, Phase::Executed);
+    let made_at = world.last().plan.created_at;
+    lose(&mut world, "a");
+    live(&mut world, 9);
+    let sent = sent(&world);
+    assert!(
+        sent.contains(&MADE.to_owned()),
+        "{sent:?}: {}",
+        why_not(&world)
+    );
+    let mut entries = world.entries();
+    let scaled = entries.find(|it| it.plan.created_at == made_at && it.verdict.is_some());
+    let verdict = scaled.unwrap().verdict.as_ref().unwrap();
+    assert_eq!(verdict.kind, VerdictKind::Unknown, "{}", verdict.reason);
+    assert!(
+        verdict.reason.contains("node a was lost"),
+        "{}",
+        verdict.reason
+    );
+}
+
 #[test]
 fn what_people_paused_is_made_nowhere() {
     let mut world = fleet(movable());

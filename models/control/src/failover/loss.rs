@@ -30,7 +30,7 @@ pub(super) struct Losses<'a> {
 
 /// Neither its actuator nor its collector has been heard for a lease, while another actuator has. Heartbeats have one order for all nodes:
 /// whoever has read a later one of another node has read all that this one sent before.
-fn loss(state: &State, node: &NodeId, now: Timestamp) -> Option<Loss> {
+pub(super) fn loss(state: &State, node: &NodeId, now: Timestamp) -> Option<Loss> {
     let beats = &state.beats;
     let beat = beats.of(node);
     let lease = lease(state, node);

@@ -16,5 +16,5 @@ pub(crate) use beats::Beats;
 pub(crate) use fence::start;
 pub(crate) use loss::is_lost;
 pub(crate) use take_over::{
-    LOOKED_EVERY, TRIED_EVERY, is_under_way, keeps, stands_in, take_over, why_not,
+    LOOKED_EVERY, TRIED_EVERY, awaited_on, is_under_way, keeps, stands_in, take_over, why_not,
 };

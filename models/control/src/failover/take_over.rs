@@ -9,13 +9,14 @@ use units::{
     StandingExport, Timestamp,
 };
 
-use super::loss::{Loss, Losses, lease, losses};
+use super::loss::{Loss, Losses, lease, loss, losses};
 use crate::capacity::{Stranger, refuges};
 use crate::draft::Draft;
 use crate::fleet::{Fleet, Replica};
 use crate::judge::created;
 use crate::relocate;
 use crate::state::State;
+use crate::update;
 
 /// Lost nodes are looked for this often …
 pub(crate) const LOOKED_EVERY: Duration = Duration::from_secs(1);
@@ -95,10 +96,46 @@ fn candidates<'a>(state: &'a State, losses: &Losses<'a>, now: Timestamp) -> Vec<
     found
 }
 
+/// The lost node where one of the service ran that only waits for what is watched of the service.
+pub(crate) fn awaited_on<'a>(
+    state: &'a State,
+    service: &ServiceId,
+    now: Timestamp,
+) -> Option<&'a NodeId> {
+    let mut replicas = state.fleet.replicas(service).into_iter();
+    let awaited = replicas.find(|it| {
+        let loss = loss(state, it.node, now);
+        loss.is_some_and(|loss| unfit(it, loss).is_none())
+            && it.record.policy.mode == Mode::Act
+            && state.beats.export(it.node, &it.record.id).is_some()
+    })?;
+    let is_answered = state.config.max_mode == Mode::Act
+        && state.hold_end(service) <= now
+        && !update::is_running(state, service)
+        && losses(state, now).common_cause.is_none();
+    is_answered.then_some(awaited.node)
+}
+
 /// Why a container of a lost node is not made elsewhere, or not yet.
 fn hindrance(state: &State, replica: &Replica<'_>, loss: Loss, now: Timestamp) -> Option<String> {
+    let service = &replica.record.service;
+    if let Some(why) = unfit(replica, loss) {
+        return Some(why);
+    }
+    if !relocate::is_free(state, service, now) {
+        return Some("something else of the service is under way, or people were at it".to_owned());
+    }
+    if let Some(node) = back_unseen(state, replica, now) {
+        return Some(format!(
+            "node {node} is heard again, and what of {service} runs there is not known yet"
+        ));
+    }
+    relocate::bar_of_service(state, service, now)
+}
+
+/// What of the container itself keeps it from being made elsewhere.
+fn unfit(replica: &Replica<'_>, loss: Loss) -> Option<String> {
     let record = replica.record;
-    let service = &record.service;
     let policy = &record.policy;
     if !policy.movable {
         return Some("the label io.homeostat.move is not true".to_owned());
@@ -120,15 +157,7 @@ fn hindrance(state: &State, replica: &Replica<'_>, loss: Loss, now: Timestamp) -
             "no two of it may run at once, and its own node may take {until} s more to stop it"
         ));
     }
-    if !relocate::is_free(state, service, now) {
-        return Some("something else of the service is under way, or people were at it".to_owned());
-    }
-    if let Some(node) = back_unseen(state, replica, now) {
-        return Some(format!(
-            "node {node} is heard again, and what of {service} runs there is not known yet"
-        ));
-    }
-    relocate::bar_of_service(state, service, now)
+    None
 }
 
 /// The node of one that others were made in the place of, which is heard again and has not told yet what it runs: that may be enough.
