@@ -419,6 +419,7 @@ impl Handler {
             outcome: &outcome,
         }
         .emit(&self.meters);
+        self.stays_out(command, &outcome).await?;
         let write = || self.ledger.finish(command.clone(), outcome.clone());
         self.in_ledger(write).await?;
         Some(outcome)

@@ -120,6 +120,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
         failover,
         shutdown: context.shutdown.clone(),
     });
+    let unfinished = run::Unfinished::of(&handler).await?;
     let beside = futures::future::join5(
         run::ping(Arc::clone(&handler)),
         balancer::keep(Arc::clone(&handler)),
@@ -127,7 +128,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
         failover::keep(Arc::clone(&handler)),
         images::serve(Arc::clone(&handler), listener),
     );
-    let commands = run::Loop::new(Arc::clone(&handler)).run();
+    let commands = run::Loop::new(Arc::clone(&handler)).run(unfinished);
     tokio::pin!(beside, commands);
     tokio::select! {
         done = &mut commands => {

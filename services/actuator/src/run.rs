@@ -1,11 +1,12 @@
 //! The loop: commands in, handlers started, positions committed once their outcomes are in the log.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Fetched, Position, Record, Subscription};
 use kit::backoff::{Backoff, seed_of};
+use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use units::{Command, CommandId, Generation};
@@ -13,6 +14,7 @@ use units::{Command, CommandId, Generation};
 use crate::Error;
 use crate::events::{CommandRead, CommandUnreadable, LeaderChanged, LogTrouble, News};
 use crate::handler::{Handled, Handler};
+use crate::ledger::Entry;
 use crate::tracker::Tracker;
 
 /// Commands of this node that are handled or wait for their turn. At this many no more are read.
@@ -30,6 +32,33 @@ const RETRY_BASE: Duration = Duration::from_millis(200);
 const RETRY_CAP: Duration = Duration::from_secs(10);
 /// Kinds of unreadable records that are said once each; further kinds are only counted.
 const COMPLAINTS_MAX: usize = 64;
+
+/// What an earlier run of this process began and did not answer. Their containers are locked: nobody else works on one before it is
+/// known what became of it.
+pub(crate) struct Unfinished {
+    entries: Vec<Entry>,
+    _locks: Vec<OwnedMutexGuard<()>>,
+}
+
+impl Unfinished {
+    /// To be asked before anything of this process works on a container.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub(crate) async fn of(handler: &Handler) -> Result<Self, Error> {
+        let entries = handler.ledger.unfinished().await?;
+        let targets: BTreeSet<_> = entries
+            .iter()
+            .map(|it| it.command.action.target())
+            .collect();
+        let locks = targets.into_iter();
+        let locks = locks.filter_map(|it| handler.locks.acquire_at_once(it));
+        Ok(Unfinished {
+            _locks: locks.collect(),
+            entries,
+        })
+    }
+}
 
 /// Reads commands until the shutdown, then waits for those under way.
 pub(crate) struct Loop {
@@ -55,8 +84,8 @@ impl Loop {
     }
 
     /// Returns after the shutdown, when nothing is under way any more.
-    pub(crate) async fn run(mut self) -> Result<(), Error> {
-        self.settle().await?;
+    pub(crate) async fn run(mut self, unfinished: Unfinished) -> Result<(), Error> {
+        self.settle(unfinished).await;
         let mut prune = tokio::time::interval(PRUNE_EVERY);
         prune.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut waits = self.waits();
@@ -77,14 +106,13 @@ impl Loop {
 
     /// Answers what an earlier run began, before anything new is read: those commands will be read again, and must be known
     /// as answered by then. An engine that is away is waited for.
-    async fn settle(&mut self) -> Result<(), Error> {
-        for entry in self.handler.ledger.unfinished().await? {
+    async fn settle(&self, unfinished: Unfinished) {
+        for entry in unfinished.entries {
             match self.handler.settle(entry).await {
                 Handled::Answered => {}
                 Handled::Left => break,
             }
         }
-        Ok(())
     }
 
     async fn subscribe(&self, waits: &mut Backoff) -> Option<Subscription> {

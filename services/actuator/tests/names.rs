@@ -56,10 +56,16 @@ async fn network_with_a_subnet(world: &World, third: u8) {
 
 /// A service that takes 0.3 s for each request, under its name from the beginning, as compose makes it.
 async fn web(world: &World) -> ContainerId {
+    stopped_by(world, None).await
+}
+
+/// The same, asked to stop by this signal.
+async fn stopped_by(world: &World, signal: Option<&str>) -> ContainerId {
     let id = world
         .create(&WEB, |body, host| {
             let words = ["web", "--delay-ms", "300"];
             body.cmd = Some(words.map(ToOwned::to_owned).to_vec());
+            body.stop_signal = signal.map(ToOwned::to_owned);
             host.network_mode = Some(world.name.clone());
             let known_as = EndpointSettings {
                 aliases: Some(vec![NAME.to_owned()]),
@@ -80,6 +86,7 @@ async fn web(world: &World) -> ContainerId {
 #[derive(Debug, PartialEq)]
 struct Seen {
     runs: bool,
+    started_at: String,
     is_healthy: bool,
     has_name: bool,
     address: String,
@@ -99,6 +106,7 @@ async fn seen(world: &World, container: &ContainerId) -> Option<Seen> {
     let asked = endpoint.ipam_config.clone().unwrap_or_default();
     Some(Seen {
         runs: state.running == Some(true),
+        started_at: state.started_at.unwrap_or_default(),
         is_healthy: health.is_some_and(|it| it.to_string() == "healthy"),
         has_name: aliases.any(|it| it == NAME),
         address: endpoint.ip_address.clone().unwrap_or_default(),
@@ -283,5 +291,31 @@ async fn where_it_would_cost_connections_or_the_last_of_the_name_it_is_kept_and_
     assert!(note.contains("give the network a subnet"), "{note}");
     let last = seen(&world, &web).await.unwrap();
     assert!(last.has_name && last.runs, "{last:?}");
+    actuator.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_being_stopped_is_not_given_its_name_by_the_next_process() {
+    let _alone = ALONE.lock().await;
+    let mut world = World::new("stopping").await;
+    network_with_a_subnet(&world, 3).await;
+    // As first process of a container it has no use for this signal, so it serves on for its whole grace.
+    let web = stopped_by(&world, Some("SIGUSR1")).await;
+    let actuator = world.start(config(&world, 1));
+    let second = replica(&mut world, &web, "second").await;
+    let named = until(&world, &second, |it| it.has_name).await;
+    let before = &named.last().unwrap().started_at;
+
+    let mut kills = world.count_events("kill").await;
+    let command = world.restart(&second, Duration::from_secs(4));
+    world.send(&command).await;
+    let asked = timeout(PATIENCE, kills.wait_for(|it| *it > 0)).await;
+    asked.expect("it was not stopped").unwrap();
+    actuator.kill(world.dir.path()).await;
+    let actuator = world.start(config(&world, 1));
+    let named = until(&world, &second, |it| it.has_name).await;
+    assert_ne!(before, &named.last().unwrap().started_at);
+    let outcome = world.outcome(&command).await;
+    assert!(succeeded(&outcome), "{outcome:?}");
     actuator.shut_down().await;
 }

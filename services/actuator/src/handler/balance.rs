@@ -1,7 +1,7 @@
 //! Taking the container of a command out of the way of requests first: out of its load balancers, and from under its name.
 
 use tokio::time::Instant;
-use units::{Command, OutcomeResult};
+use units::{Action, Command, Outcome, OutcomeResult};
 
 use super::{Halt, Handler};
 use crate::balancer::{self, Out, Unreleased};
@@ -59,6 +59,17 @@ impl Handler {
             wait.await.ok_or(Halt::Shutdown)?;
         }
         Ok(Away { out, parted })
+    }
+
+    /// What was isolated is not put back by the keeper of names, whatever it owed: the way back has its own command.
+    pub(super) async fn stays_out(&self, command: &Command, outcome: &Outcome) -> Option<()> {
+        let isolated = matches!(command.action, Action::Isolate { .. })
+            && matches!(outcome.result, OutcomeResult::Succeeded { .. });
+        if !isolated {
+            return Some(());
+        }
+        let forget = || self.names.forget(command.action.target());
+        self.in_ledger(forget).await
     }
 
     async fn out_of_balance(&self, command: &Command) -> Result<Option<Out<'_>>, Halt> {

@@ -61,8 +61,12 @@ impl Keeper {
         self.told.retain(|id, _| listed.contains_key(id));
         let mut changes = 0;
         for container in handler.names.debtors() {
-            if !listed.contains_key(&container) {
-                self.forget(&container).await;
+            if listed.contains_key(&container) {
+                continue;
+            }
+            // What was removed is owed nothing.
+            if let Err(error) = handler.names.forget(&container).await {
+                handler.ledger_health.down(error);
             }
         }
         for (container, summary) in &listed {
@@ -85,16 +89,6 @@ impl Keeper {
                 }
                 Looked::Changed => changes += 1,
                 Looked::Later => {}
-            }
-        }
-    }
-
-    /// What was removed is owed nothing.
-    async fn forget(&self, container: &ContainerId) {
-        let names = &self.handler.names;
-        for network in names.owed_to(container).keys() {
-            if let Err(error) = names.settle(container, network).await {
-                self.handler.ledger_health.down(error);
             }
         }
     }

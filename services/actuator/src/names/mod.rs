@@ -127,6 +127,17 @@ impl Names {
         Ok(())
     }
 
+    /// Somebody decided where it is since, and nothing is put back any more.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written; what it still holds is put back after all.
+    pub(crate) async fn forget(&self, container: &ContainerId) -> Result<(), LedgerError> {
+        for network in self.owed_to(container).keys() {
+            self.settle(container, network).await?;
+        }
+        Ok(())
+    }
+
     /// Does what is to be done about one place.
     async fn take(
         &self,
@@ -214,9 +225,8 @@ mod tests {
                 ("kept".to_owned(), asked("kept")),
             ])
         );
-        for network in ["kept", "between", "left"] {
-            again.settle(&container, network).await.unwrap();
-        }
+        again.settle(&container, "left").await.unwrap();
+        again.forget(&container).await.unwrap();
         assert!(again.debtors().is_empty());
         assert!(ledger.owed_places().await.unwrap().is_empty());
     }

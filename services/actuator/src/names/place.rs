@@ -152,6 +152,21 @@ pub(crate) fn named(asked: &EndpointSettings, alias: &NetworkAlias) -> EndpointS
     named
 }
 
+/// Whether a place is as it is wanted: it was put back, and only the word of that is missing.
+fn is_so(
+    found: &ContainerInspectResponse,
+    place: &EndpointSettings,
+    alias: &NetworkAlias,
+    wanted: &EndpointSettings,
+) -> bool {
+    let as_asked = asked(found, place, alias);
+    *wanted
+        == match has_name(place, alias) {
+            true => named(&as_asked, alias),
+            false => as_asked,
+        }
+}
+
 /// The same at the addresses that the container has there: its connections outlive that it is taken out and put back. None where it
 /// has no address.
 pub(crate) fn at_its_address(
@@ -219,14 +234,16 @@ pub(crate) fn steps(
             (None, Stage::Between) => Some(Step::Connect(Box::new(owed.asked.clone()))),
             // Somebody took it out since.
             (None, Stage::Nameless) => Some(Step::Settle),
-            (Some(_), Stage::Between | Stage::Nameless) => match stand {
-                Stand::Serves => Some(swap(named(&owed.asked, alias), &owed.asked)),
+            (Some(place), Stage::Between | Stage::Nameless) => match stand {
+                Stand::Serves => Some(named(&owed.asked, alias)),
                 // It must not ask for that address with its next start, when another may have it.
-                Stand::Stopped | Stand::Starts | Stand::Sick => {
-                    Some(swap(owed.asked.clone(), &owed.asked))
-                }
+                Stand::Stopped | Stand::Starts | Stand::Sick => Some(owed.asked.clone()),
                 Stand::Waits => None,
-            },
+            }
+            .map(|wanted| match is_so(found, place, alias, &wanted) {
+                true => Step::Settle,
+                false => swap(wanted, &owed.asked),
+            }),
         };
         steps.extend(step.map(|step| (network.clone(), step)));
     }
@@ -337,9 +354,19 @@ mod tests {
         assert_eq!(steps_of(&stopped), []);
     }
 
+    /// The same, in its network at an address that it was given to keep.
+    fn at_kept(mut found: ContainerInspectResponse) -> ContainerInspectResponse {
+        let endpoint = places(&found)[NET].clone();
+        let at = at_its_address(&endpoint, &endpoint);
+        let settings = found.network_settings.get_or_insert_default();
+        let networks = settings.networks.get_or_insert_default();
+        networks.extend(at.map(|at| (NET.to_owned(), at)));
+        found
+    }
+
     #[test]
     fn what_is_owed_is_put_back_once_it_serves_or_rests() {
-        let healthy = || web(&["shop"], HealthStatusEnum::HEALTHY);
+        let healthy = || at_kept(web(&["shop"], HealthStatusEnum::HEALTHY));
         let of = |found: &_, stage| steps(found, &alias(), &owed(stage));
         let again = of(&healthy(), Stage::Nameless);
         assert_eq!(aliases(&again[0].1), ["shop", "web"]);
@@ -347,7 +374,7 @@ mod tests {
         stopped.state = Some(ContainerState::default());
         let rests = of(&stopped, Stage::Nameless);
         assert_eq!(aliases(&rests[0].1), ["shop"]);
-        let sick = web(&["shop"], HealthStatusEnum::UNHEALTHY);
+        let sick = at_kept(web(&["shop"], HealthStatusEnum::UNHEALTHY));
         assert_eq!(aliases(&of(&sick, Stage::Nameless)[0].1), ["shop"]);
         let mut out = healthy();
         out.network_settings = None;
@@ -361,6 +388,23 @@ mod tests {
         assert!(matches!(back[0].1, Step::Connect(_)), "{back:?}");
         let theirs = of(&out, Stage::Nameless);
         assert_eq!(theirs[0].1, Step::Settle, "people took it out since");
+    }
+
+    #[test]
+    fn what_is_as_it_should_be_already_is_left_in_its_network() {
+        let between = |found: &_| steps(found, &alias(), &owed(Stage::Between));
+        let healthy = web(&["shop", "web", "0123456789ab"], HealthStatusEnum::HEALTHY);
+        assert_eq!(between(&healthy), [(NET.to_owned(), Step::Settle)]);
+        let sick = web(&["shop"], HealthStatusEnum::UNHEALTHY);
+        assert_eq!(between(&sick), [(NET.to_owned(), Step::Settle)]);
+        for other in [
+            web(&["shop"], HealthStatusEnum::HEALTHY),
+            web(&["shop", "web"], HealthStatusEnum::UNHEALTHY),
+            at_kept(web(&["shop", "web"], HealthStatusEnum::HEALTHY)),
+        ] {
+            let steps = between(&other);
+            assert!(matches!(steps[0].1, Step::Swap { .. }), "{steps:?}");
+        }
     }
 
     #[test]
