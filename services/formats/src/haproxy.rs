@@ -1,6 +1,8 @@
 //! The servers in HAProxy's answer to `show stat` (its management guide, 9.1 "CSV format"): a table with a server in each line, of which
 //! a line at the top names the columns.
 
+use std::str::Lines;
+
 use crate::scrape::SeriesKind;
 
 /// The column of a line's proxy, of its server, and of what it is about.
@@ -103,33 +105,74 @@ pub struct Server {
     pub values: Vec<(Series, f64)>,
 }
 
-/// The answer is no such table.
+/// The answer is no such table: it lacks a column, or all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is no table of HAProxy's: its first line does not name the columns")]
-pub struct NotATable;
+#[error("it is no table of HAProxy's: its first line does not name the column {0}")]
+pub struct NotATable(pub &'static str);
+
+/// An answer to `show stat`.
+pub struct Table<'a> {
+    columns: Vec<&'a str>,
+    lines: Lines<'a>,
+}
+
+impl<'a> Table<'a> {
+    /// Reads the names of its columns.
+    ///
+    /// # Errors
+    /// When the first line does not name any.
+    pub fn of(answer: &'a str) -> Result<Self, NotATable> {
+        let mut lines = answer.lines();
+        let heading = lines.next().and_then(|line| line.strip_prefix("# "));
+        let columns = heading.ok_or(NotATable(PROXY))?.split(',');
+        Ok(Table {
+            columns: columns.take(COLUMNS_MAX).collect(),
+            lines,
+        })
+    }
+
+    /// Which field of a line belongs to a column.
+    ///
+    /// # Errors
+    /// When there is no such column.
+    pub fn place(&self, column: &'static str) -> Result<usize, NotATable> {
+        let mut columns = self.columns.iter();
+        columns
+            .position(|it| *it == column)
+            .ok_or(NotATable(column))
+    }
+
+    /// The lines below the first.
+    pub fn rows(self) -> impl Iterator<Item = Row> {
+        self.lines.map(|line| Row(fields(line)))
+    }
+}
+
+/// The fields of one line.
+pub struct Row(Vec<String>);
+
+impl Row {
+    /// One of them, and none where the line is cut short.
+    #[must_use]
+    pub fn text(&self, place: usize) -> Option<&str> {
+        self.0.get(place).map(String::as_str)
+    }
+}
 
 /// Gives each server of an answer to `give`. Lines of anything else, and those that do not say what they are of, are passed over.
 ///
 /// # Errors
 /// When the first line does not name the columns.
 pub fn servers(answer: &str, mut give: impl FnMut(Server)) -> Result<(), NotATable> {
-    let mut lines = answer.lines();
-    let heading = lines.next().and_then(|line| line.strip_prefix("# "));
-    let columns: Vec<&str> = heading
-        .ok_or(NotATable)?
-        .split(',')
-        .take(COLUMNS_MAX)
-        .collect();
-    let place = |column: &str| columns.iter().position(|it| *it == column);
-    let (proxy, name) = (
-        place(PROXY).ok_or(NotATable)?,
-        place(SERVER).ok_or(NotATable)?,
+    let table = Table::of(answer)?;
+    let (proxy, name, kind) = (
+        table.place(PROXY)?,
+        table.place(SERVER)?,
+        table.place(TYPE)?,
     );
-    let kind = place(TYPE).ok_or(NotATable)?;
-    let told = SERIES.map(|series| (series, place(series.column)));
-    for line in lines {
-        let fields = fields(line);
-        let field = |at: usize| fields.get(at).filter(|text| !text.is_empty());
+    let told = SERIES.map(|series| (series, table.place(series.column).ok()));
+    for row in table.rows() {
+        let field = |at: usize| row.text(at).filter(|text| !text.is_empty());
         let (Some(proxy), Some(name)) = (field(proxy), field(name)) else {
             continue;
         };
@@ -143,8 +186,8 @@ pub fn servers(answer: &str, mut give: impl FnMut(Server)) -> Result<(), NotATab
                 .then_some((*series, number * series.factor))
         };
         give(Server {
-            proxy: proxy.clone(),
-            name: name.clone(),
+            proxy: proxy.to_owned(),
+            name: name.to_owned(),
             values: told.iter().filter_map(value).collect(),
         });
     }
@@ -234,13 +277,15 @@ mod tests {
 
     #[test]
     fn what_is_no_table_is_said() {
-        for answer in [
-            "",
-            "Unknown command.\n",
-            "# a,b\n",
-            "HTTP/1.1 400 Bad request\n",
+        for (answer, missing) in [
+            ("", PROXY),
+            ("Unknown command.\n", PROXY),
+            ("# a,b\n", PROXY),
+            ("# pxname,svname\n", TYPE),
+            ("HTTP/1.1 400 Bad request\n", PROXY),
         ] {
-            assert_eq!(servers(answer, |_| {}), Err(NotATable), "{answer}");
+            let read = servers(answer, |_| {});
+            assert_eq!(read, Err(NotATable(missing)), "{answer}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The formats a collector reads: log files of the engine, the kernel's text files and socket messages, the pages of
+//! The formats that are read on a host: log files of the engine, the kernel's text files and socket messages, the pages of
 //! applications that tell their own metrics, and what HAProxy tells of its servers.
 //!
 //! Everything here is a function of bytes, and of a time that is handed in. It opens nothing, and no bytes make it panic or

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use formats::haproxy::NotATable;
+
 use super::BalancerError;
 use super::socket::Socket;
 use super::stat::{self, Server, ServerRef};
@@ -40,7 +42,7 @@ impl Runtime {
     /// Every server of every backend.
     pub(crate) async fn servers(&self) -> Result<Vec<Server>, BalancerError> {
         let answer = self.socket.ask(SHOW).await?;
-        stat::read(&answer).map_err(|column| {
+        stat::read(&answer).map_err(|NotATable(column)| {
             let socket = self.socket.clone();
             match answer.starts_with("# ") {
                 true => BalancerError::Unreadable { socket, column },

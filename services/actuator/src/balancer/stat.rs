@@ -1,8 +1,9 @@
-//! The state of servers as the balancer tells it: comma-separated, with the columns named in the first line.
+//! The state of servers as the balancer tells it.
 
 use std::fmt;
 use std::net::SocketAddr;
 
+use formats::haproxy::{NotATable, Row, Table};
 use units::ContainerId;
 
 /// What every server of ours is called by: others can tell them, and the container, from the name.
@@ -97,15 +98,20 @@ pub(crate) struct Server {
     pub(crate) sessions: u64,
 }
 
-/// Reads the answer to `show stat` about servers; the column that is missing otherwise.
-pub(crate) fn read(answer: &str) -> Result<Vec<Server>, &'static str> {
-    let mut lines = answer.lines().filter(|line| !line.trim().is_empty());
-    let header = lines.next().and_then(|line| line.strip_prefix("# "));
-    let columns = Columns::of(header.ok_or("pxname")?)?;
-    Ok(lines.filter_map(|line| columns.server(line)).collect())
+/// Reads the answer to `show stat` about servers.
+///
+/// # Errors
+/// When a column is missing.
+pub(crate) fn read(answer: &str) -> Result<Vec<Server>, NotATable> {
+    let table = Table::of(answer)?;
+    let columns = Columns::of(&table)?;
+    Ok(table
+        .rows()
+        .filter_map(|row| columns.server(&row))
+        .collect())
 }
 
-/// At which place each column is. Nothing before the text of the last check holds a comma, and quotes stand around what may.
+/// At which place each column is.
 struct Columns {
     backend: usize,
     name: usize,
@@ -120,41 +126,37 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(header: &str) -> Result<Self, &'static str> {
-        let names: Vec<&str> = header.split(',').collect();
-        let place = |name: &'static str| names.iter().position(|it| *it == name).ok_or(name);
+    fn of(table: &Table<'_>) -> Result<Self, NotATable> {
         Ok(Columns {
-            backend: place("pxname")?,
-            name: place("svname")?,
-            status: place("status")?,
-            queued: place("qcur")?,
-            sessions: place("scur")?,
-            backup: place("bck")?,
-            check: place("check_status")?,
-            rise: place("check_rise")?,
-            health: place("check_health")?,
-            address: place("addr")?,
+            backend: table.place("pxname")?,
+            name: table.place("svname")?,
+            status: table.place("status")?,
+            queued: table.place("qcur")?,
+            sessions: table.place("scur")?,
+            backup: table.place("bck")?,
+            check: table.place("check_status")?,
+            rise: table.place("check_rise")?,
+            health: table.place("check_health")?,
+            address: table.place("addr")?,
         })
     }
 
     /// The server of a line, and none of one that is cut short.
-    fn server(&self, line: &str) -> Option<Server> {
-        let cells = cells(line);
-        let text = |place: usize| cells.get(place).map(String::as_str);
-        let number = |place: usize| text(place)?.parse::<u64>().ok();
-        let is_good = text(self.check)?.ends_with("OK")
+    fn server(&self, row: &Row) -> Option<Server> {
+        let number = |place: usize| row.text(place)?.parse::<u64>().ok();
+        let is_good = row.text(self.check)?.ends_with("OK")
             && number(self.health).unwrap_or(0) >= number(self.rise).unwrap_or(1);
         let waiting = number(self.queued).unwrap_or(0);
         Some(Server {
-            backend: text(self.backend)?.to_owned(),
-            name: text(self.name)?.to_owned(),
-            turn: turn(text(self.status)?),
+            backend: row.text(self.backend)?.to_owned(),
+            name: row.text(self.name)?.to_owned(),
+            turn: turn(row.text(self.status)?),
             checked: match is_good {
                 true => Checked::Good,
                 false => Checked::NotYet,
             },
             is_backup: number(self.backup) == Some(1),
-            address: text(self.address).and_then(|it| it.parse().ok()),
+            address: row.text(self.address).and_then(|it| it.parse().ok()),
             sessions: number(self.sessions).unwrap_or(0).saturating_add(waiting),
         })
     }
@@ -170,24 +172,6 @@ fn turn(status: &str) -> Turn {
         "MAINT" => Turn::Maintenance,
         _ => Turn::Down,
     }
-}
-
-/// The cells of a line; quotes stand around those with commas in them, and double inside.
-fn cells(line: &str) -> Vec<String> {
-    let mut cells = vec![String::new()];
-    let mut is_quoted = false;
-    for letter in line.chars() {
-        match letter {
-            '"' => is_quoted = !is_quoted,
-            ',' if !is_quoted => cells.push(String::new()),
-            letter => {
-                if let Some(cell) = cells.last_mut() {
-                    cell.push(letter);
-                }
-            }
-        }
-    }
-    cells
 }
 
 #[cfg(test)]
@@ -240,8 +224,8 @@ mod tests {
 
     #[test]
     fn an_answer_without_a_column_is_none() {
-        assert_eq!(read("# pxname,svname,qcur\n"), Err("status"));
-        assert_eq!(read("Unknown command\n"), Err("pxname"));
+        assert_eq!(read("# pxname,svname,qcur\n"), Err(NotATable("status")));
+        assert_eq!(read("Unknown command\n"), Err(NotATable("pxname")));
         assert_eq!(read(&format!("{HEADER}\nweb,cut\n")), Ok(Vec::new()));
     }
 

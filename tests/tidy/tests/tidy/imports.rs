@@ -63,6 +63,7 @@ fn may_import(name: &str, member: &Member, models: &[String]) -> Option<Vec<Stri
         "bus" | "spool" => Some(Vec::new()),
         "formats" => Some(owned(MODELS_MAY)),
         "collector" => Some([models, &owned(&["wire", "bus", "kit", "formats", "spool"])].concat()),
+        "actuator" => Some([models, &owned(&["wire", "bus", "kit", "formats"])].concat()),
         "wire" | "kit" => Some(owned(WIRE_MAY)),
         role if ROLES.contains(&role) => Some([models, &owned(&["wire", "bus", "kit"])].concat()),
         _ => None,
