@@ -59,6 +59,11 @@ impl Containers {
         reference
     }
 
+    /// The address of the engine.
+    pub fn engine(&self) -> &str {
+        &self.engine
+    }
+
     /// The image's name.
     pub fn image(&self) -> &str {
         &self.name

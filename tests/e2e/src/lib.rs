@@ -19,3 +19,4 @@ pub mod steps;
 pub mod tally;
 pub mod topic;
 pub mod wait;
+pub mod watch;

@@ -14,9 +14,10 @@ use bus::Bus;
 use console::api::{ListedUpdate, ServiceStatus};
 use control::UpdatePhase;
 use e2e::containers::Containers;
-use e2e::hosts::{Fleet, Gate, Host, HostFacts, Watch};
+use e2e::hosts::{Fleet, Gate, Host, HostFacts};
 use e2e::steps::{Found, Log, Step};
 use e2e::wait::until;
+use e2e::watch::Watch;
 use tokio::time::timeout;
 use wire::topic;
 
@@ -162,7 +163,7 @@ impl Stage {
         }
         let bus = Bus::kafka(&fleet.kafka().config()).unwrap();
         Stage {
-            watch: Watch::start(&fleet),
+            watch: Watch::start(fleet.hosts().iter().map(Host::engine)),
             log: Log::open(bus).await,
             fleet,
             gate,

@@ -2,10 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -16,6 +12,7 @@ use e2e::containers::Containers;
 use e2e::hosts::{Fleet, Host, HostFacts};
 use e2e::topic::Topic;
 use e2e::wait::until;
+use e2e::watch::Watch;
 use units::{ActionKind, Metric, NodeInventory, NodeWanted, Phase, PlanEntry};
 use wire::{Telemetry, topic};
 
@@ -23,7 +20,6 @@ use wire::{Telemetry, topic};
 const SEEN: Duration = Duration::from_secs(90);
 /// A move has three steps, each watched for some time.
 const MOVED: Duration = Duration::from_secs(300);
-const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Checks that pass.
 const HEALTH: &str = r#"HEALTHCHECK --interval=1s --timeout=5s --retries=3 CMD ["/writer","go"]"#;
 /// Some 20 s of a node: the fleet is looked at for moves every 10 s.
@@ -174,53 +170,6 @@ fn running(host: &Host, name: &str) -> Vec<String> {
     listed.lines().map(ToOwned::to_owned).collect()
 }
 
-/// Watches how few healthy containers of a name there ever are on all the hosts together.
-struct Watch {
-    fewest: Arc<AtomicUsize>,
-    is_over: Arc<AtomicBool>,
-    looking: JoinHandle<()>,
-}
-
-impl Watch {
-    /// The hosts are asked in this order: a successor is looked for after the one it takes the place of.
-    fn start(engines: Vec<String>, name: &str) -> Watch {
-        let fewest = Arc::new(AtomicUsize::new(usize::MAX));
-        let is_over = Arc::new(AtomicBool::new(false));
-        let name = format!("name=^{name}$");
-        let looking = std::thread::spawn({
-            let (fewest, is_over) = (Arc::clone(&fewest), Arc::clone(&is_over));
-            move || {
-                while !is_over.load(Ordering::Relaxed) {
-                    let healthy = engines.iter().map(|engine| healthy(engine, &name));
-                    fewest.fetch_min(healthy.sum(), Ordering::Relaxed);
-                    std::thread::sleep(LOOK_EVERY);
-                }
-            }
-        });
-        Watch {
-            fewest,
-            is_over,
-            looking,
-        }
-    }
-
-    fn end(self) -> usize {
-        self.is_over.store(true, Ordering::Relaxed);
-        self.looking.join().unwrap();
-        self.fewest.load(Ordering::Relaxed)
-    }
-}
-
-fn healthy(engine: &str, name: &str) -> usize {
-    let listed = Command::new("docker")
-        .args(["--host", engine, "ps", "--quiet"])
-        .args(["--filter", name, "--filter", "health=healthy"])
-        .output()
-        .unwrap();
-    assert!(listed.status.success(), "{engine}: {listed:?}");
-    String::from_utf8_lossy(&listed.stdout).lines().count()
-}
-
 /// What has to be the same of a container wherever it runs.
 fn made(host: &Host, id: &str) -> String {
     let format = "{{json .Config.Env}} {{json .Config.Cmd}} {{json .Config.Healthcheck}} {{.HostConfig.NanoCpus}} \
@@ -344,11 +293,23 @@ async fn a_drained_node_gives_its_containers_to_another_and_nothing_fails_meanwh
     });
     until("they are healthy, and may be moved", SEEN, || async {
         let movable = rooms(&fleet).await?.get("a")?.movable == 2;
-        let healthy = |it: &Original| healthy(&a.engine(), &format!("name=^{}$", it.name)) == 1;
+        let healthy = |it: &Original| {
+            let name = format!("name=^{}$", it.name);
+            let listed = [
+                "ps",
+                "--quiet",
+                "--filter",
+                &name,
+                "--filter",
+                "health=healthy",
+            ];
+            !a.docker(&listed).is_empty()
+        };
         (movable && originals.iter().all(healthy)).then_some(())
     })
     .await;
-    let watches = ["shop", "till"].map(|it| Watch::start(vec![a.engine(), b.engine()], it));
+    let watch = Watch::start([a.engine(), b.engine()]);
+    ["shop", "till"].into_iter().for_each(|it| watch.add(it));
 
     said(&fleet, &["node", "drain", "a", "--by", "ada"]).await;
     let mut successors = Vec::new();
@@ -381,7 +342,7 @@ async fn a_drained_node_gives_its_containers_to_another_and_nothing_fails_meanwh
         ActionKind::Stop,
     ];
     assert_eq!(kinds, expected.iter().map(|it| it.as_str()).collect());
-    let fewest = watches.map(Watch::end);
+    let fewest = ["shop", "till"].map(|it| watch.end(it));
     assert_eq!(fewest, [1, 1], "so many were healthy at the least");
     let told = said(&fleet, &["nodes"]).await;
     assert!(told.contains("a, to be drained"), "{told}");

@@ -6,15 +6,13 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use console::api::{ListedUpdate, ServiceStatus};
 use control::UpdatePhase;
 use e2e::hosts::{Ends, Fleet, Host, HostFacts, Registry, RegistryGate, Trouble, another_machine};
 use e2e::wait::until;
+use e2e::watch::Watch;
 use futures::future::join_all;
 use units::{ActionKind, Bytes, Phase, PlanEntry};
 
@@ -64,60 +62,6 @@ fn run(host: &Host, image: &str, name: &str, label: &str, options: &[&str]) {
 
 const UPDATE: &str = "io.homeostat.update=true";
 const MOVE: &str = "io.homeostat.move=true";
-
-/// The services of healthy containers on a host, one each.
-fn healthy(engine: &str) -> Vec<String> {
-    let listed = Command::new("docker")
-        .args(["--host", engine, "ps", "--filter", "health=healthy"])
-        .args(["--format", r#"{{.Label "io.homeostat.service"}}"#])
-        .output()
-        .unwrap();
-    assert!(listed.status.success(), "{engine}: {listed:?}");
-    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
-    text.lines().map(ToOwned::to_owned).collect()
-}
-
-/// Watches how few healthy containers of each service there ever are.
-struct Watch {
-    fewest: Arc<Mutex<BTreeMap<String, usize>>>,
-    is_over: Arc<AtomicBool>,
-    looking: JoinHandle<()>,
-}
-
-impl Watch {
-    fn start(fleet: &Fleet, services: &[&str]) -> Watch {
-        let engines: Vec<String> = fleet.hosts().iter().map(Host::engine).collect();
-        let services = services.iter().map(|it| ((*it).to_owned(), usize::MAX));
-        let fewest = Arc::new(Mutex::new(services.collect::<BTreeMap<_, _>>()));
-        let is_over = Arc::new(AtomicBool::new(false));
-        let looking = std::thread::spawn({
-            let (fewest, is_over) = (Arc::clone(&fewest), Arc::clone(&is_over));
-            move || {
-                while !is_over.load(Ordering::Relaxed) {
-                    let all: Vec<String> = engines.iter().flat_map(|it| healthy(it)).collect();
-                    for (service, least) in fewest.lock().unwrap().iter_mut() {
-                        let now = all.iter().filter(|it| *it == service).count();
-                        *least = now.min(*least);
-                    }
-                    std::thread::sleep(LOOK_EVERY);
-                }
-            }
-        });
-        Watch {
-            fewest,
-            is_over,
-            looking,
-        }
-    }
-
-    /// One of each was healthy at any time.
-    fn end(self) {
-        self.is_over.store(true, Ordering::Relaxed);
-        self.looking.join().unwrap();
-        let fewest = self.fewest.lock().unwrap();
-        assert!(fewest.values().all(|it| *it >= 1), "{fewest:?}");
-    }
-}
 
 /// Waits until the hosts have these containers, healthy, and no others, running or not.
 async fn whole(fleet: &Fleet, expected: &[(&str, &[&str])]) {
@@ -327,7 +271,8 @@ async fn whatever_goes_wrong_is_said_with_the_next_step_and_as_many_serve_as_bef
     let first: [(&str, &[&str]); 3] = [("a", &MOVED), ("b", &UPDATED), ("c", &[])];
     whole(&fleet, &first).await;
     known(&fleet, &services).await;
-    let watch = Watch::start(&fleet, &services);
+    let watch = Watch::start(fleet.hosts().iter().map(Host::engine));
+    services.iter().for_each(|it| watch.add(it));
 
     said(&fleet, &["node", "cordon", "c", "--by", "ada"]).await;
     said(&fleet, &["node", "drain", "a", "--by", "ada"]).await;
@@ -341,7 +286,9 @@ async fn whatever_goes_wrong_is_said_with_the_next_step_and_as_many_serve_as_bef
     nothing_comes_to_a_full_disk(&fleet, &images).await;
     let more = [&MOVED[..], &["large", "small"]].concat();
     whole(&fleet, &[("a", &more), ("b", &UPDATED), ("c", &[])]).await;
-    watch.end();
+    for service in services {
+        assert!(watch.end(service) >= 1, "{service} was away");
+    }
 
     its_engine_restarts_during_an_update(&mut fleet, &registries, &images).await;
     let turned = a_move_outlives_the_engine_it_goes_to(&mut fleet, &base).await;

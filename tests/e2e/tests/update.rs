@@ -3,9 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::process::Output;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use console::api::ListedUpdate;
@@ -13,55 +10,16 @@ use control::UpdatePhase;
 use e2e::containers::Containers;
 use e2e::homeostat::{Homeostat, output};
 use e2e::wait::until;
+use e2e::watch::Watch;
 use units::{ActionKind, Phase, PlanEntry};
 
 const REPLICAS: usize = 2;
 /// Both replicas are told of within this.
 const SEEN: Duration = Duration::from_secs(60);
 const ENDS: Duration = Duration::from_secs(900);
-const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Checks that pass, and ones that fail, since nothing writes what they look for.
 const GOOD: &str = r#"HEALTHCHECK --interval=1s --timeout=3s --retries=2 CMD ["/writer","go"]"#;
 const BAD: &str = r#"HEALTHCHECK --interval=1s --timeout=3s --retries=2 CMD ["/writer","written"]"#;
-
-/// Watches how few healthy replicas there ever are.
-struct Watch {
-    fewest: Arc<AtomicUsize>,
-    is_over: Arc<AtomicBool>,
-    looking: JoinHandle<()>,
-}
-
-impl Watch {
-    fn start(containers: &Arc<Containers>) -> Watch {
-        let fewest = Arc::new(AtomicUsize::new(usize::MAX));
-        let is_over = Arc::new(AtomicBool::new(false));
-        let looking = std::thread::spawn({
-            let (containers, fewest, is_over) = (
-                Arc::clone(containers),
-                Arc::clone(&fewest),
-                Arc::clone(&is_over),
-            );
-            move || {
-                while !is_over.load(Ordering::Relaxed) {
-                    let healthy = containers.listed("health=healthy", "{{.ID}}").len();
-                    fewest.fetch_min(healthy, Ordering::Relaxed);
-                    std::thread::sleep(LOOK_EVERY);
-                }
-            }
-        });
-        Watch {
-            fewest,
-            is_over,
-            looking,
-        }
-    }
-
-    fn end(self) -> usize {
-        self.is_over.store(true, Ordering::Relaxed);
-        self.looking.join().unwrap();
-        self.fewest.load(Ordering::Relaxed)
-    }
-}
 
 /// Runs the binary to its end beside the test.
 async fn told(homeostat: &Homeostat, words: &[&str]) -> Output {
@@ -93,7 +51,7 @@ async fn updates(homeostat: &Homeostat) -> Vec<ListedUpdate> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_good_image_is_rolled_out_and_a_bad_one_goes_back_while_the_service_serves() {
     let dir = tempfile::tempdir().unwrap();
-    let containers = Arc::new(Containers::new());
+    let containers = Containers::new();
     let first = containers.version("1", &[GOOD, "ENV VERSION=1"]);
     let second = containers.version("2", &[GOOD, "ENV VERSION=2"]);
     let bad = containers.version("3", &[BAD, "ENV VERSION=3"]);
@@ -129,7 +87,8 @@ async fn a_good_image_is_rolled_out_and_a_bad_one_goes_back_while_the_service_se
         (web.serving == REPLICAS).then_some(())
     })
     .await;
-    let watch = Watch::start(&containers);
+    let watch = Watch::start([containers.engine().to_owned()]);
+    watch.add(&service);
 
     let update = |image: &str| {
         let words = [
@@ -153,7 +112,7 @@ async fn a_good_image_is_rolled_out_and_a_bad_one_goes_back_while_the_service_se
     assert!(err.contains("rolled back"), "{out}\n{err}");
     assert_eq!(running(&containers), vec![second.clone(); REPLICAS]);
     assert_eq!(containers.running(), REPLICAS, "no replica is left over");
-    let fewest = watch.end();
+    let fewest = watch.end(&service);
     assert!(fewest >= REPLICAS, "only {fewest} were healthy at a time");
 
     let listed = updates(&homeostat).await;

@@ -7,7 +7,6 @@
 mod engine;
 mod gate;
 mod haproxy;
-mod healthy;
 mod host;
 mod images;
 mod leftovers;
@@ -31,7 +30,6 @@ use wires::Wires;
 pub use engine::Ends;
 pub use gate::{Gate, Held};
 pub use haproxy::{BACKEND, Haproxy};
-pub use healthy::Watch;
 pub use host::{DEMO, Host, HostFacts, PAGE};
 pub use images::another_machine;
 pub use movable::{Placed, running, told};

@@ -1,4 +1,4 @@
-//! How few healthy containers a service ever has, on all hosts together.
+//! How few healthy containers a service ever has, on all engines together, as they tell it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,8 +8,6 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use tokio_util::sync::CancellationToken;
-
-use super::Fleet;
 
 const SERVICE: &str = "io.homeostat.service";
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -25,10 +23,9 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches the hosts that the fleet has.
-    pub fn start(fleet: &Fleet) -> Watch {
-        let engines = fleet.hosts().iter().map(|host| {
-            let address = host.engine();
+    /// Watches the engines at these addresses.
+    pub fn start(engines: impl IntoIterator<Item = String>) -> Watch {
+        let engines = engines.into_iter().map(|address| {
             Docker::connect_with_host(&address).unwrap_or_else(|error| panic!("{address}: {error}"))
         });
         let engines: Vec<Docker> = engines.collect();
@@ -78,14 +75,14 @@ fn lock(fewest: &Fewest) -> MutexGuard<'_, BTreeMap<String, usize>> {
     fewest.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// While the hosts are asked one after the other, one container may come and another go. So they are asked in their order and, but for
+/// While the engines are asked one after the other, one container may come and another go. So they are asked in their order and, but for
 /// the last, in it once more: what serves all the time on one or the other is found in one of the two readings.
 async fn look(engines: Vec<Docker>, fewest: &Fewest) {
     let mut spoken = Vec::new();
     for engine in engines {
         spoken.push(engine.negotiate_version().await.unwrap());
     }
-    let (last, others) = spoken.split_last().expect("a fleet has a host");
+    let (last, others) = spoken.split_last().expect("an engine to watch");
     loop {
         let watched: Vec<String> = lock(fewest).keys().cloned().collect();
         let before = counted(others).await;
@@ -113,7 +110,7 @@ async fn counted(engines: &[Docker]) -> BTreeMap<String, usize> {
     sum
 }
 
-/// Healthy containers on one host, by their services.
+/// Healthy containers on one engine, by their services.
 async fn healthy(engine: &Docker) -> BTreeMap<String, usize> {
     let filters = HashMap::from([("health", vec!["healthy"]), ("label", vec![SERVICE])]);
     let options = ListContainersOptionsBuilder::new().filters(&filters);
