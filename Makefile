@@ -10,6 +10,8 @@ HOMEOSTAT := $(TARGET)/release/homeostat
 SETUP := deploy/setup
 # Reading cgroup files and log files of containers takes root, and so does an engine that answers to root alone.
 AS_ROOT := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo -E)
+# Their hosts have engines of their own.
+HOSTS_TESTS := hosts balancer canary failover pair cut_off emptied crash trouble
 # Test programs run as root through cargo's own runner, so that cargo itself, and what it builds, stay the caller's.
 RUNNER := $(if $(AS_ROOT),CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_RUNNER="$(AS_ROOT)")
 LOCKED := $(if $(CI),--locked)
@@ -37,12 +39,12 @@ image: need-build need-docker
 .PHONY: test
 test: need-build need-docker need-kafka need-tests need-faults need-hosts image ## Run every test, on a real engine and a real Kafka
 	@$(SETUP)/fuzz.sh
-	@$(RUNNER) cargo test --workspace --no-fail-fast $(LOCKED)
+	@HOSTS_TESTS="$(HOSTS_TESTS)" $(SETUP)/test.sh $(LOCKED)
 
 .PHONY: e2e-hosts
 e2e-hosts: need-build need-kafka need-hosts ## Run the tests with several hosts on this machine, each with an engine of its own
 	@cargo build $(LOCKED) -p homeostat
-	@$(RUNNER) cargo test $(LOCKED) -p e2e --test hosts --test balancer --test canary --test failover --test pair --test cut_off --test emptied --test crash --test trouble
+	@$(RUNNER) cargo test $(LOCKED) -p e2e $(addprefix --test ,$(HOSTS_TESTS))
 
 .PHONY: fuzz
 fuzz: need-build ## Fuzz what reads bytes from outside; FUZZ_RUNS and FUZZ_SECONDS bound each target
