@@ -126,7 +126,11 @@ pub(crate) fn admit_ordered(state: &State, draft: Draft, now: Timestamp) -> Deci
 fn within_bounds(state: &State, draft: Draft, now: Timestamp) -> Decision {
     let config = &state.config.ledger;
     let tried = Tried::of(draft.kind, &draft.expected.check);
-    let quarantined = ledger::quarantined(&state.plans, config, &draft.service, tried, now);
+    // What replicas did not help against says nothing of a move, which has waits of its own.
+    let quarantined = match draft.relocation {
+        Some(_) => None,
+        None => ledger::quarantined(&state.plans, config, &draft.service, tried, now),
+    };
     if let Some(until) = quarantined {
         let why = format!(
             "{} did not help {} the last {} times, so it is left alone until {until}",

@@ -94,7 +94,7 @@ fn cut_short(state: &State, entry: &PlanEntry, now: Timestamp) -> Option<String>
     if plan.relocation.is_some() || !(heals || changes_load) {
         return None;
     }
-    let node = failover::awaited_on(state, &plan.service, now)?;
+    let node = failover::awaited_on(state, &plan.service, plan.created_at, now)?;
     Some(format!(
         "node {node} was lost meanwhile, and what ran there of {} is made elsewhere first",
         plan.service

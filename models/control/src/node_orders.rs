@@ -22,13 +22,15 @@ struct Known {
 
 impl NodeOrders {
     /// Takes an order unless a newer one is known. True when it was news.
-    pub(crate) fn apply(&mut self, order: NodeOrder, now: Timestamp) -> bool {
-        let known = self.0.get(&order.node).map(|known| &known.order);
-        if known.is_some_and(|known| known.at > order.at) {
+    pub(crate) fn apply(&mut self, order: NodeOrder) -> bool {
+        let known = self.0.get(&order.node);
+        if known.is_some_and(|known| known.order.at > order.at) {
             return false;
         }
-        let is_news = known != Some(&order);
-        let told_at = now;
+        let same = known.filter(|known| known.order == order);
+        let is_news = same.is_none();
+        // It may have been written long before this side read it, and by then be read no more soon.
+        let told_at = same.map_or(order.at, |known| known.told_at);
         self.0.insert(order.node.clone(), Known { order, told_at });
         if self.0.len() > ORDERS_MAX {
             let earliest = self.0.values().min_by_key(|known| known.order.at);
@@ -91,30 +93,30 @@ mod tests {
 
     #[test]
     fn the_newest_order_counts_in_whatever_order_they_come() {
-        let now = Timestamp::from_millis(10_000);
         let mut orders = NodeOrders::default();
         assert_eq!(orders.wanted(&NodeId::from("a")), NodeWanted::Open);
-        assert!(orders.apply(order(NodeWanted::Drained, 2), now));
-        assert!(!orders.apply(order(NodeWanted::Cordoned, 1), now));
-        assert!(
-            !orders.apply(order(NodeWanted::Drained, 2), now),
-            "the same"
-        );
+        assert!(orders.apply(order(NodeWanted::Drained, 2)));
+        assert!(!orders.apply(order(NodeWanted::Cordoned, 1)));
+        assert!(!orders.apply(order(NodeWanted::Drained, 2)), "the same");
         assert_eq!(orders.wanted(&NodeId::from("a")), NodeWanted::Drained);
-        assert!(orders.apply(order(NodeWanted::Open, 3), now));
+        assert!(orders.apply(order(NodeWanted::Open, 3)));
         assert_eq!(orders.drains().count(), 0);
     }
 
     #[test]
     fn what_stands_is_told_again_before_it_is_read_no_more() {
-        let now = Timestamp::from_millis(10_000);
         let mut orders = NodeOrders::default();
-        orders.apply(order(NodeWanted::Cordoned, 1), now);
-        assert_eq!(orders.retell(now + RETELL_AFTER / 2), []);
-        let again = now + RETELL_AFTER;
+        orders.apply(order(NodeWanted::Cordoned, 1));
+        let given_at = order(NodeWanted::Cordoned, 1).at;
+        assert_eq!(orders.retell(given_at + RETELL_AFTER / 2), []);
+        // Whoever leads by then, and however late that one read it.
+        let again = given_at + RETELL_AFTER;
+        let mut late = orders.clone();
+        late.apply(order(NodeWanted::Cordoned, 1));
+        assert_eq!(late.retell(again), [order(NodeWanted::Cordoned, 1)]);
         assert_eq!(orders.retell(again), [order(NodeWanted::Cordoned, 1)]);
         assert_eq!(orders.retell(again), []);
-        orders.apply(order(NodeWanted::Open, 2), again);
+        orders.apply(order(NodeWanted::Open, 2));
         assert_eq!(orders.retell(again + RETELL_AFTER), []);
     }
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use control::Event;
 use units::{
-    ActionKind, Bytes, ContainerState, EventKind, Fenced, Limits, Millicores, Mode, NodeCapacity,
-    NodeId, Phase, Policy, ServiceId, Severity, SignalKind, Subject, VerdictKind,
+    ActionKind, Bytes, ContainerState, EventKind, Fenced, JournalEntry, Limits, Millicores, Mode,
+    NodeCapacity, NodeId, NodeOrder, NodeWanted, Phase, Policy, ServiceId, Severity, SignalKind,
+    Subject, VerdictKind,
 };
 use world::{World, acting, policy, secs};
 
@@ -580,6 +581,62 @@ fn what_is_watched_of_the_service_elsewhere_is_not_waited_for() {
         "{}",
         verdict.reason
     );
+}
+
+/// With no place for what is lost, nothing is gained by that: what is done later is watched as ever.
+#[test]
+fn what_was_begun_after_the_loss_is_watched_to_its_end() {
+    let healed = Policy {
+        heal: true,
+        ..movable()
+    };
+    let mut world = fleet(healed);
+    let mut second = world.place("web").1;
+    second.id = units::ContainerId::from("id-web-2");
+    second.name = units::ContainerName::from("web-2");
+    world.nodes.get_mut(&node("b")).unwrap().push(second);
+    for other in ["b", "c"] {
+        order(&mut world, other, NodeWanted::Cordoned);
+    }
+    live(&mut world, 10);
+    lose(&mut world, "a");
+    live(&mut world, 20);
+    assert_eq!(sent(&world), Vec::<String>::new());
+    world.open(SignalKind::Unhealthy, "web-2", Severity::Critical);
+    live_until_sent(&mut world, 1);
+    live(&mut world, 10);
+    assert_eq!(sent(&world), ["restart web-2 on b"]);
+    assert_eq!(world.last().phase, Phase::Executed);
+}
+
+/// A host that fails is drained before it is gone, and that may go wrong.
+#[test]
+fn a_move_that_went_wrong_before_the_loss_bars_no_failover() {
+    let mut world = fleet(movable());
+    world.broken.push(node("b"));
+    order(&mut world, "a", NodeWanted::Drained);
+    live_until_sent(&mut world, 2);
+    live(&mut world, 30);
+    let before = sent(&world);
+    assert!(before[1].starts_with("add replica web"), "{before:?}");
+    assert_eq!(world.in_phase(Phase::Failed).len(), 1, "{before:?}");
+    lose(&mut world, "a");
+    live(&mut world, 12);
+    let made = sent(&world);
+    let elsewhere = "add replica web, as it is made on a on c";
+    assert_eq!(made[before.len()..], [elsewhere], "{}", why_not(&world));
+}
+
+fn order(world: &mut World, name: &str, wanted: NodeWanted) {
+    let order = NodeOrder {
+        node: node(name),
+        wanted,
+        at: world.now,
+        by: None,
+    };
+    let entry = JournalEntry::Node(order);
+    world.journal.push(entry.clone());
+    world.tell(Event::Journal(Box::new(entry)));
 }
 
 #[test]

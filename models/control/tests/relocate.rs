@@ -525,3 +525,25 @@ fn a_late_move_is_not_taken_back_to_one_that_does_not_serve() {
     let (_, old) = world.place("web");
     assert_eq!(old.state, ContainerState::Exited);
 }
+
+/// Its last words are that it serves; what serves now is not taken away for that.
+#[test]
+fn what_serves_stays_where_the_node_it_came_from_is_gone() {
+    let mut world = fleet(movable());
+    let mut second = world.place("web").1;
+    second.id = units::ContainerId::from("id-web-2");
+    second.name = units::ContainerName::from("web-2");
+    world.nodes.insert(NodeId::from("c"), vec![second]);
+    live(&mut world, 5);
+    order(&mut world, "a", NodeWanted::Drained);
+    live_until(&mut world, ActionKind::CreateReplica);
+    live(&mut world, 2);
+    world.down.insert(NodeId::from("a"));
+    live(&mut world, 2 * 3_600);
+    assert_eq!(
+        world.count(ActionKind::RemoveReplica),
+        0,
+        "{:?}",
+        sent(&world)
+    );
+}

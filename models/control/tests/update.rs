@@ -715,3 +715,42 @@ proptest! {
         prop_assert!(made.count() <= 2);
     }
 }
+
+/// Neither waits for the other for ever: what was not changed yet is made elsewhere as it is, and rolled forward with the rest.
+#[test]
+fn an_update_goes_on_with_what_was_made_elsewhere_of_a_lost_node() {
+    let policy = Policy {
+        movable: true,
+        ..updatable(Some((2, 5)))
+    };
+    let mut world = World::new(acting());
+    world.capacity_of_nodes = units::NodeCapacity {
+        cpu: units::Millicores(4_000),
+        memory: units::Bytes(8 << 30),
+    };
+    for (node, name) in [("a", "web-1"), ("b", "web-2"), ("c", "web-3")] {
+        world = world.with(node, name, "web", policy.clone());
+        runs(&mut world, name, OLD);
+        world.container(name).limits = units::Limits {
+            cpu: Some(units::Millicores(500)),
+            memory: Some(units::Bytes(1 << 30)),
+        };
+    }
+    let mut world = world.leading().beats();
+    go_on(&mut world, 20, &fine);
+    world.order("web", NEW);
+    while world.count(ActionKind::CreateReplica) == 0 {
+        go_on(&mut world, 1, &fine);
+    }
+    go_on(&mut world, 2, &fine);
+    world.down.insert(units::NodeId::from("c"));
+    go_on(&mut world, 900, &fine);
+    let seen = (images(&world), why_not(&world));
+    assert_eq!(status(&world).phase, UpdatePhase::Finished, "{seen:?}");
+    world.down.clear();
+    go_on(&mut world, 300, &fine);
+    let running = world.nodes.values().flatten();
+    let running = running.filter(|it| it.state == units::ContainerState::Running);
+    let running: Vec<&str> = running.map(|it| it.image.as_str()).collect();
+    assert_eq!(running, [NEW; 3], "{:?}", images(&world));
+}

@@ -81,7 +81,7 @@ impl Core {
             }
             JournalEntry::Node(order) => {
                 let node = order.node.clone();
-                if self.state.node_orders.apply(order, self.now) {
+                if self.state.node_orders.apply(order) {
                     let on_it = self.state.fleet.on_node(&node);
                     self.dirty.extend(on_it.map(|it| it.record.service.clone()));
                 }

@@ -21,6 +21,13 @@ pub(super) struct Loss {
     pub(super) lease: Duration,
 }
 
+impl Loss {
+    /// When it could be told.
+    pub(super) fn shown_at(&self, now: Timestamp) -> Timestamp {
+        now - self.actuator.min(self.collector) + self.lease + PLAY
+    }
+}
+
 /// The nodes that are lost, and what speaks against doing anything about it.
 pub(super) struct Losses<'a> {
     pub(super) lost: BTreeMap<&'a NodeId, Loss>,

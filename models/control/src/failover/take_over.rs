@@ -96,23 +96,31 @@ fn candidates<'a>(state: &'a State, losses: &Losses<'a>, now: Timestamp) -> Vec<
     found
 }
 
-/// The lost node where one of the service ran that only waits for what is watched of the service.
+/// The node that was lost after `since`, and where one of the service ran that only waits for what is watched of the service.
 pub(crate) fn awaited_on<'a>(
     state: &'a State,
     service: &ServiceId,
+    since: Timestamp,
     now: Timestamp,
 ) -> Option<&'a NodeId> {
     let mut replicas = state.fleet.replicas(service).into_iter();
     let awaited = replicas.find(|it| {
         let loss = loss(state, it.node, now);
-        loss.is_some_and(|loss| unfit(it, loss).is_none())
+        loss.is_some_and(|loss| loss.shown_at(now) > since && unfit(it, loss).is_none())
             && it.record.policy.mode == Mode::Act
             && state.beats.export(it.node, &it.record.id).is_some()
     })?;
-    let is_answered = state.config.max_mode == Mode::Act
+    let is_free_else = state.config.max_mode == Mode::Act
         && state.hold_end(service) <= now
         && !update::is_running(state, service)
-        && losses(state, now).common_cause.is_none();
+        && !relocate::is_running(state, service, now)
+        && relocate::bar_of_failover(state, service, now).is_none()
+        && back_unseen(state, &awaited, now).is_none();
+    if !is_free_else {
+        return None;
+    }
+    let losses = losses(state, now);
+    let is_answered = losses.common_cause.is_none() && losses.lost.contains_key(awaited.node);
     is_answered.then_some(awaited.node)
 }
 
@@ -122,7 +130,7 @@ fn hindrance(state: &State, replica: &Replica<'_>, loss: Loss, now: Timestamp) -
     if let Some(why) = unfit(replica, loss) {
         return Some(why);
     }
-    if !relocate::is_free(state, service, now) {
+    if !is_free(state, replica, now) {
         return Some("something else of the service is under way, or people were at it".to_owned());
     }
     if let Some(node) = back_unseen(state, replica, now) {
@@ -130,7 +138,18 @@ fn hindrance(state: &State, replica: &Replica<'_>, loss: Loss, now: Timestamp) -
             "node {node} is heard again, and what of {service} runs there is not known yet"
         ));
     }
-    relocate::bar_of_service(state, service, now)
+    relocate::bar_of_failover(state, service, now)
+}
+
+/// Nothing of the service is under way that this has to wait for. An update does not go on before all are heard, so between two of its steps
+/// what it has not changed yet is made elsewhere, and the update goes on with that.
+fn is_free(state: &State, replica: &Replica<'_>, now: Timestamp) -> bool {
+    let service = &replica.record.service;
+    let busy = state.plans.active().any(|it| it.plan.service == *service);
+    !busy
+        && state.hold_end(service) <= now
+        && !update::has_changed(state, service, replica)
+        && !relocate::is_running(state, service, now)
 }
 
 /// What of the container itself keeps it from being made elsewhere.

@@ -57,9 +57,28 @@ pub(crate) fn bar(state: &State, replica: &Replica<'_>, now: Timestamp) -> Optio
     bar_of_service(state, &record.service, now)
 }
 
-/// Why none of the service is made elsewhere for a while, whatever for.
-pub(crate) fn bar_of_service(state: &State, service: &ServiceId, now: Timestamp) -> Option<String> {
-    let course = Course::of(state, service);
+/// Why nothing of the service that runs is moved for a while.
+fn bar_of_service(state: &State, service: &ServiceId, now: Timestamp) -> Option<String> {
+    barred(state, service, Course::of(state, service), now)
+}
+
+/// Why nothing of the service that ran on a lost node is made elsewhere for a while. That a move went wrong which people or the loop began before
+/// is no reason: the host may have been failing then.
+pub(crate) fn bar_of_failover(
+    state: &State,
+    service: &ServiceId,
+    now: Timestamp,
+) -> Option<String> {
+    let course = Course::of(state, service).filter(|it| it.relocation.lost);
+    barred(state, service, course, now)
+}
+
+fn barred(
+    state: &State,
+    service: &ServiceId,
+    course: Option<Course<'_>>,
+    now: Timestamp,
+) -> Option<String> {
     let until = course.and_then(|it| Some(it.lost_at()? + retried_after(state, &it)));
     if let Some(until) = until.filter(|it| *it > now) {
         return Some(format!(

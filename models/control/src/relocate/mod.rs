@@ -26,7 +26,7 @@ use crate::state::State;
 use course::Course;
 use next::Next;
 
-pub(crate) use begin::{bar, bar_of_service, begin, has_stand_in, has_taken, is_free, last};
+pub(crate) use begin::{bar, bar_of_failover, begin, has_stand_in, has_taken, is_free, last};
 pub(crate) use judge::{judged, watched_on};
 pub(crate) use relief::{Candidate, LOOKED_EVERY, Looked, due, relief, set_out};
 pub(crate) use steps::{Purpose, stand_in, takes};

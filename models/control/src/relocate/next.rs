@@ -226,13 +226,19 @@ fn back(
         return heard_since(state, course, of.at, now);
     };
     let other = another(state, course);
-    let serves = other.is_some_and(|(_, serves)| serves)
-        || original.as_ref().is_some_and(|it| it.record.is_serving());
-    let stays = other.is_some() || original.as_ref().is_some_and(is_up);
+    // What a silent node told last is no reason to take away what serves.
+    let there = original.as_ref().filter(|it| state.is_fresh(it, now));
+    let serves =
+        other.is_some_and(|(_, serves)| serves) || there.is_some_and(|it| it.record.is_serving());
+    let stays = other.is_some() || there.is_some_and(is_up);
+    let removed = original.is_none()
+        && course
+            .retirements()
+            .any(|it| it.plan.kind == ActionKind::RemoveReplica && !is_failed(it));
     if !serves && (successor.record.is_serving() || !stays) {
         // It is all there is, or all that may come to serve again: a stop that failed may have been half done. In the place of one of a lost
         // node it is healed as any other, for as long as that one is away.
-        return match stopped || course.relocation.lost {
+        return match stopped || removed || course.relocation.lost {
             true => Next::Over,
             false => Next::Wait(Some(now + RECHECK)),
         };

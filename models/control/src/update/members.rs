@@ -57,6 +57,10 @@ impl<'a> Members<'a> {
     pub(crate) fn of(state: &'a State, course: &Course<'_>) -> Self {
         let mut found = Vec::new();
         for replica in state.fleet.replicas(&course.order.service) {
+            // Another was made in its place when its node was lost.
+            if replica.is_replaced {
+                continue;
+            }
             let record = replica.record;
             let is_surge = course.is_surge(record.made_by.as_ref());
             let is_meant = replica.counts()

@@ -60,6 +60,12 @@ pub(crate) fn is_running(state: &State, service: &ServiceId) -> bool {
     Course::of(state, service).is_some_and(|course| course.over.is_none())
 }
 
+/// An order that is not over made this container, or another in its place, or was about to.
+pub(crate) fn has_changed(state: &State, service: &ServiceId, replica: &Replica<'_>) -> bool {
+    let course = Course::of(state, service).filter(|course| course.over.is_none());
+    course.is_some_and(|course| course.changed(replica).is_some())
+}
+
 /// An order that is not over put this container there, and its sickness is the order's verdict.
 pub(crate) fn watches(state: &State, service: &ServiceId, replica: &Replica<'_>) -> bool {
     let course = Course::of(state, service).filter(|course| course.over.is_none());
