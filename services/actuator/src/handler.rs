@@ -239,7 +239,16 @@ impl Handler {
         };
         let _lock = self.before_deadline(command, WAITED, lock).await?;
         let away = self.out_of_the_way(command).await?;
-        let turn = match is_pull {
+        let outcome = self.in_turn(command).await;
+        self.let_back(command, &away).await;
+        let mut outcome = outcome?;
+        outcome.note = away.note();
+        Ok(outcome)
+    }
+
+    /// Carries it out once it has its turn.
+    async fn in_turn(&self, command: &Command) -> Result<Outcome, Halt> {
+        let turn = match matches!(command.action, Action::PullImage { .. }) {
             true => self.pulls.acquire(),
             false => self.slots.acquire(),
         };
@@ -267,9 +276,7 @@ impl Handler {
         self.unexpired(command)?;
         CommandBegun { command }.emit();
         let result = self.carried_out(command, &work, began_at).await?;
-        let mut outcome = self.outcome(command, began_at, result);
-        outcome.note = away.note();
-        Ok(outcome)
+        Ok(self.outcome(command, began_at, result))
     }
 
     /// What came of it, found out where the answer was lost.
@@ -466,7 +473,7 @@ impl Handler {
                     self.ledger_health.up();
                     return Some(done);
                 }
-                Err(error) => self.ledger_health.down(describe(&error)),
+                Err(error) => self.ledger_health.down(kit::boot::chain(&error)),
             }
             self.pause(&mut waits).await.ok()?;
         }
@@ -489,11 +496,4 @@ fn stale(command: &Command, newest: Generation) -> Refused {
         command.generation
     );
     Refused::new(Refusal::StaleGeneration, reason)
-}
-
-fn describe(error: &LedgerError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }

@@ -450,3 +450,48 @@ async fn until_health(actuator: &support::Actuator, state: kit::health::State) -
     };
     timeout(PATIENCE, so).await.expect("another health")
 }
+
+/// After a crash the next process does not let requests to what is still being stopped; after a shutdown there is nobody to let them to what was
+/// started again, so the one that ends does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_that_outlives_its_process_costs_no_request_and_no_server() {
+    let _turn = TURN.lock().await;
+    let mut world = World::new("restarting").await;
+    let haproxy = Haproxy::start().await;
+    let one = world
+        .create(&labels(), |body, host| {
+            body.cmd = Some(["web", "--burn-ms", QUICK].map(ToOwned::to_owned).to_vec());
+            // As first process of a container it has no use for this signal, so it serves on for its whole grace.
+            body.stop_signal = Some("SIGUSR1".to_owned());
+            host.network_mode = Some("bridge".to_owned());
+        })
+        .await;
+    let started = world.docker.start_container(one.as_str(), None).await;
+    started.unwrap();
+    let actuator = world.start(config(&world, &[haproxy.socket()]));
+    haproxy.until_up(&one).await;
+
+    let before = world.started_at(&one).await;
+    let crashes = world.restart(&one, Duration::from_secs(9));
+    being_stopped(&world, &crashes).await;
+    actuator.kill(world.dir.path()).await;
+    let actuator = world.start(config(&world, &[haproxy.socket()]));
+    haproxy.until_up(&one).await;
+    assert_ne!(world.started_at(&one).await, before);
+    let outcome = world.outcome(&crashes).await;
+    assert!(succeeded(&outcome.result), "{outcome:?}");
+
+    let ends = world.restart(&one, Duration::from_secs(2));
+    being_stopped(&world, &ends).await;
+    actuator.shut_down().await;
+    haproxy.until_up(&one).await;
+    assert_eq!(haproxy.get().await, 200);
+}
+
+/// Sends a command, and waits until the engine stops its container.
+async fn being_stopped(world: &World, command: &Command) {
+    let mut kills = world.count_events("kill").await;
+    world.send(command).await;
+    let asked = timeout(PATIENCE, kills.wait_for(|it| *it > 0)).await;
+    asked.expect("it was not stopped").unwrap();
+}

@@ -9,11 +9,11 @@ use futures::future::join_all;
 use tokio::time::MissedTickBehavior;
 use units::{ContainerId, Mode};
 
+use super::BalancerError;
 use super::container::{Labelled, Stand, labelled};
 use super::events::{Change, NotReached, ServerChanged};
 use super::runtime::{Gone, Runtime};
 use super::stat::{Checked, Server, ServerRef, Turn};
-use super::{BalancerError, Balancers};
 use crate::engine::EngineError;
 use crate::handler::Handler;
 use crate::ledger::LedgerError;
@@ -100,7 +100,7 @@ impl Keeper {
         let rounds = balancers
             .runtimes
             .iter()
-            .map(|runtime| compare(balancers, runtime, &ours, &found, spared));
+            .map(|runtime| compare(&handler, runtime, &ours, &found, spared));
         let rounds = join_all(rounds).await;
         self.spared.retain(|server| {
             let stand = found.get(server).map(|it| &it.stand);
@@ -192,7 +192,7 @@ struct Round {
 }
 
 async fn compare(
-    balancers: &Balancers,
+    handler: &Handler,
     runtime: &Runtime,
     ours: &BTreeSet<ServerRef>,
     found: &BTreeMap<ServerRef, Labelled>,
@@ -233,8 +233,13 @@ async fn compare(
         Stand::Starts(_) | Stand::Sick(_) | Stand::Unreachable(_) | Stand::Away => None,
     }));
     for (at, step) in steps.into_iter().take(CHANGES_MAX) {
+        let balancers = &handler.balancers;
         let _changing = balancers.changing.read().await;
-        if balancers.is_held(&at.name) {
+        // A command works on it, also one that an earlier process began.
+        let is_locked = found
+            .get(&at)
+            .is_some_and(|it| handler.locks.acquire_at_once(&it.id).is_none());
+        if is_locked || balancers.is_held(&at.name) {
             continue;
         }
         if let Err(error) = change(runtime, &at, step).await {

@@ -134,7 +134,7 @@ fn last_of(command: &Command, policy: &Policy) -> Last {
     }
 }
 
-fn runs(found: &ContainerInspectResponse) -> bool {
+pub(crate) fn runs(found: &ContainerInspectResponse) -> bool {
     let state = found.state.as_ref();
     state.and_then(|state| state.running) == Some(true)
 }

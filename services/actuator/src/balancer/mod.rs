@@ -26,7 +26,7 @@ use kit::health::{Dependency, Health};
 
 pub use config::Haproxy;
 pub(crate) use keep::keep;
-pub(crate) use leave::{Out, Unreleased, departure};
+pub(crate) use leave::{Departure, Out, Unreleased, departure, runs};
 
 use runtime::Runtime;
 use socket::Socket;

@@ -4,12 +4,15 @@ use tokio::time::Instant;
 use units::{Action, Command, Outcome, OutcomeResult};
 
 use super::{Halt, Handler};
-use crate::balancer::{self, Out, Unreleased};
+use crate::balancer::{self, Departure, Out, Unreleased};
 use crate::names::{self, Parted, Parting};
 
 /// A container that gets no requests while this is held.
 #[derive(Default)]
 pub(super) struct Away<'a> {
+    /// What it was taken from.
+    parting: Option<Parting>,
+    departure: Option<Departure>,
     out: Option<Out<'a>>,
     parted: Parted,
 }
@@ -29,36 +32,53 @@ impl Handler {
     /// requests are let to it again by whoever keeps balancers and names.
     pub(super) async fn out_of_the_way(&self, command: &Command) -> Result<Away<'_>, Halt> {
         let parting = || async { names::parting(&self.here(), command).await };
-        let Some(parting) = self.answered(command, parting).await? else {
-            let out = self.out_of_balance(command).await?;
-            let parted = Parted::default();
-            return Ok(Away { out, parted });
+        let mut away = Away {
+            parting: self.answered(command, parting).await?,
+            ..Away::default()
         };
-        match self.parted(command, &parting).await {
-            Err(Halt::Shutdown) => {
-                self.names.take_back(&self.engine, &parting).await;
-                Err(Halt::Shutdown)
-            }
-            other => other,
+        let taken = self.take_away(command, &mut away).await;
+        if let Err(Halt::Shutdown) = taken {
+            self.let_back(command, &away).await;
         }
+        taken.map(|()| away)
     }
 
-    /// Under its name nobody finds it any more; who found it before is served for a while.
-    async fn parted(&self, command: &Command, parting: &Parting) -> Result<Away<'_>, Halt> {
-        let parted = self.names.give_up(&self.engine, parting).await;
-        let parted = parted.map_err(|error| {
-            Halt::outcome(OutcomeResult::Failed {
-                error: format!("cannot take its name from it: {error}"),
-            })
-        })?;
-        let out = self.out_of_balance(command).await?;
-        if let Some(until) = parted.serves_until.filter(|it| *it > Instant::now()) {
+    /// Under its name nobody finds it any more, and no balancer asks it; who found it before is served for a while.
+    async fn take_away<'a>(&'a self, command: &Command, away: &mut Away<'a>) -> Result<(), Halt> {
+        if let Some(parting) = &away.parting {
+            let parted = self.names.give_up(&self.engine, parting).await;
+            away.parted = parted.map_err(|error| {
+                Halt::outcome(OutcomeResult::Failed {
+                    error: format!("cannot take its name from it: {error}"),
+                })
+            })?;
+        }
+        self.out_of_balance(command, away).await?;
+        let until = away.parted.serves_until;
+        if let Some(until) = until.filter(|it| *it > Instant::now()) {
             let wait = self
                 .shutdown
                 .run_until_cancelled(tokio::time::sleep_until(until));
             wait.await.ok_or(Halt::Shutdown)?;
         }
-        Ok(Away { out, parted })
+        Ok(())
+    }
+
+    /// What was taken out of the way and runs all the same gets requests again, where the shutdown leaves nobody else to see to that.
+    pub(super) async fn let_back(&self, command: &Command, away: &Away<'_>) {
+        if !self.shutdown.is_cancelled() {
+            return;
+        }
+        if let Some(parting) = &away.parting {
+            self.names.take_back(&self.engine, parting).await;
+        }
+        let Some(departure) = &away.departure else {
+            return;
+        };
+        let found = self.engine.inspect(command.action.target()).await;
+        if found.is_ok_and(|it| balancer::runs(&it)) {
+            self.balancers.put_back(departure).await;
+        }
     }
 
     /// What was isolated is not put back by the keeper of names, whatever it owed: the way back has its own command.
@@ -72,25 +92,28 @@ impl Handler {
         self.in_ledger(forget).await
     }
 
-    async fn out_of_balance(&self, command: &Command) -> Result<Option<Out<'_>>, Halt> {
+    async fn out_of_balance<'a>(
+        &'a self,
+        command: &Command,
+        away: &mut Away<'a>,
+    ) -> Result<(), Halt> {
         if self.balancers.is_empty() {
-            return Ok(None);
+            return Ok(());
         }
         let ask = || async { balancer::departure(&self.here(), command).await };
-        let Some(departure) = self.answered(command, ask).await? else {
-            return Ok(None);
+        away.departure = self.answered(command, ask).await?;
+        let Some(departure) = &away.departure else {
+            return Ok(());
         };
-        let taken = self.balancers.take_out(&departure);
-        match self.shutdown.run_until_cancelled(taken).await {
-            Some(Ok(out)) => Ok(Some(out)),
-            Some(Err(Unreleased::Last(refused))) => Err(refused.into()),
-            Some(Err(Unreleased::Failed(error))) => {
-                Err(Halt::outcome(OutcomeResult::Failed { error }))
-            }
-            None => {
-                self.balancers.put_back(&departure).await;
-                Err(Halt::Shutdown)
+        let taken = self.balancers.take_out(departure);
+        let taken = self.shutdown.run_until_cancelled(taken).await;
+        match taken.ok_or(Halt::Shutdown)? {
+            Ok(out) => away.out = Some(out),
+            Err(Unreleased::Last(refused)) => return Err(refused.into()),
+            Err(Unreleased::Failed(error)) => {
+                return Err(Halt::outcome(OutcomeResult::Failed { error }));
             }
         }
+        Ok(())
     }
 }
