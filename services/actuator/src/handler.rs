@@ -238,8 +238,9 @@ impl Handler {
             }
         };
         let _lock = self.before_deadline(command, WAITED, lock).await?;
-        let away = self.out_of_the_way(command).await?;
-        let outcome = self.in_turn(command).await;
+        // On the heap: what waits for them may itself be deep.
+        let away = Box::pin(self.out_of_the_way(command)).await?;
+        let outcome = Box::pin(self.in_turn(command)).await;
         self.let_back(command, &away).await;
         let mut outcome = outcome?;
         outcome.note = away.note();

@@ -329,7 +329,7 @@ async fn restart(
     for plan in failover.offline.begun(begun.clone()) {
         written(handler, handler.ledger.forget_healed(plan).await);
     }
-    let Some(outcome) = handler.outcome_of(&command).await else {
+    let Some(outcome) = Box::pin(handler.outcome_of(&command)).await else {
         return;
     };
     let entry = ended(begun.plan, outcome);
