@@ -58,6 +58,21 @@ async fn web(world: &World, labels: &[(&str, &str)], burn_ms: &str) -> Container
     id
 }
 
+/// One that serves on for its whole grace when it is stopped.
+async fn stubborn(world: &World, labels: &[(&str, &str)]) -> ContainerId {
+    let id = world
+        .create(labels, |body, host| {
+            body.cmd = Some(["web", "--burn-ms", QUICK].map(ToOwned::to_owned).to_vec());
+            // As first process of a container it has no use for this signal, so the kernel drops it.
+            body.stop_signal = Some("SIGUSR1".to_owned());
+            host.network_mode = Some("bridge".to_owned());
+        })
+        .await;
+    let started = world.docker.start_container(id.as_str(), None).await;
+    started.unwrap();
+    id
+}
+
 async fn runs(world: &World, container: &ContainerId) -> bool {
     world.inspect(container).await.state.unwrap().running == Some(true)
 }
@@ -139,16 +154,7 @@ async fn a_singleton_of_a_node_that_is_cut_off_leaves_its_balancer_before_it_is_
         ("io.homeostat.singleton", "true"),
         SERVED,
     ];
-    let one = world
-        .create(&single, |body, host| {
-            body.cmd = Some(["web", "--burn-ms", QUICK].map(ToOwned::to_owned).to_vec());
-            // As first process of a container it has no use for this signal, so the kernel drops it.
-            body.stop_signal = Some("SIGUSR1".to_owned());
-            host.network_mode = Some("bridge".to_owned());
-        })
-        .await;
-    let started = world.docker.start_container(one.as_str(), None).await;
-    started.unwrap();
+    let one = stubborn(&world, &single).await;
     let actuator = world.start(actuator::Config {
         move_key_file: Some(world.key.clone()),
         ..config(&world, &[haproxy.socket()])
@@ -458,16 +464,7 @@ async fn a_restart_that_outlives_its_process_costs_no_request_and_no_server() {
     let _turn = TURN.lock().await;
     let mut world = World::new("restarting").await;
     let haproxy = Haproxy::start().await;
-    let one = world
-        .create(&labels(), |body, host| {
-            body.cmd = Some(["web", "--burn-ms", QUICK].map(ToOwned::to_owned).to_vec());
-            // As first process of a container it has no use for this signal, so it serves on for its whole grace.
-            body.stop_signal = Some("SIGUSR1".to_owned());
-            host.network_mode = Some("bridge".to_owned());
-        })
-        .await;
-    let started = world.docker.start_container(one.as_str(), None).await;
-    started.unwrap();
+    let one = stubborn(&world, &labels()).await;
     let actuator = world.start(config(&world, &[haproxy.socket()]));
     haproxy.until_up(&one).await;
 
