@@ -10,7 +10,7 @@ HOMEOSTAT := $(TARGET)/release/homeostat
 SETUP := deploy/setup
 # Reading cgroup files and log files of containers takes root, and so does an engine that answers to root alone.
 AS_ROOT := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo -E)
-# Their hosts have engines of their own.
+# The tests with several hosts, which have engines of their own.
 HOSTS_TESTS := hosts balancer canary failover pair cut_off emptied crash trouble
 # Test programs run as root through cargo's own runner, so that cargo itself, and what it builds, stay the caller's.
 RUNNER := $(if $(AS_ROOT),CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_RUNNER="$(AS_ROOT)")

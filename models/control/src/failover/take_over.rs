@@ -145,11 +145,8 @@ fn hindrance(state: &State, replica: &Replica<'_>, loss: Loss, now: Timestamp) -
 /// what it has not changed yet is made elsewhere, and the update goes on with that.
 fn is_free(state: &State, replica: &Replica<'_>, now: Timestamp) -> bool {
     let service = &replica.record.service;
-    let busy = state.plans.active().any(|it| it.plan.service == *service);
-    !busy
-        && state.hold_end(service) <= now
+    relocate::is_free_but_for_updates(state, service, now)
         && !update::has_changed(state, service, replica)
-        && !relocate::is_running(state, service, now)
 }
 
 /// What of the container itself keeps it from being made elsewhere.

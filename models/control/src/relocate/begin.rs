@@ -40,11 +40,13 @@ pub(crate) fn begin(
 
 /// Nothing else of the service is under way that a move would have to wait for.
 pub(crate) fn is_free(state: &State, service: &ServiceId, now: Timestamp) -> bool {
+    !update::is_running(state, service) && is_free_but_for_updates(state, service, now)
+}
+
+/// The same, whatever an update of the service is at: between two of its steps nothing of it is under way.
+pub(crate) fn is_free_but_for_updates(state: &State, service: &ServiceId, now: Timestamp) -> bool {
     let busy = state.plans.active().any(|it| it.plan.service == *service);
-    !busy
-        && state.hold_end(service) <= now
-        && !update::is_running(state, service)
-        && !is_running(state, service, now)
+    !busy && state.hold_end(service) <= now && !is_running(state, service, now)
 }
 
 /// Why this container is not moved, or not for a while. Of what may run once there would be two, since the new one comes first.

@@ -26,7 +26,9 @@ use crate::state::State;
 use course::Course;
 use next::Next;
 
-pub(crate) use begin::{bar, bar_of_failover, begin, has_stand_in, has_taken, is_free, last};
+pub(crate) use begin::{
+    bar, bar_of_failover, begin, has_stand_in, has_taken, is_free, is_free_but_for_updates, last,
+};
 pub(crate) use judge::{judged, watched_on};
 pub(crate) use relief::{Candidate, LOOKED_EVERY, Looked, due, relief, set_out};
 pub(crate) use steps::{Purpose, stand_in, takes};
